@@ -1,0 +1,158 @@
+//! The error codes of the distribution specification and the body that carries them.
+//!
+//! Owns the fourteen codes, their usual status and the JSON shape. Which code answers which request is decided by the
+//! server.
+
+use serde::{Deserialize, Serialize};
+
+/// The codes of the distribution specification; there are no others.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub enum ErrorCode {
+    /// The blob is not in this repository.
+    BlobUnknown,
+    /// A chunk or the end of an upload does not fit what has arrived.
+    BlobUploadInvalid,
+    /// There is no such upload session, or no longer.
+    BlobUploadUnknown,
+    /// The digest is malformed, of an unknown algorithm, or not that of the content.
+    DigestInvalid,
+    /// The manifest names a blob or a manifest that is not in this repository.
+    ManifestBlobUnknown,
+    /// The manifest is not what its media type promises.
+    ManifestInvalid,
+    /// The manifest is not in this repository.
+    ManifestUnknown,
+    /// The repository name does not follow the grammar.
+    NameInvalid,
+    /// There is no such repository, as far as the caller may know.
+    NameUnknown,
+    /// A size is not that of the content.
+    SizeInvalid,
+    /// Credentials are missing or wrong.
+    Unauthorized,
+    /// The caller may not do this.
+    Denied,
+    /// The operation is not offered, or its parameters make no sense.
+    Unsupported,
+    /// The caller has to slow down.
+    TooManyRequests,
+}
+
+impl ErrorCode {
+    /// Every code, in the order of the specification.
+    pub const ALL: [ErrorCode; 14] = [
+        ErrorCode::BlobUnknown,
+        ErrorCode::BlobUploadInvalid,
+        ErrorCode::BlobUploadUnknown,
+        ErrorCode::DigestInvalid,
+        ErrorCode::ManifestBlobUnknown,
+        ErrorCode::ManifestInvalid,
+        ErrorCode::ManifestUnknown,
+        ErrorCode::NameInvalid,
+        ErrorCode::NameUnknown,
+        ErrorCode::SizeInvalid,
+        ErrorCode::Unauthorized,
+        ErrorCode::Denied,
+        ErrorCode::Unsupported,
+        ErrorCode::TooManyRequests,
+    ];
+
+    /// The code as it stands in the body.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorCode::BlobUnknown => "BLOB_UNKNOWN",
+            ErrorCode::BlobUploadInvalid => "BLOB_UPLOAD_INVALID",
+            ErrorCode::BlobUploadUnknown => "BLOB_UPLOAD_UNKNOWN",
+            ErrorCode::DigestInvalid => "DIGEST_INVALID",
+            ErrorCode::ManifestBlobUnknown => "MANIFEST_BLOB_UNKNOWN",
+            ErrorCode::ManifestInvalid => "MANIFEST_INVALID",
+            ErrorCode::ManifestUnknown => "MANIFEST_UNKNOWN",
+            ErrorCode::NameInvalid => "NAME_INVALID",
+            ErrorCode::NameUnknown => "NAME_UNKNOWN",
+            ErrorCode::SizeInvalid => "SIZE_INVALID",
+            ErrorCode::Unauthorized => "UNAUTHORIZED",
+            ErrorCode::Denied => "DENIED",
+            ErrorCode::Unsupported => "UNSUPPORTED",
+            ErrorCode::TooManyRequests => "TOOMANYREQUESTS",
+        }
+    }
+
+    /// The HTTP status that usually goes with the code.
+    ///
+    /// Exceptions are the server's: a chunk out of order is 416, a manifest above the limit 413, a senseless parameter
+    /// 400.
+    pub fn status(self) -> u16 {
+        match self {
+            ErrorCode::BlobUploadInvalid
+            | ErrorCode::DigestInvalid
+            | ErrorCode::ManifestInvalid
+            | ErrorCode::NameInvalid
+            | ErrorCode::SizeInvalid => 400,
+            ErrorCode::Unauthorized => 401,
+            ErrorCode::Denied => 403,
+            ErrorCode::BlobUnknown
+            | ErrorCode::BlobUploadUnknown
+            | ErrorCode::ManifestBlobUnknown
+            | ErrorCode::ManifestUnknown
+            | ErrorCode::NameUnknown => 404,
+            ErrorCode::Unsupported => 405,
+            ErrorCode::TooManyRequests => 429,
+        }
+    }
+
+    /// The code with this text, if it is one of the fourteen.
+    pub fn find(text: &str) -> Option<ErrorCode> {
+        Self::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+}
+
+impl std::fmt::Display for ErrorCode {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// The body of every refused registry request.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What went wrong; a server of ours reports one thing.
+    pub errors: Vec<ErrorInfo>,
+}
+
+impl ErrorBody {
+    /// A body that reports one error.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { errors: vec![ErrorInfo::new(code, message)] }
+    }
+}
+
+/// One error in a body.
+///
+/// The code is text, because other registries send codes of their own, and a client must be able to repeat those.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct ErrorInfo {
+    /// What kind of error it is; see [`ErrorInfo::known_code`].
+    #[serde(default)]
+    pub code: String,
+    /// A sentence for people.
+    #[serde(default)]
+    pub message: String,
+    /// Anything more, in a form that depends on the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<serde_json::Value>,
+}
+
+impl ErrorInfo {
+    /// An error without detail.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code: code.as_str().to_owned(), message: message.into(), detail: None }
+    }
+
+    /// The code, if it is one of the specification's.
+    pub fn known_code(&self) -> Option<ErrorCode> {
+        ErrorCode::find(&self.code)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,32 @@
+//! The registry protocol as data: one grammar for the server and for the client.
+//!
+//! Owns digests, names, references, descriptors, manifests (as a view over their raw bytes), ranges, the routes under
+//! `/v2/`, scopes, challenges, links and error codes. A value of one of these types is valid: text is checked once, at
+//! the edge, and trusted from there on.
+//!
+//! It never does I/O, never waits, never reads a clock, and knows no HTTP library: headers and paths are text here.
+
+pub mod challenge;
+pub mod digest;
+pub mod error;
+pub mod link;
+pub mod manifest;
+pub mod media;
+pub mod name;
+pub mod range;
+pub mod route;
+pub mod scope;
+#[cfg(test)]
+mod testing;
+mod text;
+
+pub use challenge::Challenge;
+pub use digest::{Digest, DigestAlgorithm, Hasher};
+pub use error::{ErrorBody, ErrorCode, ErrorInfo};
+pub use link::Link;
+pub use manifest::{Descriptor, MAX_MANIFEST_BYTES, ManifestError, ManifestKind, ManifestView};
+pub use name::{NamespaceName, Reference, RegionId, RepositoryName, RepositoryPath, Tag};
+pub use range::{ByteRange, ContentRange, ContentRangeError, ServedRange, parse_upload_range, upload_range};
+pub use route::{Route, RouteError};
+pub use scope::{Action, Scope, parse_scopes};
+pub use text::GrammarError;
