@@ -1,0 +1,128 @@
+//! What one region asks another beyond the registry protocol: a token for a repository, and what is missing there.
+//!
+//! Owns: the two calls and their bodies, which both ends share. Never: who may do what; the asked region decides.
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use transship_oci::{Digest, NamespaceName, RepositoryPath, Tag};
+
+use crate::RegistryClient;
+use crate::auth::Credentials;
+use crate::error::ClientError;
+use crate::settings::ClientSettings;
+use crate::transport::Call;
+
+/// Where a region proves itself and gets a registry token.
+pub const TOKEN_PATH: &str = "/transship/v1/token";
+/// Where it asks what a copy still needs.
+pub const PREPARE_PATH: &str = "/transship/v1/prepare";
+/// The longest answer: ten thousand digests of two algorithms stay far below.
+const MAX_REPLY_BYTES: usize = 8 << 20;
+
+/// Asks for a registry token, with a region token as Bearer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TokenRequest {
+    /// The target organization; the region token names the same.
+    pub namespace: NamespaceName,
+    /// The repository in it, which need not exist.
+    pub repository: RepositoryPath,
+}
+
+/// A registry token for pull and push on exactly that repository.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct TokenReply {
+    /// The token.
+    pub token: String,
+    /// Its life from now, in seconds.
+    pub expires_in: u64,
+}
+
+/// Asks what is missing, with that registry token as Bearer. The repository is made when absent, and blobs that the
+/// user may read elsewhere in the region are mounted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PrepareRequest {
+    /// The target organization.
+    pub namespace: NamespaceName,
+    /// The repository in it.
+    pub repository: RepositoryPath,
+    /// The tag that is going to be written.
+    pub tag: Tag,
+    /// The digest that it is going to have.
+    pub digest: Digest,
+    /// Category of a repository that is made now.
+    pub category: String,
+    /// Description of a repository that is made now.
+    pub description: String,
+    /// Every blob of the image.
+    pub blobs: Vec<Digest>,
+    /// Every manifest of the image.
+    pub manifests: Vec<Digest>,
+}
+
+/// What the target has and lacks.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PrepareReply {
+    /// What the tag points at now.
+    pub tag_digest: Option<Digest>,
+    /// Blobs to send.
+    pub missing_blobs: Vec<Digest>,
+    /// Manifests to send.
+    pub missing_manifests: Vec<Digest>,
+}
+
+/// A client of another region.
+#[derive(Clone, Debug)]
+pub struct PeerClient {
+    registry: RegistryClient,
+}
+
+impl PeerClient {
+    /// A client of the region at `url`, trusting `extra_ca` beside the usual authorities.
+    pub fn new(url: &str, extra_ca: Option<&[u8]>) -> Result<Self, ClientError> {
+        let mut settings = ClientSettings::new(url);
+        settings.extra_ca = extra_ca.map(<[u8]>::to_vec);
+        Ok(Self { registry: RegistryClient::new(&settings)? })
+    }
+
+    /// A client of the region's registry with these credentials.
+    #[must_use]
+    pub fn registry(&self, credentials: Credentials) -> RegistryClient {
+        self.registry.with_credentials(credentials)
+    }
+
+    /// Proves this region with `region_token` and gets a registry token.
+    pub async fn token(&self, region_token: &str, request: &TokenRequest) -> Result<TokenReply, ClientError> {
+        self.ask(TOKEN_PATH, region_token, request).await
+    }
+
+    /// Asks, once for a whole image, what the target lacks.
+    pub async fn prepare(&self, registry_token: &str, request: &PrepareRequest) -> Result<PrepareReply, ClientError> {
+        self.ask(PREPARE_PATH, registry_token, request).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        bearer: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let transport = &self.registry.transport;
+        let url: Url = transport.path_url(path);
+        let mut call = Call::new(Method::POST, url);
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        call.body = serde_json::to_vec(body)
+            .map_err(|error| ClientError::permanent(call.text(), format!("the request cannot be written: {error}")))?
+            .into();
+        let mut authorization = HeaderValue::try_from(format!("Bearer {bearer}"))
+            .map_err(|_| ClientError::permanent(call.text(), format!("the token does not fit into {AUTHORIZATION}")))?;
+        authorization.set_sensitive(true);
+        let response = transport.send(&call, Some(&authorization)).await?;
+        let response = transport.expect(&call.text(), response, &[StatusCode::OK]).await?;
+        let bytes = transport.read(&call.text(), response, MAX_REPLY_BYTES).await?;
+        // The parser's own words could repeat a part of the token.
+        serde_json::from_slice(&bytes)
+            .map_err(|_| ClientError::permanent(call.text(), "the answer is not what this call is answered with"))
+    }
+}

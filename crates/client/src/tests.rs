@@ -1,0 +1,12 @@
+//! The client against real servers on loopback: scripted ones, a small registry that loses things, and Debian's `docker-registry`.
+
+mod auth;
+mod blob;
+mod error;
+mod hostile;
+mod listing;
+mod manifest;
+mod push;
+mod real_peer;
+mod support;
+mod tls;
