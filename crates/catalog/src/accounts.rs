@@ -1,0 +1,439 @@
+//! Accounts, users and access keys, as rows. Never sees a password or a secret key: only hashes and sealed texts.
+
+use sqlx::any::AnyRow;
+use uuid::Uuid;
+
+use crate::retry::{is_foreign_key_violation, is_unique_violation, repeated};
+use crate::row::{Columns as _, one_changed, storable};
+use crate::tx::Tx;
+use crate::{Catalog, CatalogError};
+
+/// An account: the owner of namespaces. All its users share it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// 32 lower-case hexadecimal digits.
+    pub id: String,
+    /// Unique in the region.
+    pub name: String,
+    /// When it was made.
+    pub created_at_ms: i64,
+}
+
+/// A user of an account.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// 32 lower-case hexadecimal digits.
+    pub id: String,
+    /// Unique in its account.
+    pub name: String,
+    /// Id of its account.
+    pub account_id: String,
+    /// Name of its account.
+    pub account_name: String,
+    /// The hash of its password, when it has one.
+    pub password_hash: Option<String>,
+    /// Whether it has level 7 everywhere in its account.
+    pub is_admin: bool,
+    /// Whether it may log in at all.
+    pub enabled: bool,
+    /// Goes up whenever tokens of the user must end: a new password, enabled, disabled.
+    pub epoch: i64,
+    /// When it was made.
+    pub created_at_ms: i64,
+}
+
+impl std::fmt::Debug for User {
+    /// Without the password's hash, which has no place in a log.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("User")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("account_name", &self.account_name)
+            .field("is_admin", &self.is_admin)
+            .field("enabled", &self.enabled)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A user to make.
+#[derive(Clone)]
+pub struct NewUser {
+    /// Id of its account.
+    pub account_id: String,
+    /// Its name.
+    pub name: String,
+    /// The hash of its password; none for a user that only has access keys.
+    pub password_hash: Option<String>,
+    /// Whether it administers its account.
+    pub is_admin: bool,
+}
+
+/// An access key, with its secret key sealed by the owner of the sealing key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessKey {
+    /// The key itself; unique in the region.
+    pub access_key: String,
+    /// Whose it is.
+    pub user_id: String,
+    /// The secret key, encrypted.
+    pub sealed_secret: String,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// When it ends; never when absent.
+    pub expires_at_ms: Option<i64>,
+    /// When it was made.
+    pub created_at_ms: i64,
+}
+
+impl std::fmt::Debug for AccessKey {
+    /// Without the sealed secret, which has no place in a log.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("AccessKey")
+            .field("access_key", &self.access_key)
+            .field("user_id", &self.user_id)
+            .field("enabled", &self.enabled)
+            .field("expires_at_ms", &self.expires_at_ms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The first account of a region, with its administrator.
+#[derive(Clone)]
+pub struct NewBootstrap {
+    /// Name of the account.
+    pub account_name: String,
+    /// Name of its administrator.
+    pub user_name: String,
+    /// The hash of the administrator's password.
+    pub password_hash: String,
+    /// An access key of the administrator and its sealed secret.
+    pub access_key: Option<(String, String)>,
+}
+
+/// What an account has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccountOverview {
+    /// Namespaces.
+    pub namespaces: i64,
+    /// Repositories.
+    pub repositories: i64,
+    /// Tags.
+    pub tags: i64,
+    /// Bytes of the distinct blobs that its repositories link.
+    pub stored_bytes: i64,
+}
+
+macro_rules! select_user {
+    () => {
+        "SELECT u.id, u.name, u.account_id, a.name AS account_name, u.password_hash, u.is_admin, u.enabled, u.epoch,
+            u.created_at
+        FROM iam_user u JOIN account a ON a.id = u.account_id "
+    };
+}
+
+impl Catalog {
+    /// How many accounts there are.
+    pub async fn account_count(&self) -> Result<i64, CatalogError> {
+        let row = self.read_optional(|| self.query("SELECT COUNT(*) AS accounts FROM account")).await?;
+        row.map_or(Ok(0), |row| row.number("accounts"))
+    }
+
+    /// Makes an account.
+    ///
+    /// # Errors
+    /// [`CatalogError::Conflict`] when there is one of that name.
+    pub async fn create_account(&self, name: &str) -> Result<Account, CatalogError> {
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            let account = insert_account(&mut tx, name).await?;
+            tx.commit().await?;
+            Ok::<_, CatalogError>(account)
+        })
+    }
+
+    /// The account of that name.
+    pub async fn find_account(&self, name: &str) -> Result<Option<Account>, CatalogError> {
+        let sql = "SELECT id, name, created_at FROM account WHERE name = $1";
+        let row = self.read_optional(|| self.query(sql).bind(name)).await?;
+        row.as_ref().map(account).transpose()
+    }
+
+    /// The account with that id.
+    pub async fn find_account_by_id(&self, id: &str) -> Result<Option<Account>, CatalogError> {
+        let sql = "SELECT id, name, created_at FROM account WHERE id = $1";
+        let row = self.read_optional(|| self.query(sql).bind(id)).await?;
+        row.as_ref().map(account).transpose()
+    }
+
+    /// Every account, by name.
+    pub async fn list_accounts(&self) -> Result<Vec<Account>, CatalogError> {
+        let rows = self.read_all(|| self.query("SELECT id, name, created_at FROM account ORDER BY name")).await?;
+        rows.iter().map(account).collect()
+    }
+
+    /// What an account has; zeros for one that does not exist.
+    pub async fn account_overview(&self, account_id: &str) -> Result<AccountOverview, CatalogError> {
+        // One statement for each count would see four different moments.
+        let sql = "SELECT
+                (SELECT COUNT(*) FROM namespace WHERE account_id = $1) AS namespaces,
+                (SELECT COUNT(*) FROM repository r JOIN namespace n ON n.id = r.namespace_id
+                 WHERE n.account_id = $1) AS repositories,
+                (SELECT COUNT(*) FROM tag t JOIN repository r ON r.id = t.repository_id
+                 JOIN namespace n ON n.id = r.namespace_id WHERE n.account_id = $1) AS tags,
+                (SELECT CAST(COALESCE(SUM(b.size_bytes), 0) AS BIGINT) FROM blob b WHERE b.digest IN
+                 (SELECT l.digest FROM blob_link l JOIN repository r ON r.id = l.repository_id
+                  JOIN namespace n ON n.id = r.namespace_id WHERE n.account_id = $1)) AS stored_bytes";
+        let Some(row) = self.read_optional(|| self.query(sql).bind(account_id)).await? else {
+            return Ok(AccountOverview::default());
+        };
+        Ok(AccountOverview {
+            namespaces: row.number("namespaces")?,
+            repositories: row.number("repositories")?,
+            tags: row.number("tags")?,
+            stored_bytes: row.number("stored_bytes")?,
+        })
+    }
+
+    /// Makes a user.
+    ///
+    /// # Errors
+    /// [`CatalogError::Conflict`] when its account has one of that name, [`CatalogError::NotFound`] without the account.
+    pub async fn create_user(&self, new: NewUser) -> Result<User, CatalogError> {
+        let NewUser { account_id, name, password_hash, is_admin } = new;
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            let id = insert_user(&mut tx, &account_id, &name, password_hash.as_deref(), is_admin).await?;
+            let user = user_in(&mut tx, &id).await?;
+            tx.commit().await?;
+            Ok::<_, CatalogError>(user)
+        })
+    }
+
+    /// The user of that name in the account of that name.
+    pub async fn find_user(&self, account_name: &str, user_name: &str) -> Result<Option<User>, CatalogError> {
+        let sql = concat!(select_user!(), "WHERE a.name = $1 AND u.name = $2");
+        let row = self.read_optional(|| self.query(sql).bind(account_name).bind(user_name)).await?;
+        row.as_ref().map(user).transpose()
+    }
+
+    /// The user with that id.
+    pub async fn find_user_by_id(&self, id: &str) -> Result<Option<User>, CatalogError> {
+        let row = self.read_optional(|| self.query(concat!(select_user!(), "WHERE u.id = $1")).bind(id)).await?;
+        row.as_ref().map(user).transpose()
+    }
+
+    /// The users of that name in all accounts.
+    pub async fn find_users_by_name(&self, name: &str) -> Result<Vec<User>, CatalogError> {
+        let sql = concat!(select_user!(), "WHERE u.name = $1 ORDER BY a.name");
+        let rows = self.read_all(|| self.query(sql).bind(name)).await?;
+        rows.iter().map(user).collect()
+    }
+
+    /// The users of one account, or of all, by account and name.
+    pub async fn list_users(&self, account_id: Option<&str>) -> Result<Vec<User>, CatalogError> {
+        let sql = concat!(select_user!(), "WHERE $1 IS NULL OR u.account_id = $1 ORDER BY a.name, u.name");
+        let rows = self.read_all(|| self.query(sql).bind(account_id)).await?;
+        rows.iter().map(user).collect()
+    }
+
+    /// Lets a user in or shuts it out, and raises its epoch.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] without such a user.
+    pub async fn set_user_enabled(&self, id: &str, enabled: bool) -> Result<(), CatalogError> {
+        let sql = "UPDATE iam_user SET enabled = $2, epoch = epoch + 1 WHERE id = $1";
+        let changed = self.write(|| self.query(sql).bind(id).bind(i64::from(enabled))).await?;
+        one_changed(changed, || format!("user {id}"))
+    }
+
+    /// Gives a user another password, and raises its epoch.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] without such a user.
+    pub async fn set_password(&self, id: &str, password_hash: &str) -> Result<(), CatalogError> {
+        let sql = "UPDATE iam_user SET password_hash = $2, epoch = epoch + 1 WHERE id = $1";
+        let changed = self.write(|| self.query(sql).bind(id).bind(password_hash)).await?;
+        one_changed(changed, || format!("user {id}"))
+    }
+
+    /// Stores an access key as it is given.
+    ///
+    /// # Errors
+    /// [`CatalogError::Conflict`] when the key exists, [`CatalogError::NotFound`] without its user.
+    pub async fn create_access_key(&self, key: &AccessKey) -> Result<(), CatalogError> {
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            insert_access_key(&mut tx, key).await?;
+            tx.commit().await
+        })
+    }
+
+    /// An access key with its user, whatever the state of either.
+    pub async fn find_access_key(&self, access_key: &str) -> Result<Option<(AccessKey, User)>, CatalogError> {
+        let sql = "SELECT k.access_key, k.user_id, k.sealed_secret, k.enabled AS key_enabled, k.expires_at,
+                k.created_at AS key_created_at, u.id, u.name, u.account_id, a.name AS account_name, u.password_hash,
+                u.is_admin, u.enabled, u.epoch, u.created_at
+            FROM access_key k JOIN iam_user u ON u.id = k.user_id JOIN account a ON a.id = u.account_id
+            WHERE k.access_key = $1";
+        let row = self.read_optional(|| self.query(sql).bind(access_key)).await?;
+        row.map(|row| Ok((access_key_row(&row)?, user(&row)?))).transpose()
+    }
+
+    /// The access keys of one user, or of all, oldest first.
+    pub async fn list_access_keys(&self, user_id: Option<&str>) -> Result<Vec<AccessKey>, CatalogError> {
+        let sql = "SELECT access_key, user_id, sealed_secret, enabled AS key_enabled, expires_at,
+                created_at AS key_created_at
+            FROM access_key WHERE $1 IS NULL OR user_id = $1 ORDER BY created_at, access_key";
+        let rows = self.read_all(|| self.query(sql).bind(user_id)).await?;
+        rows.iter().map(access_key_row).collect()
+    }
+
+    /// Switches an access key on or off.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] without such a key.
+    pub async fn set_access_key_enabled(&self, access_key: &str, enabled: bool) -> Result<(), CatalogError> {
+        let sql = "UPDATE access_key SET enabled = $2 WHERE access_key = $1";
+        let changed = self.write(|| self.query(sql).bind(access_key).bind(i64::from(enabled))).await?;
+        one_changed(changed, || format!("access key {access_key}"))
+    }
+
+    /// Gives an access key another sealed secret.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] without such a key.
+    pub async fn replace_secret(&self, access_key: &str, sealed_secret: &str) -> Result<(), CatalogError> {
+        let sql = "UPDATE access_key SET sealed_secret = $2 WHERE access_key = $1";
+        let changed = self.write(|| self.query(sql).bind(access_key).bind(sealed_secret)).await?;
+        one_changed(changed, || format!("access key {access_key}"))
+    }
+
+    /// Deletes the access keys that ended before a time, and tells how many those were.
+    pub async fn delete_expired_access_keys(&self, now_ms: i64) -> Result<u64, CatalogError> {
+        let sql = "DELETE FROM access_key WHERE expires_at > 0 AND expires_at < $1";
+        self.write(|| self.query(sql).bind(now_ms)).await
+    }
+
+    /// Makes the first account with its administrator in one transaction; nothing when there is an account already.
+    pub async fn bootstrap(&self, new: NewBootstrap) -> Result<Option<User>, CatalogError> {
+        let NewBootstrap { account_name, user_name, password_hash, access_key } = new;
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            // Two processes that start on one empty catalog: the second waits here, and then finds an account.
+            if let Some(lock) = self.dialect().lock_migrations() {
+                tx.all(tx.query(lock)).await?;
+            }
+            if tx.optional(tx.query("SELECT id FROM account LIMIT 1")).await?.is_some() {
+                return Ok(None);
+            }
+            let account = insert_account(&mut tx, &account_name).await?;
+            let id = insert_user(&mut tx, &account.id, &user_name, Some(&password_hash), true).await?;
+            if let Some((access_key, sealed_secret)) = &access_key {
+                let key = AccessKey {
+                    access_key: access_key.clone(),
+                    user_id: id.clone(),
+                    sealed_secret: sealed_secret.clone(),
+                    enabled: true,
+                    expires_at_ms: None,
+                    created_at_ms: account.created_at_ms,
+                };
+                insert_access_key(&mut tx, &key).await?;
+            }
+            let user = user_in(&mut tx, &id).await?;
+            tx.commit().await?;
+            Ok::<_, CatalogError>(Some(user))
+        })
+    }
+}
+
+async fn insert_account(tx: &mut Tx, name: &str) -> Result<Account, CatalogError> {
+    let id = Uuid::new_v4().simple().to_string();
+    let sql = "INSERT INTO account (id, name, created_at) VALUES ($1, $2, {now}) RETURNING id, name, created_at";
+    let row = tx.optional(tx.query(sql).bind(id).bind(storable("account name", name)?)).await;
+    let row = row.map_err(|error| taken(error, || format!("account {name}")))?;
+    account(&row.ok_or_else(|| CatalogError::not_found("the new account"))?)
+}
+
+async fn insert_user(
+    tx: &mut Tx,
+    account_id: &str,
+    name: &str,
+    password_hash: Option<&str>,
+    is_admin: bool,
+) -> Result<String, CatalogError> {
+    let id = Uuid::new_v4().simple().to_string();
+    let sql = "INSERT INTO iam_user (id, account_id, name, password_hash, is_admin, enabled, epoch, created_at)
+        VALUES ($1, $2, $3, $4, $5, 1, 0, {now})";
+    let statement = tx
+        .query(sql)
+        .bind(&id)
+        .bind(account_id)
+        .bind(storable("user name", name)?)
+        .bind(password_hash)
+        .bind(i64::from(is_admin));
+    match tx.execute(statement).await {
+        Ok(_) => Ok(id),
+        Err(error) if is_foreign_key_violation(&error) => Err(CatalogError::not_found(format!("account {account_id}"))),
+        Err(error) => Err(taken(error, || format!("user {name}"))),
+    }
+}
+
+async fn user_in(tx: &mut Tx, id: &str) -> Result<User, CatalogError> {
+    let row = tx.optional(tx.query(concat!(select_user!(), "WHERE u.id = $1")).bind(id)).await?;
+    user(&row.ok_or_else(|| CatalogError::not_found(format!("user {id}")))?)
+}
+
+async fn insert_access_key(tx: &mut Tx, key: &AccessKey) -> Result<(), CatalogError> {
+    let sql = "INSERT INTO access_key (access_key, user_id, sealed_secret, enabled, expires_at, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    let statement = tx
+        .query(sql)
+        .bind(storable("access key", &key.access_key)?)
+        .bind(&key.user_id)
+        .bind(&key.sealed_secret)
+        .bind(i64::from(key.enabled))
+        .bind(key.expires_at_ms.unwrap_or(0))
+        .bind(key.created_at_ms);
+    match tx.execute(statement).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_foreign_key_violation(&error) => Err(CatalogError::not_found(format!("user {}", key.user_id))),
+        Err(error) => Err(taken(error, || format!("access key {}", key.access_key))),
+    }
+}
+
+fn taken(error: CatalogError, what: impl FnOnce() -> String) -> CatalogError {
+    if is_unique_violation(&error) { CatalogError::conflict(what()) } else { error }
+}
+
+fn account(row: &AnyRow) -> Result<Account, CatalogError> {
+    Ok(Account { id: row.text("id")?, name: row.text("name")?, created_at_ms: row.number("created_at")? })
+}
+
+fn user(row: &AnyRow) -> Result<User, CatalogError> {
+    Ok(User {
+        id: row.text("id")?,
+        name: row.text("name")?,
+        account_id: row.text("account_id")?,
+        account_name: row.text("account_name")?,
+        password_hash: row.optional_text("password_hash")?,
+        is_admin: row.flag("is_admin")?,
+        enabled: row.flag("enabled")?,
+        epoch: row.number("epoch")?,
+        created_at_ms: row.number("created_at")?,
+    })
+}
+
+fn access_key_row(row: &AnyRow) -> Result<AccessKey, CatalogError> {
+    let expires_at_ms = row.number("expires_at")?;
+    Ok(AccessKey {
+        access_key: row.text("access_key")?,
+        user_id: row.text("user_id")?,
+        sealed_secret: row.text("sealed_secret")?,
+        enabled: row.flag("key_enabled")?,
+        expires_at_ms: (expires_at_ms != 0).then_some(expires_at_ms),
+        created_at_ms: row.number("key_created_at")?,
+    })
+}

@@ -1,0 +1,180 @@
+//! Blobs: which content there is, where its bytes lie, and which repositories may serve it.
+//!
+//! A repository serves a blob only through a link of its own. Locations that nothing names any more are tombstones, until
+//! somebody has deleted their bytes.
+
+use sqlx::any::AnyRow;
+use transship_oci::Digest;
+
+use crate::access::has_level;
+use crate::retry::{is_foreign_key_violation, repeated};
+use crate::row::{Columns as _, limit_parameter, list_parameter};
+use crate::tx::Tx;
+use crate::{Catalog, CatalogError};
+
+/// A blob that a repository links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Where its bytes lie.
+    pub location: String,
+}
+
+/// What became of a link that was to be taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlinked {
+    /// It is gone.
+    Done,
+    /// A manifest of the repository names the blob, so the link stays.
+    InUse,
+    /// There was none.
+    Absent,
+}
+
+impl Catalog {
+    /// A blob, when the repository links it.
+    pub async fn find_blob(&self, repository_id: i64, digest: &Digest) -> Result<Option<Blob>, CatalogError> {
+        let sql = "SELECT b.digest, b.size_bytes, b.location FROM blob_link l JOIN blob b ON b.digest = l.digest
+            WHERE l.repository_id = $1 AND l.digest = $2";
+        let row = self.read_optional(|| self.query(sql).bind(repository_id).bind(digest.as_str())).await?;
+        row.map(|row| {
+            Ok(Blob {
+                digest: row.parsed("digest")?,
+                size_bytes: row.size("size_bytes")?,
+                location: row.text("location")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// Those of some blobs that the repository links, with their sizes, by digest.
+    pub async fn find_linked(
+        &self,
+        repository_id: i64,
+        digests: &[Digest],
+    ) -> Result<Vec<(Digest, u64)>, CatalogError> {
+        let sql = "SELECT b.digest, b.size_bytes FROM blob_link l JOIN blob b ON b.digest = l.digest
+            WHERE l.repository_id = $1 AND l.digest IN (SELECT value FROM {list:$2}) ORDER BY b.digest";
+        let list = list_parameter(digests);
+        let rows = self.read_all(|| self.query(sql).bind(repository_id).bind(&list)).await?;
+        rows.iter().map(|row| Ok((row.parsed("digest")?, row.size("size_bytes")?))).collect()
+    }
+
+    /// Links a blob of one repository into another, and returns its size; nothing when the first does not link it.
+    pub async fn mount_blob(
+        &self,
+        from_repository_id: i64,
+        to_repository_id: i64,
+        digest: &Digest,
+    ) -> Result<Option<u64>, CatalogError> {
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            let sql = "UPDATE blob SET seen_at = {now} WHERE digest = $2
+                AND EXISTS (SELECT 1 FROM blob_link l WHERE l.repository_id = $1 AND l.digest = $2)
+                RETURNING size_bytes";
+            let row = tx.optional(tx.query(sql).bind(from_repository_id).bind(digest.as_str())).await?;
+            let Some(row) = row else { return Ok(None) };
+            link(&mut tx, to_repository_id, digest).await?;
+            tx.commit().await?;
+            Ok::<_, CatalogError>(Some(row.size("size_bytes")?))
+        })
+    }
+
+    /// Links into a repository those of some blobs that any repository links which a user may read: one of its own account
+    /// where it has a level or administers, or a public one. Returns the digests that are linked now, sorted.
+    pub async fn mount_readable(
+        &self,
+        to_repository_id: i64,
+        account_id: &str,
+        user_id: &str,
+        is_admin: bool,
+        digests: &[Digest],
+    ) -> Result<Vec<Digest>, CatalogError> {
+        let wanted = list_parameter(digests);
+        let readable = concat!(
+            "SELECT DISTINCT l.digest AS digest FROM blob_link l JOIN repository r ON r.id = l.repository_id
+            JOIN namespace n ON n.id = r.namespace_id
+            WHERE l.digest IN (SELECT value FROM {list:$4}) AND (r.is_public = 1 OR ",
+            has_level!("$1", "$2", "$3"),
+            ")"
+        );
+        // In order, as all who touch several blobs do it, so that nobody waits in a circle.
+        let touch = "UPDATE blob SET seen_at = {now} WHERE digest IN (
+                SELECT digest FROM blob WHERE digest IN (SELECT value FROM {list:$1}) ORDER BY digest{for_touch})
+            RETURNING digest";
+        let insert = "INSERT INTO blob_link (repository_id, digest, linked_at)
+            SELECT $1, digest, {now} FROM blob WHERE digest IN (SELECT value FROM {list:$2}) ORDER BY digest
+            ON CONFLICT (repository_id, digest) DO UPDATE SET linked_at = {now}";
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            let statement = tx.query(readable).bind(account_id).bind(user_id).bind(i64::from(is_admin)).bind(&wanted);
+            let readable = list_of(&tx.all(statement).await?)?;
+            let touched = list_of(&tx.all(tx.query(touch).bind(list_parameter(&readable))).await?)?;
+            let statement = tx.query(insert).bind(to_repository_id).bind(list_parameter(&touched));
+            tx.execute(statement).await.map_err(|error| repository_absent(error, to_repository_id))?;
+            tx.commit().await?;
+            Ok::<_, CatalogError>(touched)
+        })
+    }
+
+    /// Takes a link away, unless a manifest of the repository needs it.
+    pub async fn unlink_blob(&self, repository_id: i64, digest: &Digest) -> Result<Unlinked, CatalogError> {
+        let sql = "DELETE FROM blob_link WHERE repository_id = $1 AND digest = $2 AND NOT EXISTS (
+            SELECT 1 FROM manifest_blob m WHERE m.repository_id = $1 AND m.blob_digest = $2)";
+        match self.write(|| self.query(sql).bind(repository_id).bind(digest.as_str())).await {
+            Ok(0) => {}
+            Ok(_) => return Ok(Unlinked::Done),
+            // A manifest came in between.
+            Err(error) if is_foreign_key_violation(&error) => return Ok(Unlinked::InUse),
+            Err(error) => return Err(error),
+        }
+        let found = self.find_blob(repository_id, digest).await?;
+        Ok(if found.is_some() { Unlinked::InUse } else { Unlinked::Absent })
+    }
+
+    /// Locations whose bytes are to be deleted, the oldest first.
+    pub async fn tombstones(&self, limit: usize) -> Result<Vec<String>, CatalogError> {
+        let sql = "SELECT location FROM tombstone ORDER BY condemned_at, location LIMIT $1";
+        let rows = self.read_all(|| self.query(sql).bind(limit_parameter(limit))).await?;
+        rows.iter().map(|row| row.text("location")).collect()
+    }
+
+    /// Strikes a location off, once its bytes are deleted. `false` when it was not there.
+    pub async fn forget_tombstone(&self, location: &str) -> Result<bool, CatalogError> {
+        let sql = "DELETE FROM tombstone WHERE location = $1";
+        Ok(self.write(|| self.query(sql).bind(location)).await? > 0)
+    }
+}
+
+/// Links a blob, whose row this transaction has updated, into a repository.
+pub(crate) async fn link(tx: &mut Tx, repository_id: i64, digest: &Digest) -> Result<(), CatalogError> {
+    let sql = "INSERT INTO blob_link (repository_id, digest, linked_at) VALUES ($1, $2, {now})
+        ON CONFLICT (repository_id, digest) DO UPDATE SET linked_at = {now}";
+    let linked = tx.execute(tx.query(sql).bind(repository_id).bind(digest.as_str())).await;
+    linked.map(|_| ()).map_err(|error| repository_absent(error, repository_id))
+}
+
+/// Remembers a location that nothing names any more.
+pub(crate) async fn condemn(tx: &mut Tx, location: &str) -> Result<(), CatalogError> {
+    let sql = "INSERT INTO tombstone (location, condemned_at) VALUES ($1, {now}) ON CONFLICT (location) DO NOTHING";
+    tx.execute(tx.query(sql).bind(location)).await.map(|_| ())
+}
+
+/// Turns the complaint of a foreign key into what is missing.
+pub(crate) fn repository_absent(error: CatalogError, repository_id: i64) -> CatalogError {
+    if is_foreign_key_violation(&error) {
+        CatalogError::not_found(format!("repository {repository_id}"))
+    } else {
+        error
+    }
+}
+
+/// The digests in the column `digest`, sorted.
+pub(crate) fn list_of(rows: &[AnyRow]) -> Result<Vec<Digest>, CatalogError> {
+    let mut digests = rows.iter().map(|row| row.parsed("digest")).collect::<Result<Vec<Digest>, _>>()?;
+    digests.sort_unstable();
+    Ok(digests)
+}

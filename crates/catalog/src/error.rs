@@ -1,0 +1,58 @@
+//! Why the catalog did not do something.
+
+/// Why the catalog did not do something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CatalogError {
+    /// A row that the operation needs does not exist.
+    #[error("{what} not found")]
+    NotFound {
+        /// What was looked for, with its name.
+        what: String,
+    },
+    /// A row of that name exists already.
+    #[error("{what} exists already")]
+    Conflict {
+        /// What is there already, with its name.
+        what: String,
+    },
+    /// A value that cannot be stored.
+    #[error("{what} cannot be stored")]
+    Invalid {
+        /// The value, and what is wrong with it.
+        what: String,
+    },
+    /// The database was locked, or not to be reached, for longer than an operation waits. Trying again later is right.
+    #[error("the catalog is busy")]
+    Busy,
+    /// The database has no room left. Reading still works.
+    #[error("the catalog's storage is full")]
+    StorageFull,
+    /// A newer version of the program has changed the tables; this one must not touch them.
+    #[error("the catalog has schema {found}, this program knows schemas up to {known}: run the newer program")]
+    NewerSchema {
+        /// The version that the database has.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// A stored value breaks the rules of its column.
+    #[error("the catalog holds an invalid {what}")]
+    Corrupt {
+        /// The column and its value.
+        what: String,
+    },
+    /// Anything else that the database says.
+    #[error("catalog: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+impl CatalogError {
+    pub(crate) fn not_found(what: impl Into<String>) -> Self {
+        Self::NotFound { what: what.into() }
+    }
+
+    pub(crate) fn conflict(what: impl Into<String>) -> Self {
+        Self::Conflict { what: what.into() }
+    }
+}

@@ -1,0 +1,364 @@
+//! Replication jobs as records: made, looked at, taken back, forgotten. Running them is the part of [`queue`](crate::queue).
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use sqlx::any::AnyRow;
+
+use crate::retry::{is_foreign_key_violation, repeated};
+use crate::row::{Columns as _, list_parameter, one_changed};
+use crate::tx::Tx;
+use crate::{Catalog, CatalogError};
+
+/// Where a job stands; the words are the contract's (4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobState {
+    /// Queued.
+    Waiting,
+    /// Being copied.
+    Running,
+    /// The target tag has the source digest.
+    Success,
+    /// Given up.
+    Failed,
+    /// It took longer than one job may.
+    Timeout,
+    /// Taken back.
+    Cancel,
+    /// The digest was in the target already.
+    Existed,
+}
+
+impl JobState {
+    /// The contract's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Timeout => "timeout",
+            Self::Cancel => "cancel",
+            Self::Existed => "existed",
+        }
+    }
+
+    /// Whether a job in this state will never change again.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Waiting | Self::Running)
+    }
+}
+
+impl FromStr for JobState {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        const ALL: [JobState; 7] = [
+            JobState::Waiting,
+            JobState::Running,
+            JobState::Success,
+            JobState::Failed,
+            JobState::Timeout,
+            JobState::Cancel,
+            JobState::Existed,
+        ];
+        ALL.into_iter().find(|state| state.as_str() == word).ok_or(())
+    }
+}
+
+/// A job to queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewJob {
+    /// The account of source and target.
+    pub account_id: String,
+    /// The source repository.
+    pub repository_id: i64,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its path, and that of the target repository.
+    pub repository: String,
+    /// The tag to copy.
+    pub tag: String,
+    /// Where to.
+    pub target_region: String,
+    /// The target organization.
+    pub target_namespace: String,
+    /// Whether another image under the same tag is replaced.
+    pub override_existing: bool,
+    /// In whose name.
+    pub operator_id: String,
+    /// That user's name.
+    pub operator_name: String,
+}
+
+/// A job: one tag and one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Its number, below 2^31 (contract 1.4).
+    pub id: i64,
+    /// The account of source and target.
+    pub account_id: String,
+    /// The source repository; 0 once that is deleted.
+    pub repository_id: i64,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its path, and that of the target repository.
+    pub repository: String,
+    /// The tag to copy.
+    pub tag: String,
+    /// Where to.
+    pub target_region: String,
+    /// The target organization.
+    pub target_namespace: String,
+    /// Whether another image under the same tag is replaced.
+    pub override_existing: bool,
+    /// In whose name.
+    pub operator_id: String,
+    /// That user's name.
+    pub operator_name: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// How often it was claimed: the fencing number that every change by its owner names.
+    pub attempt: i64,
+    /// How often it failed and was put back.
+    pub failures: i64,
+    /// The digest that the tag had when the copy began.
+    pub digest: Option<String>,
+    /// Why it failed last.
+    pub last_error: Option<String>,
+    /// Bytes that are in the target.
+    pub bytes_done: u64,
+    /// Bytes that have to be there in the end.
+    pub bytes_total: u64,
+    /// Blobs that are in the target.
+    pub blobs_done: u64,
+    /// Blobs that have to be there in the end.
+    pub blobs_total: u64,
+    /// Whether somebody wants it to stop.
+    pub cancel_requested: bool,
+    /// When it was made.
+    pub created_at_ms: i64,
+    /// When it last changed.
+    pub updated_at_ms: i64,
+}
+
+/// How far a copy has got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that are in the target.
+    pub bytes_done: u64,
+    /// Bytes that have to be there in the end.
+    pub bytes_total: u64,
+    /// Blobs that are in the target.
+    pub blobs_done: u64,
+    /// Blobs that have to be there in the end.
+    pub blobs_total: u64,
+}
+
+/// What a sign of life brings back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Whether the job is still the caller's.
+    pub owner: bool,
+    /// Whether somebody wants it to stop.
+    pub cancel_requested: bool,
+}
+
+/// Why no job was queued.
+#[derive(Debug, thiserror::Error)]
+pub enum EnqueueError {
+    /// The account has as many open jobs as it may.
+    #[error("the account has as many open jobs as it may")]
+    QueueFull,
+    /// The catalog failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+macro_rules! job_columns {
+    () => {
+        "id, account_id, COALESCE(repository_id, 0) AS repository_id, namespace, repository, tag, target_region, \
+         target_namespace, override_existing, operator_id, operator_name, state, attempt, failures, digest, last_error, \
+         bytes_done, bytes_total, blobs_done, blobs_total, cancel_requested, created_at, updated_at"
+    };
+}
+pub(crate) use job_columns;
+
+impl Catalog {
+    /// Queues jobs, all or none, and returns their numbers in the same order. A job that is waiting already with the same
+    /// source, target and `override_existing` is used again, and so is a running one that copies the digest which the tag
+    /// has now. All jobs must be of one account, which may have `max_open_for_account` open ones.
+    pub async fn enqueue_jobs(&self, jobs: &[NewJob], max_open_for_account: i64) -> Result<Vec<i64>, EnqueueError> {
+        let Some(first) = jobs.first() else { return Ok(Vec::new()) };
+        if let Some(other) = jobs.iter().find(|job| job.account_id != first.account_id) {
+            let what = format!("jobs of the accounts {} and {} at once", first.account_id, other.account_id);
+            return Err(CatalogError::Invalid { what }.into());
+        }
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            // Others of the account wait here, so that the count stays right and no copy is queued twice.
+            let own = tx.query("UPDATE account SET name = name WHERE id = $1").bind(&first.account_id);
+            one_changed(tx.execute(own).await?, || format!("account {}", first.account_id))?;
+            let mut ids = Vec::with_capacity(jobs.len());
+            let mut added = false;
+            for job in jobs {
+                if let Some(id) = same_copy(&mut tx, job).await? {
+                    ids.push(id);
+                } else {
+                    ids.push(insert(&mut tx, job).await?);
+                    added = true;
+                }
+            }
+            if added {
+                let sql = "SELECT COUNT(*) AS open FROM job WHERE account_id = $1 AND state IN ('waiting', 'running')";
+                let row = tx.optional(tx.query(sql).bind(&first.account_id)).await?;
+                if row.map_or(Ok(0), |row| row.number("open"))? > max_open_for_account {
+                    return Err(EnqueueError::QueueFull);
+                }
+            }
+            tx.commit().await?;
+            Ok(ids)
+        })
+    }
+
+    /// The jobs with those numbers, in the order of the numbers given; those that do not exist are left out.
+    pub async fn find_jobs(&self, ids: &[i64]) -> Result<Vec<Job>, CatalogError> {
+        let sql =
+            concat!("SELECT ", job_columns!(), " FROM job WHERE id IN (SELECT CAST(value AS BIGINT) FROM {list:$1})");
+        let list = list_parameter(ids.iter().map(i64::to_string));
+        let rows = self.read_all(|| self.query(sql).bind(&list)).await?;
+        let found = rows.iter().map(job).collect::<Result<Vec<_>, _>>()?;
+        let by_id: HashMap<i64, Job> = found.into_iter().map(|job| (job.id, job)).collect();
+        Ok(ids.iter().filter_map(|id| by_id.get(id).cloned()).collect())
+    }
+
+    /// One page of a repository's jobs by the time they were made, and how many there are in all.
+    pub async fn list_jobs(
+        &self,
+        repository_id: i64,
+        limit: i64,
+        offset: i64,
+        descending: bool,
+    ) -> Result<(Vec<Job>, i64), CatalogError> {
+        let sql = if descending {
+            concat!("SELECT ", job_columns!(), " FROM job WHERE repository_id = $1 ORDER BY id DESC LIMIT $2 OFFSET $3")
+        } else {
+            concat!("SELECT ", job_columns!(), " FROM job WHERE repository_id = $1 ORDER BY id LIMIT $2 OFFSET $3")
+        };
+        let rows = self.read_all(|| self.query(sql).bind(repository_id).bind(limit.max(0)).bind(offset.max(0))).await?;
+        let count = "SELECT COUNT(*) AS total FROM job WHERE repository_id = $1";
+        let total = self.read_optional(|| self.query(count).bind(repository_id)).await?;
+        let total = total.map_or(Ok(0), |row| row.number("total"))?;
+        Ok((rows.iter().map(job).collect::<Result<_, _>>()?, total))
+    }
+
+    /// Ends a repository's waiting jobs and asks the running ones to stop. Returns how many that were.
+    pub async fn cancel_jobs_of_repository(&self, repository_id: i64) -> Result<u64, CatalogError> {
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            let cancelled = cancel_jobs(&mut tx, repository_id).await?;
+            tx.commit().await?;
+            Ok::<_, CatalogError>(cancelled)
+        })
+    }
+
+    /// Deletes the jobs that ended before this time. Returns how many that were.
+    pub async fn prune_jobs(&self, older_than_ms: i64) -> Result<u64, CatalogError> {
+        let sql = "DELETE FROM job WHERE state NOT IN ('waiting', 'running') AND updated_at < $1";
+        self.write(|| self.query(sql).bind(older_than_ms)).await
+    }
+}
+
+/// The open job, if there is one, that will do what this one should.
+async fn same_copy(tx: &mut Tx, job: &NewJob) -> Result<Option<i64>, CatalogError> {
+    // Asked for again, it need not wait out the pause after a failure.
+    let waiting = "UPDATE job SET run_at = {now}, updated_at = {now}
+        WHERE repository_id = $1 AND tag = $2 AND target_region = $3 AND target_namespace = $4
+            AND override_existing = $5 AND state = 'waiting'
+        RETURNING id";
+    let running = "SELECT j.id FROM job j
+        JOIN tag t ON t.repository_id = j.repository_id AND t.name = j.tag AND t.digest = j.digest
+        WHERE j.repository_id = $1 AND j.tag = $2 AND j.target_region = $3 AND j.target_namespace = $4
+            AND j.override_existing = $5 AND j.state = 'running' AND j.cancel_requested = 0
+        ORDER BY j.id DESC LIMIT 1";
+    for sql in [waiting, running] {
+        let statement = tx
+            .query(sql)
+            .bind(job.repository_id)
+            .bind(&job.tag)
+            .bind(&job.target_region)
+            .bind(&job.target_namespace)
+            .bind(i64::from(job.override_existing));
+        if let Some(row) = tx.optional(statement).await? {
+            return row.number("id").map(Some);
+        }
+    }
+    Ok(None)
+}
+
+async fn insert(tx: &mut Tx, job: &NewJob) -> Result<i64, CatalogError> {
+    // A job that was put back meanwhile is the same copy.
+    let sql = "INSERT INTO job (account_id, repository_id, namespace, repository, tag, target_region, target_namespace,
+            override_existing, operator_id, operator_name, state, attempt, failures, run_at, lease_until,
+            cancel_requested, bytes_done, bytes_total, blobs_done, blobs_total, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'waiting', 0, 0, {now}, 0, 0, 0, 0, 0, 0, {now}, {now})
+        ON CONFLICT (repository_id, tag, target_region, target_namespace, override_existing) WHERE state = 'waiting'
+        DO UPDATE SET updated_at = {now} RETURNING id";
+    let statement = tx
+        .query(sql)
+        .bind(&job.account_id)
+        .bind(job.repository_id)
+        .bind(&job.namespace)
+        .bind(&job.repository)
+        .bind(&job.tag)
+        .bind(&job.target_region)
+        .bind(&job.target_namespace)
+        .bind(i64::from(job.override_existing))
+        .bind(&job.operator_id)
+        .bind(&job.operator_name);
+    match tx.optional(statement).await {
+        Ok(Some(row)) => row.number("id"),
+        Ok(None) => Err(CatalogError::not_found("the new job")),
+        Err(error) if is_foreign_key_violation(&error) => {
+            Err(CatalogError::not_found(format!("repository {}", job.repository_id)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends a repository's waiting jobs and asks the running ones to stop.
+pub(crate) async fn cancel_jobs(tx: &mut Tx, repository_id: i64) -> Result<u64, CatalogError> {
+    let sql = "UPDATE job SET cancel_requested = 1, updated_at = {now},
+            last_error = CASE WHEN state = 'waiting' THEN 'cancelled' ELSE last_error END,
+            state = CASE WHEN state = 'waiting' THEN 'cancel' ELSE state END
+        WHERE repository_id = $1 AND state IN ('waiting', 'running')";
+    tx.execute(tx.query(sql).bind(repository_id)).await
+}
+
+pub(crate) fn job(row: &AnyRow) -> Result<Job, CatalogError> {
+    Ok(Job {
+        id: row.number("id")?,
+        account_id: row.text("account_id")?,
+        repository_id: row.number("repository_id")?,
+        namespace: row.text("namespace")?,
+        repository: row.text("repository")?,
+        tag: row.text("tag")?,
+        target_region: row.text("target_region")?,
+        target_namespace: row.text("target_namespace")?,
+        override_existing: row.flag("override_existing")?,
+        operator_id: row.text("operator_id")?,
+        operator_name: row.text("operator_name")?,
+        state: row.parsed("state")?,
+        attempt: row.number("attempt")?,
+        failures: row.number("failures")?,
+        digest: row.optional_text("digest")?,
+        last_error: row.optional_text("last_error")?,
+        bytes_done: row.size("bytes_done")?,
+        bytes_total: row.size("bytes_total")?,
+        blobs_done: row.size("blobs_done")?,
+        blobs_total: row.size("blobs_total")?,
+        cancel_requested: row.flag("cancel_requested")?,
+        created_at_ms: row.number("created_at")?,
+        updated_at_ms: row.number("updated_at")?,
+    })
+}

@@ -1,0 +1,50 @@
+//! The three levels of permission (contract 5.2).
+
+use sqlx::any::AnyRow;
+
+use crate::CatalogError;
+use crate::row::Columns as _;
+
+/// What a user may do with a namespace or a repository. The numbers are the contract's, and the column's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(i64)]
+pub enum Level {
+    /// Pull.
+    Read = 1,
+    /// Pull, push and edit.
+    Write = 3,
+    /// Everything: also delete, grant and share.
+    Manage = 7,
+}
+
+/// A number that is no level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not a permission level: expected 1, 3 or 7")]
+pub struct InvalidLevel(pub i64);
+
+impl Level {
+    /// The number of the contract.
+    pub const fn number(self) -> i64 {
+        self as i64
+    }
+}
+
+impl TryFrom<i64> for Level {
+    type Error = InvalidLevel;
+
+    fn try_from(number: i64) -> Result<Self, InvalidLevel> {
+        match number {
+            1 => Ok(Self::Read),
+            3 => Ok(Self::Write),
+            7 => Ok(Self::Manage),
+            other => Err(InvalidLevel(other)),
+        }
+    }
+}
+
+/// A level that a column may hold.
+pub(crate) fn level(row: &AnyRow, column: &str) -> Result<Option<Level>, CatalogError> {
+    let number = row.optional_number(column)?;
+    let level = number.map(Level::try_from).transpose();
+    level.map_err(|InvalidLevel(number)| CatalogError::Corrupt { what: format!("{column} {number}") })
+}

@@ -1,0 +1,45 @@
+//! The catalog: every fact that a region knows, in SQLite or PostgreSQL, and all the SQL there is.
+//!
+//! Owns the tables, their migrations, every transaction, and the rule that whoever relies on a row updates it in the same
+//! transaction, so that nobody else can take the row away meanwhile; foreign keys are the second net.
+//!
+//! It never touches bytes (a location is a text here), never decides who may do what (it only tells who has which level),
+//! and never compares a lease with the clock of the process: leases live by the database's clock.
+
+mod access;
+mod accounts;
+mod blobs;
+mod catalog;
+mod dialect;
+mod error;
+mod grants;
+mod jobs;
+mod level;
+mod manifests;
+mod migrations;
+mod namespaces;
+mod queue;
+mod repositories;
+mod retry;
+mod row;
+mod startup;
+mod tags;
+mod tx;
+mod uploads;
+
+pub use access::Access;
+pub use accounts::{AccessKey, Account, AccountOverview, NewBootstrap, NewUser, User};
+pub use blobs::{Blob, Unlinked};
+pub use catalog::Catalog;
+pub use error::CatalogError;
+pub use grants::Grant;
+pub use jobs::{EnqueueError, Heartbeat, Job, JobState, NewJob, Progress};
+pub use level::{InvalidLevel, Level};
+pub use manifests::{ManifestPut, PutManifest, PutManifestError, StoredManifest};
+pub use namespaces::{CreateNamespaceError, Deleted, ListNamespaces, Namespace, NamespaceSummary};
+pub use repositories::{ListRepositories, NewRepository, RepoOrder, Repository, RepositorySummary};
+pub use tags::{ListTagDetails, TagCondition, TagDetail, TagOrder};
+pub use uploads::{FinishedUpload, NewUpload, Upload};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+//! Manifests: stored as the raw bytes that were pushed, with what has to be asked for beside them.
+
+use std::collections::HashMap;
+
+use sqlx::any::AnyRow;
+use transship_oci::{Digest, Reference, Tag};
+
+use crate::blobs::{list_of, repository_absent};
+use crate::repositories::touch_repository;
+use crate::retry::repeated;
+use crate::row::{Columns as _, limit_parameter, list_parameter, size_column, storable};
+use crate::tags::move_tag;
+use crate::tx::Tx;
+use crate::{Catalog, CatalogError, TagCondition};
+
+/// A manifest to store, and the tags to move to it.
+#[derive(Clone, Debug)]
+pub struct PutManifest<'a> {
+    /// The repository.
+    pub repository_id: i64,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// Its artifact type as the referrers API reports it.
+    pub artifact_type: Option<String>,
+    /// The manifest that it refers to, which need not exist.
+    pub subject_digest: Option<Digest>,
+    /// Its config; none for an index.
+    pub config_digest: Option<Digest>,
+    /// Sum of the sizes of its layers.
+    pub layers_size_bytes: u64,
+    /// Its bytes, which are UTF-8.
+    pub raw: &'a [u8],
+    /// The blobs that it needs, with the sizes it says they have.
+    pub blobs: &'a [(Digest, u64)],
+    /// The manifests that it needs.
+    pub children: &'a [Digest],
+    /// The tags to move.
+    pub tags: &'a [Tag],
+    /// When the tags may move.
+    pub condition: TagCondition,
+}
+
+/// What storing a manifest did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestPut {
+    /// Whether the repository did not have it before.
+    pub created: bool,
+    /// The tags that point elsewhere now than before, with where they pointed.
+    pub moved: Vec<(Tag, Option<Digest>)>,
+}
+
+/// Why a manifest was not stored, or a tag not moved. Nothing is changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum PutManifestError {
+    /// The repository does not link a blob that the manifest needs.
+    #[error("blob {0} is unknown to the repository")]
+    BlobUnknown(Digest),
+    /// The repository does not hold a manifest that is needed.
+    #[error("manifest {0} is unknown to the repository")]
+    ChildUnknown(Digest),
+    /// The manifest gives a blob another size than it has.
+    #[error("blob {digest} has {actual} bytes, not {expected}")]
+    SizeDiffers {
+        /// The blob.
+        digest: Digest,
+        /// The size that the manifest gives.
+        expected: u64,
+        /// The size that the blob has.
+        actual: u64,
+    },
+    /// A tag may not move.
+    #[error("tag {tag} does not meet the condition")]
+    ConditionFailed {
+        /// The tag.
+        tag: Tag,
+        /// What it points at.
+        current: Option<Digest>,
+    },
+    /// The catalog failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+/// A manifest as it was pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredManifest {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// Its artifact type as the referrers API reports it.
+    pub artifact_type: Option<String>,
+    /// The manifest that it refers to.
+    pub subject_digest: Option<Digest>,
+    /// Its bytes.
+    pub raw: Vec<u8>,
+    /// When it was last pushed, or needed by another one that was.
+    pub pushed_at_ms: i64,
+}
+
+macro_rules! manifest_columns {
+    () => {
+        "m.digest AS digest, m.media_type AS media_type, m.artifact_type AS artifact_type, \
+         m.subject_digest AS subject_digest, m.raw AS raw, m.pushed_at AS pushed_at"
+    };
+}
+
+impl Catalog {
+    /// Stores a manifest and moves its tags in one transaction that updates the link of every blob and the row of every
+    /// child it needs, so that none of them can go meanwhile.
+    pub async fn put_manifest(&self, put: PutManifest<'_>) -> Result<ManifestPut, PutManifestError> {
+        // PostgreSQL cannot hold NUL in a text, and no JSON text has one.
+        let raw = std::str::from_utf8(put.raw).ok().filter(|raw| !raw.contains('\0'));
+        let raw =
+            raw.ok_or_else(|| CatalogError::Invalid { what: format!("manifest {}, which is no text,", put.digest) })?;
+        let layers_size_bytes = size_column(put.layers_size_bytes)?;
+        let (blobs, children) =
+            (list_parameter(put.blobs.iter().map(|(digest, _)| digest)), list_parameter(put.children));
+        let mut tags: Vec<&Tag> = put.tags.iter().collect();
+        tags.sort_unstable();
+        tags.dedup();
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            if !put.blobs.is_empty() {
+                touch_links(&mut tx, &put, &blobs).await?;
+            }
+            if !put.children.is_empty() {
+                touch_children(&mut tx, &put, &children).await?;
+            }
+            let created = insert_manifest(&mut tx, &put, raw, layers_size_bytes).await?;
+            if created {
+                for (sql, list) in [
+                    (
+                        "INSERT INTO manifest_blob (repository_id, manifest_digest, blob_digest)
+                        SELECT DISTINCT $1, $2, value FROM {list:$3}",
+                        &blobs,
+                    ),
+                    (
+                        "INSERT INTO manifest_child (repository_id, manifest_digest, child_digest)
+                        SELECT DISTINCT $1, $2, value FROM {list:$3}",
+                        &children,
+                    ),
+                ] {
+                    tx.execute(tx.query(sql).bind(put.repository_id).bind(put.digest.as_str()).bind(list)).await?;
+                }
+            }
+            let mut moved = Vec::new();
+            for &tag in &tags {
+                let old = move_tag(&mut tx, put.repository_id, tag, &put.digest, &put.condition).await?;
+                if old.as_ref() != Some(&put.digest) {
+                    moved.push((tag.clone(), old));
+                }
+            }
+            // Last, since all pushes to the repository meet here.
+            touch_repository(&mut tx, put.repository_id).await?;
+            tx.commit().await?;
+            Ok(ManifestPut { created, moved })
+        })
+    }
+
+    /// The manifest with that digest, or that a tag points at now.
+    pub async fn find_manifest(
+        &self,
+        repository_id: i64,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>, CatalogError> {
+        let (sql, name) = match reference {
+            Reference::Digest(digest) => (
+                concat!(
+                    "SELECT ",
+                    manifest_columns!(),
+                    " FROM manifest m WHERE m.repository_id = $1 AND m.digest = $2"
+                ),
+                digest.as_str(),
+            ),
+            Reference::Tag(tag) => (
+                concat!(
+                    "SELECT ",
+                    manifest_columns!(),
+                    " FROM tag t JOIN manifest m ON m.repository_id = t.repository_id AND m.digest = t.digest
+                    WHERE t.repository_id = $1 AND t.name = $2"
+                ),
+                tag.as_str(),
+            ),
+        };
+        let row = self.read_optional(|| self.query(sql).bind(repository_id).bind(name)).await?;
+        row.as_ref().map(stored).transpose()
+    }
+
+    /// Those of some manifests that the repository holds, by digest.
+    pub async fn manifest_exists(&self, repository_id: i64, digests: &[Digest]) -> Result<Vec<Digest>, CatalogError> {
+        let sql = "SELECT digest FROM manifest
+            WHERE repository_id = $1 AND digest IN (SELECT value FROM {list:$2})";
+        let list = list_parameter(digests);
+        list_of(&self.read_all(|| self.query(sql).bind(repository_id).bind(&list)).await?)
+    }
+
+    /// Deletes a manifest with the tags that point at it. Manifests that it names, or that refer to it, stay; an index
+    /// that names it stays too, incomplete, as the OCI specification leaves the order of deletions to the client.
+    /// `false` when there was none.
+    pub async fn delete_manifest(&self, repository_id: i64, digest: &Digest) -> Result<bool, CatalogError> {
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            let sql = "DELETE FROM manifest WHERE repository_id = $1 AND digest = $2";
+            if tx.execute(tx.query(sql).bind(repository_id).bind(digest.as_str())).await? == 0 {
+                return Ok(false);
+            }
+            touch_repository(&mut tx, repository_id).await?;
+            tx.commit().await?;
+            Ok::<_, CatalogError>(true)
+        })
+    }
+
+    /// One page of the manifests that refer to a subject, by digest.
+    pub async fn referrers(
+        &self,
+        repository_id: i64,
+        subject: &Digest,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<StoredManifest>, CatalogError> {
+        let sql = concat!(
+            "SELECT ",
+            manifest_columns!(),
+            " FROM manifest m WHERE m.repository_id = $1 AND m.subject_digest = $2 AND ($3 IS NULL OR m.digest > $3)
+            ORDER BY m.digest LIMIT $4"
+        );
+        let rows = self
+            .read_all(|| {
+                self.query(sql)
+                    .bind(repository_id)
+                    .bind(subject.as_str())
+                    .bind(after.map(Digest::as_str))
+                    .bind(limit_parameter(limit))
+            })
+            .await?;
+        rows.iter().map(stored).collect()
+    }
+}
+
+/// Updates the link of every blob that a manifest needs, so that none can go before the manifest is there.
+async fn touch_links(tx: &mut Tx, put: &PutManifest<'_>, blobs: &str) -> Result<(), PutManifestError> {
+    // Locked in order, so that two pushes with common blobs do not wait in a circle.
+    let touch = "UPDATE blob_link SET linked_at = {now} WHERE repository_id = $1 AND digest IN (
+            SELECT digest FROM blob_link WHERE repository_id = $1 AND digest IN (SELECT value FROM {list:$2})
+            ORDER BY digest{for_touch})";
+    let read = "SELECT b.digest, b.size_bytes FROM blob_link l JOIN blob b ON b.digest = l.digest
+        WHERE l.repository_id = $1 AND l.digest IN (SELECT value FROM {list:$2})";
+    let touched = tx.execute(tx.query(touch).bind(put.repository_id).bind(blobs)).await?;
+    let rows = tx.all(tx.query(read).bind(put.repository_id).bind(blobs)).await?;
+    if touched != rows.len() as u64 {
+        // A link came in between, which is not held.
+        return Err(CatalogError::Busy.into());
+    }
+    let mut sizes: HashMap<Digest, u64> = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        sizes.insert(row.parsed("digest")?, row.size("size_bytes")?);
+    }
+    for (digest, expected) in put.blobs {
+        let actual = *sizes.get(digest).ok_or_else(|| PutManifestError::BlobUnknown(digest.clone()))?;
+        if actual != *expected {
+            return Err(PutManifestError::SizeDiffers { digest: digest.clone(), expected: *expected, actual });
+        }
+    }
+    Ok(())
+}
+
+/// Updates the row of every manifest that a manifest needs.
+async fn touch_children(tx: &mut Tx, put: &PutManifest<'_>, children: &str) -> Result<(), PutManifestError> {
+    let sql = "UPDATE manifest SET pushed_at = {now} WHERE repository_id = $1 AND digest IN (
+            SELECT digest FROM manifest WHERE repository_id = $1 AND digest IN (SELECT value FROM {list:$2})
+            ORDER BY digest{for_touch})
+        RETURNING digest";
+    let found = list_of(&tx.all(tx.query(sql).bind(put.repository_id).bind(children)).await?)?;
+    let missing = put.children.iter().find(|child| found.binary_search(child).is_err());
+    missing.map_or(Ok(()), |child| Err(PutManifestError::ChildUnknown(child.clone())))
+}
+
+/// Inserts the row of a manifest, or updates the one that is there; tells which.
+async fn insert_manifest(
+    tx: &mut Tx,
+    put: &PutManifest<'_>,
+    raw: &str,
+    layers_size_bytes: i64,
+) -> Result<bool, CatalogError> {
+    let sql = "INSERT INTO manifest (repository_id, digest, media_type, artifact_type, subject_digest, config_digest,
+            layers_size_bytes, pushed_at, raw)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, {now}, $8) ON CONFLICT (repository_id, digest) DO NOTHING";
+    let statement = tx
+        .query(sql)
+        .bind(put.repository_id)
+        .bind(put.digest.as_str())
+        .bind(storable("media type", &put.media_type)?)
+        .bind(put.artifact_type.as_deref())
+        .bind(put.subject_digest.as_ref().map(Digest::as_str))
+        .bind(put.config_digest.as_ref().map(Digest::as_str))
+        .bind(layers_size_bytes)
+        .bind(raw);
+    let inserted = tx.execute(statement).await.map_err(|error| repository_absent(error, put.repository_id))?;
+    if inserted > 0 {
+        return Ok(true);
+    }
+    let sql = "UPDATE manifest SET pushed_at = {now} WHERE repository_id = $1 AND digest = $2";
+    match tx.execute(tx.query(sql).bind(put.repository_id).bind(put.digest.as_str())).await? {
+        // Deleted between the two statements.
+        0 => Err(CatalogError::Busy),
+        _ => Ok(false),
+    }
+}
+
+fn stored(row: &AnyRow) -> Result<StoredManifest, CatalogError> {
+    Ok(StoredManifest {
+        digest: row.parsed("digest")?,
+        media_type: row.text("media_type")?,
+        artifact_type: row.optional_text("artifact_type")?,
+        subject_digest: row.optional_parsed("subject_digest")?,
+        raw: row.text("raw")?.into_bytes(),
+        pushed_at_ms: row.number("pushed_at")?,
+    })
+}

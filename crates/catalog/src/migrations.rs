@@ -1,0 +1,51 @@
+//! The tables, as numbered files that are run once each, in order.
+//!
+//! A file is run in one transaction together with the note that it was, so that a crash leaves either all of it or
+//! nothing. A file that was released is never changed; the next change is the next file.
+
+use crate::row::Columns as _;
+use crate::{Catalog, CatalogError};
+
+/// The files; a file's version is its place, from 1.
+const FILES: &[&str] = &[include_str!("../migrations/0001_initial.sql")];
+
+impl Catalog {
+    pub(crate) async fn migrate(&self) -> Result<(), CatalogError> {
+        self.migrate_with(FILES).await
+    }
+
+    /// Brings the tables to the state after the last of these files.
+    pub(crate) async fn migrate_with(&self, files: &[&'static str]) -> Result<(), CatalogError> {
+        let known = i64::try_from(files.len()).expect("there are few files");
+        loop {
+            let mut tx = self.begin().await?;
+            if let Some(lock) = self.dialect().lock_migrations() {
+                tx.all(tx.query(lock)).await?;
+            }
+            tx.execute(tx.query(
+                "CREATE TABLE IF NOT EXISTS migration (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)",
+            ))
+            .await?;
+            let row = tx.optional(tx.query("SELECT COALESCE(MAX(version), 0) AS version FROM migration")).await?;
+            let found = row.ok_or_else(|| CatalogError::not_found("the catalog's schema"))?.number("version")?;
+            if found > known {
+                return Err(CatalogError::NewerSchema { found, known });
+            }
+            let next = usize::try_from(found).ok().and_then(|done| files.get(done));
+            let Some(file) = next else { return tx.commit().await };
+            for statement in statements(file) {
+                tx.execute(tx.query(statement)).await?;
+            }
+            let version = found + 1;
+            tx.execute(tx.query("INSERT INTO migration (version, applied_at) VALUES ($1, {now})").bind(version))
+                .await?;
+            tx.commit().await?;
+            tracing::info!(version, "catalog: tables brought to this version");
+        }
+    }
+}
+
+/// The statements of a file: each ends with a semicolon at the end of a line; lines of comment are left out by the database.
+fn statements(file: &'static str) -> impl Iterator<Item = &'static str> {
+    file.split(";\n").map(str::trim).filter(|statement| !statement.is_empty())
+}

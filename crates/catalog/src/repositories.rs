@@ -1,0 +1,415 @@
+//! Repositories (contract 5.3).
+
+use sqlx::any::AnyRow;
+use transship_oci::{NamespaceName, RepositoryName, RepositoryPath};
+
+use crate::access::has_level;
+use crate::jobs::cancel_jobs;
+use crate::retry::{is_foreign_key_violation, repeated};
+use crate::row::{Columns as _, limit_parameter, one_changed, storable};
+use crate::tx::Tx;
+use crate::{Catalog, CatalogError};
+
+/// A repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repository {
+    /// Its number, below 2^31 (contract 1.4); never used twice.
+    pub id: i64,
+    /// The number of its namespace.
+    pub namespace_id: i64,
+    /// The name of its namespace.
+    pub namespace: NamespaceName,
+    /// The account that owns the namespace.
+    pub account_id: String,
+    /// Its path below the namespace.
+    pub name: RepositoryPath,
+    /// Whether everybody may pull.
+    pub is_public: bool,
+    /// One of the contract's categories.
+    pub category: String,
+    /// Free text.
+    pub description: String,
+    /// The user who made it.
+    pub creator_id: String,
+    /// That user's name at the time.
+    pub creator_name: String,
+    /// When it was made.
+    pub created_at_ms: i64,
+    /// When it, its tags or its manifests last changed.
+    pub updated_at_ms: i64,
+}
+
+impl Repository {
+    /// `namespace/path`.
+    pub fn full_name(&self) -> RepositoryName {
+        RepositoryName::new(self.namespace.clone(), self.name.clone())
+    }
+}
+
+/// A repository to make.
+#[derive(Clone, Debug)]
+pub struct NewRepository {
+    /// The number of its namespace.
+    pub namespace_id: i64,
+    /// Its path below the namespace.
+    pub name: RepositoryPath,
+    /// Whether everybody may pull.
+    pub is_public: bool,
+    /// One of the contract's categories.
+    pub category: String,
+    /// Free text.
+    pub description: String,
+    /// The user who makes it.
+    pub creator_id: String,
+    /// That user's name.
+    pub creator_name: String,
+}
+
+/// A repository with its counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositorySummary {
+    /// The repository.
+    pub repository: Repository,
+    /// The name of the account that owns it.
+    pub account_name: String,
+    /// How many tags it has.
+    pub tag_count: i64,
+    /// Bytes of the blobs that it links.
+    pub size_bytes: u64,
+    /// Its newest tags, the newest first; not all when there are many.
+    pub tags: Vec<String>,
+}
+
+/// By what repositories are sorted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RepoOrder {
+    /// Path, then namespace.
+    #[default]
+    Name,
+    /// Last change.
+    UpdatedAt,
+    /// Number of tags.
+    TagCount,
+}
+
+/// Which repositories to list.
+#[derive(Clone, Debug)]
+pub struct ListRepositories {
+    /// Only those of this account.
+    pub account_id: String,
+    /// Only those where this user has a level, or everybody may pull.
+    pub user_id: String,
+    /// Whether the user sees everything of the account.
+    pub is_admin: bool,
+    /// Only those of this namespace.
+    pub namespace: Option<String>,
+    /// Only those whose path contains this.
+    pub name_contains: Option<String>,
+    /// Only those of this category.
+    pub category: Option<String>,
+    /// Only public, or only private ones.
+    pub is_public: Option<bool>,
+    /// The order.
+    pub order: RepoOrder,
+    /// Whether the order is reversed.
+    pub descending: bool,
+    /// Page size.
+    pub limit: i64,
+    /// How many records to skip.
+    pub offset: i64,
+    /// Only those with a higher number, in the order of numbers; `order` and `descending` are ignored then.
+    pub after_id: Option<i64>,
+}
+
+/// The columns of a repository `r`, named so that those of its namespace fit beside them.
+macro_rules! repository_columns {
+    () => {
+        "r.id AS repository_id, r.name AS repository, r.is_public AS is_public, r.category AS category, \
+         r.description AS description, r.creator_id AS creator_id, r.creator_name AS creator_name, \
+         r.created_at AS created_at, r.updated_at AS updated_at"
+    };
+}
+pub(crate) use repository_columns;
+
+macro_rules! select_repository {
+    () => {
+        concat!(
+            "SELECT n.id AS namespace_id, n.name AS namespace, n.account_id AS account_id, ",
+            repository_columns!(),
+            " FROM repository r JOIN namespace n ON n.id = r.namespace_id "
+        )
+    };
+}
+
+/// What a summary adds to the repositories `page` with the account `a`. Tags hold no spaces. A hundred tags are more than
+/// a list shows, and few enough for a page of a thousand repositories.
+macro_rules! select_summary {
+    () => {
+        "SELECT page.*, a.name AS account_name,
+            (SELECT COUNT(*) FROM tag t WHERE t.repository_id = page.repository_id) AS tag_count,
+            (SELECT CAST(COALESCE(SUM(b.size_bytes), 0) AS BIGINT) FROM blob_link l JOIN blob b ON b.digest = l.digest
+             WHERE l.repository_id = page.repository_id) AS size_bytes,
+            (SELECT string_agg(newest.name, ' ') FROM (
+                SELECT t.name FROM tag t WHERE t.repository_id = page.repository_id
+                ORDER BY t.updated_at DESC, t.name DESC LIMIT 100) newest) AS tags "
+    };
+}
+
+impl Catalog {
+    /// Makes a repository.
+    ///
+    /// # Errors
+    /// [`CatalogError::Conflict`] when it exists, [`CatalogError::NotFound`] without its namespace.
+    pub async fn create_repository(&self, new: NewRepository) -> Result<Repository, CatalogError> {
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            if existing(&mut tx, &new).await?.is_some() {
+                return Err(CatalogError::conflict(format!("repository {}", new.name)));
+            }
+            let made = insert(&mut tx, &new).await?;
+            let made = made.ok_or_else(|| CatalogError::conflict(format!("repository {}", new.name)))?;
+            tx.commit().await?;
+            Ok(made)
+        })
+    }
+
+    /// Makes a repository, or returns the one that is there, as it is.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] without its namespace.
+    pub async fn ensure_repository(&self, new: NewRepository) -> Result<Repository, CatalogError> {
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            if let Some(found) = existing(&mut tx, &new).await? {
+                return Ok(found);
+            }
+            // Somebody else may have made it since; then it is there the next time.
+            let made = insert(&mut tx, &new).await?.ok_or(CatalogError::Busy)?;
+            tx.commit().await?;
+            Ok(made)
+        })
+    }
+
+    /// The repository of that name.
+    pub async fn find_repository(&self, name: &RepositoryName) -> Result<Option<Repository>, CatalogError> {
+        let sql = concat!(select_repository!(), "WHERE n.name = $1 AND r.name = $2");
+        let row = self
+            .read_optional(|| self.query(sql).bind(name.namespace().as_str()).bind(name.repository().as_str()))
+            .await?;
+        row.as_ref().map(repository).transpose()
+    }
+
+    /// Changes what is said about a repository.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] without such a repository.
+    pub async fn update_repository(
+        &self,
+        id: i64,
+        is_public: bool,
+        category: &str,
+        description: &str,
+    ) -> Result<(), CatalogError> {
+        let (category, description) = (storable("category", category)?, storable("description", description)?);
+        let sql = "UPDATE repository SET is_public = $2, category = $3, description = $4, updated_at = {now}
+            WHERE id = $1";
+        let changed =
+            self.write(|| self.query(sql).bind(id).bind(i64::from(is_public)).bind(category).bind(description)).await?;
+        one_changed(changed, || format!("repository {id}"))
+    }
+
+    /// Deletes a repository with its tags, manifests, links, grants and upload sessions, and takes back its open jobs.
+    /// The bytes of the sessions become tombstones. `false` when there was none.
+    pub async fn delete_repository(&self, id: i64) -> Result<bool, CatalogError> {
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            // Whoever adds a row that belongs to the repository waits for us from here on, or we have waited for it.
+            let lock = tx.query("SELECT id FROM repository WHERE id = $1{for_update}").bind(id);
+            if tx.optional(lock).await?.is_none() {
+                return Ok(false);
+            }
+            let sql = "INSERT INTO tombstone (location, condemned_at)
+                SELECT location, {now} FROM upload WHERE repository_id = $1 ON CONFLICT (location) DO NOTHING";
+            tx.execute(tx.query(sql).bind(id)).await?;
+            cancel_jobs(&mut tx, id).await?;
+            // Manifests first: they hold the links. Tags go with them, all else with the repository.
+            for sql in [
+                "DELETE FROM manifest WHERE repository_id = $1",
+                "DELETE FROM blob_link WHERE repository_id = $1",
+                "DELETE FROM repository WHERE id = $1",
+            ] {
+                tx.execute(tx.query(sql).bind(id)).await?;
+            }
+            tx.commit().await?;
+            Ok::<_, CatalogError>(true)
+        })
+    }
+
+    /// One repository with its counts.
+    pub async fn repository_summary(&self, id: i64) -> Result<Option<RepositorySummary>, CatalogError> {
+        let sql = concat!(
+            select_summary!(),
+            "FROM (",
+            select_repository!(),
+            "WHERE r.id = $1) page JOIN account a ON a.id = page.account_id"
+        );
+        let row = self.read_optional(|| self.query(sql).bind(id)).await?;
+        row.as_ref().map(summary).transpose()
+    }
+
+    /// One page of the repositories that a user can see in an account, and how many there are in all.
+    pub async fn list_repositories(
+        &self,
+        list: ListRepositories,
+    ) -> Result<(Vec<RepositorySummary>, i64), CatalogError> {
+        let filter = concat!(
+            "WHERE n.account_id = $1 AND (r.is_public = 1 OR ",
+            has_level!("$1", "$2", "$3"),
+            ") AND ($4 IS NULL OR n.name = $4) AND ($5 IS NULL OR {position}(r.name, $5) > 0)
+            AND ($6 IS NULL OR r.category = $6) AND ($7 IS NULL OR r.is_public = $7) "
+        );
+        let (direction, inner, outer) = match (list.after_id, list.order) {
+            (Some(_), _) => ("", ["r.id", "r.id"], ["page.repository_id", "page.repository_id"]),
+            (None, RepoOrder::Name) => {
+                (direction(list.descending), ["r.name", "n.name"], ["page.repository", "page.namespace"])
+            }
+            (None, RepoOrder::UpdatedAt) => {
+                (direction(list.descending), ["r.updated_at", "r.id"], ["page.updated_at", "page.repository_id"])
+            }
+            (None, RepoOrder::TagCount) => (
+                direction(list.descending),
+                ["(SELECT COUNT(*) FROM tag t WHERE t.repository_id = r.id)", "r.id"],
+                ["tag_count", "page.repository_id"],
+            ),
+        };
+        // The page is cut out first, so that only its own repositories are counted and summed up.
+        let page = format!(
+            "{summary} FROM ({select} {filter} AND ($8 IS NULL OR r.id > $8)
+                ORDER BY {first}{direction}, {second}{direction} LIMIT $9 OFFSET $10) page
+            JOIN account a ON a.id = page.account_id ORDER BY {outer_first}{direction}, {outer_second}{direction}",
+            summary = select_summary!(),
+            select = select_repository!(),
+            first = inner[0],
+            second = inner[1],
+            outer_first = outer[0],
+            outer_second = outer[1],
+        );
+        let count =
+            format!("SELECT COUNT(*) AS total FROM repository r JOIN namespace n ON n.id = r.namespace_id {filter}");
+        let filtered = |text: &str| {
+            self.dialect()
+                .query_from_pieces(text)
+                .bind(&list.account_id)
+                .bind(&list.user_id)
+                .bind(i64::from(list.is_admin))
+                .bind(list.namespace.as_deref())
+                .bind(list.name_contains.as_deref())
+                .bind(list.category.as_deref())
+                .bind(list.is_public.map(i64::from))
+        };
+        let rows = self
+            .read_all(|| filtered(&page).bind(list.after_id).bind(list.limit.max(0)).bind(list.offset.max(0)))
+            .await?;
+        let total = self.read_optional(|| filtered(&count)).await?;
+        let total = total.map_or(Ok(0), |row| row.number("total"))?;
+        Ok((rows.iter().map(summary).collect::<Result<_, _>>()?, total))
+    }
+
+    /// One page of the full names of the repositories that a user may pull from, public ones of every account among
+    /// them, in byte order; with an empty account and user only the public ones.
+    pub async fn repository_names(
+        &self,
+        account_id: &str,
+        user_id: &str,
+        is_admin: bool,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, CatalogError> {
+        let sql = concat!(
+            "SELECT full_name FROM (
+                SELECT n.name || '/' || r.name AS full_name FROM repository r JOIN namespace n ON n.id = r.namespace_id
+                WHERE r.is_public = 1 OR ",
+            has_level!("$1", "$2", "$3"),
+            ") named WHERE $4 IS NULL OR full_name > $4 ORDER BY full_name LIMIT $5"
+        );
+        let rows = self
+            .read_all(|| {
+                self.query(sql)
+                    .bind(account_id)
+                    .bind(user_id)
+                    .bind(i64::from(is_admin))
+                    .bind(after)
+                    .bind(limit_parameter(limit))
+            })
+            .await?;
+        rows.iter().map(|row| row.text("full_name")).collect()
+    }
+}
+
+async fn existing(tx: &mut Tx, new: &NewRepository) -> Result<Option<Repository>, CatalogError> {
+    let sql = concat!(select_repository!(), "WHERE r.namespace_id = $1 AND r.name = $2");
+    let row = tx.optional(tx.query(sql).bind(new.namespace_id).bind(new.name.as_str())).await?;
+    row.as_ref().map(repository).transpose()
+}
+
+/// Inserts a repository; nothing when another transaction has done so.
+async fn insert(tx: &mut Tx, new: &NewRepository) -> Result<Option<Repository>, CatalogError> {
+    let sql = "INSERT INTO repository
+            (namespace_id, name, is_public, category, description, creator_id, creator_name, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, {now}, {now}) ON CONFLICT (namespace_id, name) DO NOTHING";
+    let statement = tx
+        .query(sql)
+        .bind(new.namespace_id)
+        .bind(new.name.as_str())
+        .bind(i64::from(new.is_public))
+        .bind(storable("category", &new.category)?)
+        .bind(storable("description", &new.description)?)
+        .bind(&new.creator_id)
+        .bind(&new.creator_name);
+    match tx.execute(statement).await {
+        Ok(0) => Ok(None),
+        Ok(_) => existing(tx, new).await,
+        Err(error) if is_foreign_key_violation(&error) => {
+            Err(CatalogError::not_found(format!("namespace {}", new.namespace_id)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Says that something in a repository has changed.
+pub(crate) async fn touch_repository(tx: &mut Tx, id: i64) -> Result<(), CatalogError> {
+    let statement = tx.query("UPDATE repository SET updated_at = {now} WHERE id = $1").bind(id);
+    one_changed(tx.execute(statement).await?, || format!("repository {id}"))
+}
+
+pub(crate) const fn direction(descending: bool) -> &'static str {
+    if descending { " DESC" } else { "" }
+}
+
+pub(crate) fn repository(row: &AnyRow) -> Result<Repository, CatalogError> {
+    Ok(Repository {
+        id: row.number("repository_id")?,
+        namespace_id: row.number("namespace_id")?,
+        namespace: row.parsed("namespace")?,
+        account_id: row.text("account_id")?,
+        name: row.parsed("repository")?,
+        is_public: row.flag("is_public")?,
+        category: row.text("category")?,
+        description: row.text("description")?,
+        creator_id: row.text("creator_id")?,
+        creator_name: row.text("creator_name")?,
+        created_at_ms: row.number("created_at")?,
+        updated_at_ms: row.number("updated_at")?,
+    })
+}
+
+fn summary(row: &AnyRow) -> Result<RepositorySummary, CatalogError> {
+    let tags = row.optional_text("tags")?.unwrap_or_default();
+    Ok(RepositorySummary {
+        repository: repository(row)?,
+        account_name: row.text("account_name")?,
+        tag_count: row.number("tag_count")?,
+        size_bytes: row.size("size_bytes")?,
+        tags: tags.split_whitespace().map(str::to_owned).collect(),
+    })
+}

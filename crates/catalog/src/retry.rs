@@ -1,0 +1,204 @@
+//! Which failures go away by themselves, and the loop round operations that may be done again.
+
+use std::time::{Duration, Instant};
+
+use crate::{CatalogError, CreateNamespaceError, EnqueueError, PutManifestError};
+
+/// No new attempt begins later than this after the first one; each has waited for locks by itself already.
+const LONGEST: Duration = Duration::from_secs(10);
+/// Deadlocks and serialization failures of healthy databases are gone after one or two attempts.
+const ATTEMPTS: u32 = 8;
+
+/// What kind of failure the database reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// The transaction was undone because of others: locked, deadlock, serialization.
+    Contention,
+    /// The database cannot be reached now. Whether a commit under way arrived is not known.
+    Unreachable,
+    /// The database has no room left.
+    StorageFull,
+    /// Doing the same again fails the same way.
+    Lasting,
+}
+
+fn failure(error: &sqlx::Error) -> Failure {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => Failure::Unreachable,
+        sqlx::Error::Database(error) => {
+            error.code().map_or(Failure::Lasting, |code| if code.len() == 5 { sqlstate(&code) } else { sqlite(&code) })
+        }
+        _ => Failure::Lasting,
+    }
+}
+
+fn sqlstate(code: &str) -> Failure {
+    match code {
+        // serialization_failure, deadlock_detected, lock_not_available
+        "40001" | "40P01" | "55P03" => Failure::Contention,
+        // disk_full
+        "53100" => Failure::StorageFull,
+        // connection exceptions, too_many_connections, the server stops or starts, idle_in_transaction_session_timeout
+        "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Failure::Unreachable,
+        _ if code.starts_with("08") => Failure::Unreachable,
+        _ => Failure::Lasting,
+    }
+}
+
+fn sqlite(code: &str) -> Failure {
+    // The low byte is the primary code.
+    match code.parse::<u32>().map(|code| code & 0xff) {
+        // SQLITE_BUSY, SQLITE_LOCKED
+        Ok(5 | 6) => Failure::Contention,
+        // SQLITE_FULL
+        Ok(13) => Failure::StorageFull,
+        _ => Failure::Lasting,
+    }
+}
+
+/// An error that an operation of the catalog may end with.
+pub(crate) trait Fallible: From<CatalogError> {
+    /// What the database said, if it was the database.
+    fn catalog(&self) -> Option<&CatalogError>;
+}
+
+impl Fallible for CatalogError {
+    fn catalog(&self) -> Option<&CatalogError> {
+        Some(self)
+    }
+}
+
+macro_rules! fallible {
+    ($($error:ident),*) => {$(
+        impl Fallible for $error {
+            fn catalog(&self) -> Option<&CatalogError> {
+                match self {
+                    Self::Catalog(error) => Some(error),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+fallible!(PutManifestError, CreateNamespaceError, EnqueueError);
+
+/// Whether doing an operation again can change anything by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It changes nothing, so it may be done again after every passing failure.
+    Read,
+    /// It changes something, so it is done again only where it is certain that nothing was changed.
+    Write,
+}
+
+/// The state of one loop.
+pub(crate) struct Attempts {
+    repeat: Repeat,
+    begun: Instant,
+    made: u32,
+}
+
+impl Attempts {
+    pub(crate) fn new(repeat: Repeat) -> Self {
+        Self { repeat, begun: Instant::now(), made: 0 }
+    }
+
+    /// Waits and says nothing when the operation is to be done again, else says how it ends.
+    pub(crate) async fn end<E: Fallible>(&mut self, error: E) -> Option<E> {
+        self.made += 1;
+        let cause = match error.catalog() {
+            Some(CatalogError::Database(cause)) => cause,
+            // Found by ourselves: a row went or came between two statements.
+            Some(CatalogError::Busy) if self.may_repeat() => {
+                self.pause().await;
+                return None;
+            }
+            _ => return Some(error),
+        };
+        let failure = failure(cause);
+        let passing = match failure {
+            Failure::Contention => true,
+            Failure::Unreachable => self.repeat == Repeat::Read,
+            Failure::StorageFull | Failure::Lasting => false,
+        };
+        if passing && self.may_repeat() {
+            self.pause().await;
+            return None;
+        }
+        match failure {
+            Failure::Lasting => Some(error),
+            Failure::StorageFull => Some(CatalogError::StorageFull.into()),
+            Failure::Contention | Failure::Unreachable => {
+                tracing::warn!(attempts = self.made, "the catalog gave up: {cause}");
+                Some(CatalogError::Busy.into())
+            }
+        }
+    }
+
+    fn may_repeat(&self) -> bool {
+        self.made < ATTEMPTS && self.begun.elapsed() < LONGEST
+    }
+
+    async fn pause(&self) {
+        // 2, 4, 8 … 256 ms, and up to as much again, so that those who collided do not meet again.
+        let base = 1_u64 << self.made.min(8);
+        let spread = u64::from(self.begun.elapsed().subsec_nanos()) % (base + 1);
+        tokio::time::sleep(Duration::from_millis(base + spread)).await;
+    }
+}
+
+/// Evaluates the attempt, which ends in a `Result` with a [`Fallible`] error, until it succeeds or fails for good.
+macro_rules! repeated {
+    ($repeat:ident, $attempt:expr) => {{
+        let mut attempts = $crate::retry::Attempts::new($crate::retry::Repeat::$repeat);
+        loop {
+            match async { $attempt }.await {
+                Ok(done) => break Ok(done),
+                Err(error) => {
+                    if let Some(error) = attempts.end(error).await {
+                        break Err(error);
+                    }
+                }
+            }
+        }
+    }};
+}
+pub(crate) use repeated;
+
+/// Whether a statement failed because a row of that key exists.
+pub(crate) fn is_unique_violation(error: &CatalogError) -> bool {
+    matches!(error, CatalogError::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
+}
+
+/// Whether a statement failed because another row is missing, or is still needed.
+pub(crate) fn is_foreign_key_violation(error: &CatalogError) -> bool {
+    matches!(error, CatalogError::Database(sqlx::Error::Database(error)) if error.is_foreign_key_violation())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, sqlite, sqlstate};
+
+    #[test]
+    fn codes_of_both_databases_are_told_apart() {
+        for code in ["40001", "40P01", "55P03"] {
+            assert_eq!(sqlstate(code), Failure::Contention, "{code}");
+        }
+        for code in ["57P01", "08006", "53300"] {
+            assert_eq!(sqlstate(code), Failure::Unreachable, "{code}");
+        }
+        assert_eq!(sqlstate("23505"), Failure::Lasting);
+        assert_eq!(sqlstate("53100"), Failure::StorageFull);
+        // SQLITE_BUSY, SQLITE_BUSY_SNAPSHOT, SQLITE_LOCKED_SHAREDCACHE
+        for code in ["5", "517", "262"] {
+            assert_eq!(sqlite(code), Failure::Contention, "{code}");
+        }
+        assert_eq!(sqlite("13"), Failure::StorageFull);
+        assert_eq!(sqlite("2067"), Failure::Lasting);
+    }
+}

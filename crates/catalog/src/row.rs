@@ -1,0 +1,92 @@
+//! From columns to values, and from values to columns.
+
+use std::str::FromStr;
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use crate::CatalogError;
+
+/// Reads columns by name.
+pub(crate) trait Columns {
+    fn text(&self, column: &str) -> Result<String, CatalogError>;
+    fn optional_text(&self, column: &str) -> Result<Option<String>, CatalogError>;
+    fn number(&self, column: &str) -> Result<i64, CatalogError>;
+    fn optional_number(&self, column: &str) -> Result<Option<i64>, CatalogError>;
+
+    fn flag(&self, column: &str) -> Result<bool, CatalogError> {
+        Ok(self.number(column)? != 0)
+    }
+
+    fn size(&self, column: &str) -> Result<u64, CatalogError> {
+        let number = self.number(column)?;
+        u64::try_from(number).map_err(|_| CatalogError::Corrupt { what: format!("{column} {number}") })
+    }
+
+    /// A text that follows a grammar, as it did when it was stored.
+    fn parsed<T: FromStr>(&self, column: &str) -> Result<T, CatalogError> {
+        parse(column, &self.text(column)?)
+    }
+
+    fn optional_parsed<T: FromStr>(&self, column: &str) -> Result<Option<T>, CatalogError> {
+        self.optional_text(column)?.map(|text| parse(column, &text)).transpose()
+    }
+}
+
+impl Columns for AnyRow {
+    fn text(&self, column: &str) -> Result<String, CatalogError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn optional_text(&self, column: &str) -> Result<Option<String>, CatalogError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn number(&self, column: &str) -> Result<i64, CatalogError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn optional_number(&self, column: &str) -> Result<Option<i64>, CatalogError> {
+        Ok(self.try_get(column)?)
+    }
+}
+
+fn parse<T: FromStr>(column: &str, text: &str) -> Result<T, CatalogError> {
+    text.parse().map_err(|_| CatalogError::Corrupt { what: format!("{column} {text:?}") })
+}
+
+/// A size as the column holds it.
+pub(crate) fn size_column(size_bytes: u64) -> Result<i64, CatalogError> {
+    i64::try_from(size_bytes).map_err(|_| CatalogError::Invalid { what: format!("size of {size_bytes} bytes") })
+}
+
+/// A number of rows as a LIMIT takes it.
+pub(crate) fn limit_parameter(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Many values as one parameter, for `{list:$n}`.
+pub(crate) fn list_parameter<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> String {
+    let mut json = String::from("[");
+    for value in values {
+        if json.len() > 1 {
+            json.push(',');
+        }
+        json.push_str(&serde_json::Value::from(value.as_ref()).to_string());
+    }
+    json.push(']');
+    json
+}
+
+/// Refuses a text that PostgreSQL cannot hold, so that both databases take the same.
+pub(crate) fn storable<'a>(what: &str, text: &'a str) -> Result<&'a str, CatalogError> {
+    if text.contains('\0') {
+        return Err(CatalogError::Invalid { what: format!("{what} with a NUL character") });
+    }
+    Ok(text)
+}
+
+/// Turns "no row was changed" into "there is no such row".
+pub(crate) fn one_changed(changed: u64, what: impl FnOnce() -> String) -> Result<(), CatalogError> {
+    if changed == 0 { Err(CatalogError::not_found(what())) } else { Ok(()) }
+}

@@ -1,0 +1,264 @@
+//! One suite for both databases: every test gets a fresh catalog of its own.
+//!
+//! SQLite always; PostgreSQL when `TRANSSHIP_TEST_POSTGRES` is the `postgres://` URL of a server where databases may be
+//! created. Under `CI=true` its absence is a failure, so that no green run has left half of the suite out.
+
+mod accounts;
+mod blobs;
+mod concurrency;
+mod faults;
+mod jobs;
+mod manifests;
+mod namespaces;
+mod queue;
+mod repositories;
+mod schema;
+mod tags;
+mod uploads;
+
+use std::future::Future;
+
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use transship_oci::{Digest, DigestAlgorithm, NamespaceName, RepositoryName, Tag};
+use uuid::Uuid;
+
+use crate::{
+    Account, Catalog, Namespace, NewRepository, NewUpload, NewUser, PutManifest, Repository, TagCondition, User,
+};
+
+#[derive(Clone, Copy)]
+enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+/// A database that is gone after the test.
+struct Database {
+    url: String,
+    admin_url: Option<String>,
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl Database {
+    async fn create(backend: Backend) -> Option<Self> {
+        match backend {
+            Backend::Sqlite => {
+                let directory = tempfile::tempdir().unwrap();
+                let url = format!("sqlite://{}?mode=rwc", directory.path().join("catalog.db").display());
+                Some(Self { url, admin_url: None, _directory: Some(directory) })
+            }
+            Backend::Postgres => {
+                let admin_url = postgres_server()?;
+                let name = format!("transship_test_{}", Uuid::new_v4().simple());
+                admin(&admin_url, format!("CREATE DATABASE {name}")).await;
+                let (server, _) = admin_url.rsplit_once('/').unwrap();
+                let url = format!("{server}/{name}");
+                Some(Self { url, admin_url: Some(admin_url), _directory: None })
+            }
+        }
+    }
+
+    fn name(url: &str) -> &str {
+        url.rsplit_once('/').unwrap().1
+    }
+
+    async fn drop(self) {
+        if let Some(admin_url) = &self.admin_url {
+            admin(admin_url, format!("DROP DATABASE {} WITH (FORCE)", Self::name(&self.url))).await;
+        }
+    }
+}
+
+async fn admin(url: &str, sql: String) {
+    sqlx::any::install_default_drivers();
+    let mut connection = sqlx::AnyConnection::connect(url).await.unwrap();
+    connection.execute(AssertSqlSafe(sql)).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests are told where a server is by their environment")]
+fn postgres_server() -> Option<String> {
+    let url = std::env::var("TRANSSHIP_TEST_POSTGRES").ok();
+    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(url.is_some() || !in_ci, "TRANSSHIP_TEST_POSTGRES is not set, so half of the suite would be left out");
+    url
+}
+
+fn run<T: Future<Output = ()> + Send + 'static>(
+    backend: Backend,
+    test: impl FnOnce(Catalog, String) -> T + Send + 'static,
+) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async move {
+        let Some(database) = Database::create(backend).await else { return };
+        let url = database.url.clone();
+        let outcome = tokio::spawn(async move {
+            let catalog = Catalog::open(&url).await.unwrap();
+            test(catalog.clone(), url).await;
+            catalog.close().await;
+        })
+        .await;
+        database.drop().await;
+        if let Err(failed) = outcome {
+            std::panic::resume_unwind(failed.into_panic());
+        }
+    });
+}
+
+macro_rules! suite {
+    ($($module:ident :: { $($test:ident),* $(,)? })*) => {
+        mod sqlite {
+            $($(#[test] fn $test() { super::run(super::Backend::Sqlite, super::$module::$test); })*)*
+        }
+        mod postgres {
+            $($(#[test] fn $test() { super::run(super::Backend::Postgres, super::$module::$test); })*)*
+        }
+    };
+}
+
+suite! {
+    schema::{ opens_twice, newer_schema_is_refused, broken_migration_leaves_nothing, probe_needs_the_schema }
+    accounts::{
+        accounts_are_unique, users_live_in_accounts, epochs_rise, access_keys_keep_their_state, bootstrap_happens_once,
+        overview_counts_distinct_bytes,
+    }
+    namespaces::{
+        creators_manage, names_are_taken_and_quotas_hold, full_namespaces_stay, listing_follows_levels,
+        grants_are_all_or_none, access_tells_all_at_once,
+    }
+    repositories::{
+        repositories_are_made_once, changes_are_kept, deletion_takes_everything_along, lists_are_filtered_and_sorted,
+        pages_by_number_see_everything_once, names_of_pullable_repositories,
+    }
+    blobs::{
+        blobs_need_a_link, mounts_need_a_source_link, mounting_what_one_may_read, needed_links_stay, long_lists,
+    }
+    uploads::{
+        sessions_go_on_elsewhere, one_writer_at_a_time, finishing_links_and_closes, known_content_keeps_its_location,
+        expired_sessions_are_found, abandoned_bytes_are_condemned,
+    }
+    manifests::{
+        raw_bytes_come_back, closures_are_checked, sizes_are_checked, conditions_hold, deletion_takes_tags_along,
+        referrers_are_paged, text_is_required, moved_tags_are_told,
+    }
+    tags::{ tags_sort_by_bytes, tag_pages, put_tag_follows_conditions, details_filter_and_sort }
+    jobs::{
+        equal_jobs_are_one, running_copies_of_the_same_digest_are_used, queues_have_limits, jobs_are_listed,
+        deleted_repositories_cancel_jobs, old_jobs_are_pruned,
+    }
+    queue::{
+        claims_respect_region_limits, leases_run_out_and_fence, one_copy_at_a_time, retries_wait_and_give_way,
+        released_jobs_are_due_at_once, ends_are_final, progress_and_cancellation, next_run_is_told, late_owners_may_go_on,
+        orphans_are_released,
+    }
+    faults::{ broken_connections_are_replaced, dropped_transactions_change_nothing, cancelled_callers_leave_nothing_locked }
+    concurrency::{
+        no_job_is_claimed_twice, equal_enqueues_make_one_job, pushes_against_unlinking, tags_move_one_after_another,
+        one_repository_of_many_makers, equal_uploads_end_in_one_blob, pushes_with_common_blobs,
+    }
+}
+
+/// An account with an administrator, a namespace and a repository.
+struct Fixture {
+    account: Account,
+    admin: User,
+    namespace: Namespace,
+    repository: Repository,
+}
+
+async fn fixture(catalog: &Catalog) -> Fixture {
+    let account = catalog.create_account("acme").await.unwrap();
+    let admin = user(catalog, &account, "root", true).await;
+    let namespace = catalog.create_namespace(&namespace_name("team"), &admin, 5).await.unwrap();
+    let repository = repository(catalog, &namespace, &admin, "app").await;
+    Fixture { account, admin, namespace, repository }
+}
+
+async fn user(catalog: &Catalog, account: &Account, name: &str, is_admin: bool) -> User {
+    let new = NewUser { account_id: account.id.clone(), name: name.to_owned(), password_hash: None, is_admin };
+    catalog.create_user(new).await.unwrap()
+}
+
+fn new_repository(namespace: &Namespace, creator: &User, name: &str) -> NewRepository {
+    NewRepository {
+        namespace_id: namespace.id,
+        name: name.parse().unwrap(),
+        is_public: false,
+        category: "other".to_owned(),
+        description: String::new(),
+        creator_id: creator.id.clone(),
+        creator_name: creator.name.clone(),
+    }
+}
+
+async fn repository(catalog: &Catalog, namespace: &Namespace, creator: &User, name: &str) -> Repository {
+    catalog.create_repository(new_repository(namespace, creator, name)).await.unwrap()
+}
+
+fn namespace_name(text: &str) -> NamespaceName {
+    text.parse().unwrap()
+}
+
+fn repository_name(text: &str) -> RepositoryName {
+    text.parse().unwrap()
+}
+
+fn tag(text: &str) -> Tag {
+    text.parse().unwrap()
+}
+
+fn digest(content: &str) -> Digest {
+    Digest::of(DigestAlgorithm::Sha256, content.as_bytes())
+}
+
+fn new_upload(repository_id: i64, life_ms: i64) -> NewUpload {
+    NewUpload {
+        id: Uuid::new_v4().simple().to_string(),
+        repository_id,
+        user_id: "somebody".to_owned(),
+        location: format!("aa/{}", Uuid::now_v7().simple()),
+        algorithm: DigestAlgorithm::Sha256,
+        expires_at_ms: now_ms() + life_ms,
+    }
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// Uploads a blob whose content is a text.
+async fn blob(catalog: &Catalog, repository_id: i64, content: &str) -> (Digest, u64) {
+    let upload = new_upload(repository_id, 60_000);
+    catalog.create_upload(&upload).await.unwrap();
+    catalog.take_writer(&upload.id, "writer", 10_000).await.unwrap().unwrap();
+    let (digest, size_bytes) = (digest(content), content.len() as u64);
+    catalog.finish_upload(&upload.id, "writer", &digest, size_bytes).await.unwrap();
+    (digest, size_bytes)
+}
+
+fn put<'a>(repository_id: i64, raw: &'a str, blobs: &'a [(Digest, u64)], tags: &'a [Tag]) -> PutManifest<'a> {
+    PutManifest {
+        repository_id,
+        digest: digest(raw),
+        media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+        artifact_type: None,
+        subject_digest: None,
+        config_digest: blobs.first().map(|(digest, _)| digest.clone()),
+        layers_size_bytes: blobs.iter().skip(1).map(|(_, size_bytes)| size_bytes).sum(),
+        raw: raw.as_bytes(),
+        blobs,
+        children: &[],
+        tags,
+        condition: TagCondition::Always,
+    }
+}
+
+/// Pushes an image without blobs under a tag.
+async fn image(catalog: &Catalog, repository_id: i64, raw: &str, name: &str) -> Digest {
+    catalog.put_manifest(put(repository_id, raw, &[], &[tag(name)])).await.unwrap();
+    digest(raw)
+}
+
+async fn pause(ms: u64) {
+    tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+}

@@ -1,0 +1,139 @@
+use super::{Fixture, fixture, image, pause};
+use crate::{Catalog, CatalogError, EnqueueError, JobState, NewJob};
+
+const LEASE_MS: i64 = 10_000;
+
+pub(super) fn new_job(fixture: &Fixture, tag: &str) -> NewJob {
+    NewJob {
+        account_id: fixture.account.id.clone(),
+        repository_id: fixture.repository.id,
+        namespace: "team".to_owned(),
+        repository: "app".to_owned(),
+        tag: tag.to_owned(),
+        target_region: "north".to_owned(),
+        target_namespace: "mirror".to_owned(),
+        override_existing: false,
+        operator_id: fixture.admin.id.clone(),
+        operator_name: fixture.admin.name.clone(),
+    }
+}
+
+pub(super) async fn equal_jobs_are_one(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let job = new_job(&fixture, "v1");
+    let others = [
+        NewJob { tag: "v2".to_owned(), ..job.clone() },
+        NewJob { target_region: "south".to_owned(), ..job.clone() },
+        NewJob { target_namespace: "other".to_owned(), ..job.clone() },
+        NewJob { override_existing: true, ..job.clone() },
+    ];
+    let first = catalog.enqueue_jobs(std::slice::from_ref(&job), 10).await.unwrap();
+    let again = catalog.enqueue_jobs(&[others[0].clone(), job.clone(), others[0].clone()], 10).await.unwrap();
+    assert_eq!((again[1], again[0] == again[2], again[0] == first[0]), (first[0], true, false));
+    let all = catalog.enqueue_jobs(&others, 10).await.unwrap();
+    assert_eq!(all[0], again[0]);
+    let mut distinct = all.clone();
+    distinct.extend(&first);
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), 5);
+
+    let found = catalog.find_jobs(&[all[3], 9999, first[0]]).await.unwrap();
+    assert_eq!(found.iter().map(|job| job.id).collect::<Vec<_>>(), [all[3], first[0]], "in the order asked for");
+    let made = &found[1];
+    assert_eq!((made.state, made.attempt, made.failures, made.cancel_requested), (JobState::Waiting, 0, 0, false));
+    assert_eq!((made.tag.as_str(), made.repository_id, &made.account_id), ("v1", job.repository_id, &job.account_id));
+    assert!(found[0].override_existing && !made.override_existing);
+    assert_eq!(catalog.enqueue_jobs(&[], 0).await.unwrap(), Vec::<i64>::new());
+}
+
+pub(super) async fn running_copies_of_the_same_digest_are_used(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let jobs = [new_job(&fixture, "v1")];
+    let old = image(&catalog, fixture.repository.id, "one", "v1").await;
+    let first = catalog.enqueue_jobs(&jobs, 10).await.unwrap();
+    let running = catalog.claim_jobs("me", LEASE_MS, 10, 10).await.unwrap().pop().unwrap();
+    let unpinned = catalog.enqueue_jobs(&jobs, 10).await.unwrap();
+    assert_ne!(unpinned, first, "nobody knows yet what the running one copies");
+    // Ends the second one.
+    catalog.finish_job(first[0], running.attempt, JobState::Success, None).await.unwrap();
+    let running = catalog.claim_jobs("me", LEASE_MS, 10, 10).await.unwrap().pop().unwrap();
+    assert_eq!(running.id, unpinned[0]);
+
+    assert!(catalog.pin_digest(running.id, running.attempt, &old).await.unwrap());
+    assert_eq!(catalog.enqueue_jobs(&jobs, 10).await.unwrap(), unpinned);
+    image(&catalog, fixture.repository.id, "two", "v1").await;
+    let newer = catalog.enqueue_jobs(&jobs, 10).await.unwrap();
+    assert_ne!(newer, unpinned, "the tag has moved since");
+    assert_eq!(catalog.enqueue_jobs(&jobs, 10).await.unwrap(), newer);
+}
+
+pub(super) async fn queues_have_limits(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let jobs = ["v1", "v2", "v3"].map(|tag| new_job(&fixture, tag));
+    let full = catalog.enqueue_jobs(&jobs, 2).await;
+    assert!(matches!(full, Err(EnqueueError::QueueFull)), "{full:?}");
+    assert_eq!(catalog.list_jobs(fixture.repository.id, 10, 0, false).await.unwrap().1, 0, "all or none");
+    let ids = catalog.enqueue_jobs(&jobs[..2], 2).await.unwrap();
+    assert_eq!(catalog.enqueue_jobs(&jobs[..2], 2).await.unwrap(), ids, "nothing new");
+    let full = catalog.enqueue_jobs(&jobs[2..], 2).await;
+    assert!(matches!(full, Err(EnqueueError::QueueFull)), "{full:?}");
+    let claimed = catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap();
+    catalog.finish_job(claimed[0].id, claimed[0].attempt, JobState::Failed, Some("why")).await.unwrap();
+    catalog.enqueue_jobs(&jobs[2..], 2).await.unwrap();
+
+    let mixed = [jobs[0].clone(), NewJob { account_id: "other".to_owned(), ..jobs[1].clone() }];
+    let mixed = catalog.enqueue_jobs(&mixed, 10).await;
+    assert!(matches!(mixed, Err(EnqueueError::Catalog(CatalogError::Invalid { .. }))), "{mixed:?}");
+    let nowhere = catalog.enqueue_jobs(&[NewJob { repository_id: 99, ..jobs[0].clone() }], 10).await;
+    assert!(matches!(nowhere, Err(EnqueueError::Catalog(CatalogError::NotFound { .. }))), "{nowhere:?}");
+}
+
+pub(super) async fn jobs_are_listed(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let jobs = ["v1", "v2", "v3"].map(|tag| new_job(&fixture, tag));
+    let ids = catalog.enqueue_jobs(&jobs, 10).await.unwrap();
+    let page = async |limit, offset, descending| {
+        let (jobs, total) = catalog.list_jobs(fixture.repository.id, limit, offset, descending).await.unwrap();
+        assert_eq!(total, 3);
+        jobs.into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    assert_eq!(page(10, 0, false).await, ids);
+    assert_eq!(page(2, 0, true).await, [ids[2], ids[1]]);
+    assert_eq!(page(2, 2, true).await, [ids[0]]);
+    assert_eq!(page(2, 4, true).await, Vec::<i64>::new());
+}
+
+pub(super) async fn deleted_repositories_cancel_jobs(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let ids = catalog.enqueue_jobs(&["v1", "v2", "v3"].map(|tag| new_job(&fixture, tag)), 10).await.unwrap();
+    let running = catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap().pop().unwrap();
+    assert_eq!(catalog.cancel_jobs_of_repository(fixture.repository.id).await.unwrap(), 3);
+    let found = catalog.find_jobs(&ids).await.unwrap();
+    assert_eq!(
+        found.iter().map(|job| job.state).collect::<Vec<_>>(),
+        [JobState::Running, JobState::Cancel, JobState::Cancel]
+    );
+    let beat = catalog.heartbeat(running.id, running.attempt, LEASE_MS, crate::Progress::default()).await.unwrap();
+    assert!(beat.owner && beat.cancel_requested);
+    // A job outlives its repository, as history.
+    assert!(catalog.delete_repository(fixture.repository.id).await.unwrap());
+    let found = catalog.find_jobs(&ids).await.unwrap();
+    assert_eq!((found.len(), found[0].repository_id), (3, 0));
+    assert!(catalog.finish_job(running.id, running.attempt, JobState::Cancel, Some("cancelled")).await.unwrap());
+}
+
+pub(super) async fn old_jobs_are_pruned(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let ids = catalog.enqueue_jobs(&["v1", "v2", "v3"].map(|tag| new_job(&fixture, tag)), 10).await.unwrap();
+    for job in catalog.claim_jobs("me", LEASE_MS, 2, 2).await.unwrap() {
+        catalog.finish_job(job.id, job.attempt, JobState::Success, None).await.unwrap();
+        pause(10).await;
+    }
+    let ended = catalog.find_jobs(&ids).await.unwrap();
+    assert_eq!(catalog.prune_jobs(ended[0].updated_at_ms).await.unwrap(), 0);
+    assert_eq!(catalog.prune_jobs(ended[1].updated_at_ms).await.unwrap(), 1);
+    assert_eq!(catalog.prune_jobs(i64::MAX).await.unwrap(), 1, "open ones stay");
+    let left = catalog.find_jobs(&ids).await.unwrap();
+    assert_eq!(left.iter().map(|job| job.id).collect::<Vec<_>>(), [ids[2]]);
+}

@@ -1,0 +1,41 @@
+use crate::{Catalog, CatalogError};
+
+pub(super) async fn opens_twice(catalog: Catalog, url: String) {
+    catalog.create_account("acme").await.unwrap();
+    let again = Catalog::open(&url).await.unwrap();
+    assert_eq!(again.account_count().await.unwrap(), 1);
+    again.close().await;
+}
+
+pub(super) async fn newer_schema_is_refused(catalog: Catalog, url: String) {
+    catalog.write(|| catalog.query("INSERT INTO migration (version, applied_at) VALUES (99, 0)")).await.unwrap();
+    match Catalog::open(&url).await {
+        Err(CatalogError::NewerSchema { found: 99, known }) => assert!(known < 99),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) async fn broken_migration_leaves_nothing(catalog: Catalog, _: String) {
+    let first = include_str!("../../migrations/0001_initial.sql");
+    let broken = "CREATE TABLE half (id BIGINT PRIMARY KEY);\nCREATE TABLE half (id BIGINT PRIMARY KEY);\n";
+    catalog.migrate_with(&[first, broken]).await.unwrap_err();
+    // The next program finds the state before, and brings it on.
+    catalog.migrate_with(&[first, "CREATE TABLE half (id BIGINT PRIMARY KEY);\n"]).await.unwrap();
+    let row = catalog.read_optional(|| catalog.query("SELECT id FROM half")).await.unwrap();
+    assert!(row.is_none());
+    let outcome = catalog.migrate_with(&[first]).await;
+    assert!(matches!(outcome, Err(CatalogError::NewerSchema { found: 2, known: 1 })), "{outcome:?}");
+}
+
+pub(super) async fn probe_needs_the_schema(catalog: Catalog, _: String) {
+    catalog.probe().await.unwrap();
+    catalog.write(|| catalog.query("DELETE FROM migration")).await.unwrap();
+    catalog.probe().await.unwrap_err();
+}
+
+#[tokio::test]
+async fn other_databases_are_refused_without_their_password() {
+    let error = Catalog::open("mysql://root:secret@localhost/x").await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("mysql") && !text.contains("secret"), "{text}");
+}
