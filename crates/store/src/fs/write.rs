@@ -1,0 +1,236 @@
+//! Writing one file, while the next bytes come in.
+//!
+//! Owns: the buffer, the order of write and sync, and that nothing goes on after a failure.
+//! Never: opening or naming files.
+
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use super::{BlobPath, failed, is_deleted, joined, sync_directory};
+use crate::{BlobWriter, Checkpoint, StoreError, StoreErrorKind};
+
+/// As soon as so much has come and no write is under way, one begins.
+const FLUSH_BYTES: usize = 256 * 1024;
+/// Bytes that may wait while a write is under way. It takes a slow write (a few milliseconds of a busy disk) without
+/// holding up a fast sender, and it is the most that one write passes on.
+const BUFFER_BYTES: usize = 1024 * 1024;
+/// The most that one writer holds: a buffer being filled and a buffer being written. Buffers grow as bytes come, so a
+/// small blob or a slow sender holds less.
+pub const WRITER_MEMORY_BYTES: usize = 2 * BUFFER_BYTES;
+
+/// What [`Checkpoint::state`] is here: the file's length is all there is to know.
+const STATE: &str = "fs";
+
+/// One file being written. Each piece of disk work takes the file with it and brings it back.
+#[derive(Debug)]
+pub(super) struct FsWriter {
+    path: BlobPath,
+    /// Bytes that are not handed to the disk yet.
+    buffer: Vec<u8>,
+    offset_bytes: u64,
+    disk: Disk,
+}
+
+#[derive(Debug)]
+enum Disk {
+    Idle(OpenFile),
+    Working(JoinHandle<Result<OpenFile, StoreError>>),
+    /// For ever: what a failed write or sync has left on the disk, nobody knows. After a failed sync the kernel calls
+    /// the lost pages clean, so that a second sync would succeed.
+    Failed {
+        kind: StoreErrorKind,
+        reason: String,
+    },
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    path: BlobPath,
+    file: File,
+    /// An empty buffer, to be used again.
+    spare: Vec<u8>,
+    /// Whether a power cut could take the file's name.
+    is_name_durable: bool,
+}
+
+/// What the disk shall do with the bytes that it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Nothing,
+    /// Make all of it durable; the file has so many bytes then.
+    Sync {
+        size_bytes: u64,
+    },
+}
+
+impl FsWriter {
+    /// A writer of an empty file.
+    pub(super) fn created(path: BlobPath, file: File) -> Self {
+        Self::new(path, file, 0, false)
+    }
+
+    /// A writer that goes on behind the checkpoint. It blocks.
+    pub(super) fn resumed(path: BlobPath, mut file: File, checkpoint: &Checkpoint) -> Result<Self, StoreError> {
+        let bad = |reason| StoreError::BadCheckpoint { location: path.location.clone(), reason };
+        if checkpoint.state != STATE {
+            return Err(bad(format!("its state is '{}', not '{STATE}'", checkpoint.state)));
+        }
+        let offset_bytes = checkpoint.offset_bytes;
+        let size_bytes = file.metadata().map_err(|error| failed("opening", &path.file, error))?.len();
+        if size_bytes < offset_bytes {
+            return Err(bad(format!("it has {size_bytes} bytes, not {offset_bytes}")));
+        }
+        file.set_len(offset_bytes)
+            .and_then(|()| file.seek(SeekFrom::Start(offset_bytes)))
+            .map_err(|error| failed("truncating", &path.file, error))?;
+        Ok(Self::new(path, file, offset_bytes, true))
+    }
+
+    fn new(path: BlobPath, file: File, offset_bytes: u64, is_name_durable: bool) -> Self {
+        let file = OpenFile { path: path.clone(), file, spare: Vec::new(), is_name_durable };
+        Self { path, buffer: Vec::new(), offset_bytes, disk: Disk::Idle(file) }
+    }
+
+    /// Hands the buffer to the disk, behind the work that is under way.
+    async fn hand_over(&mut self, then: Then) -> Result<(), StoreError> {
+        self.settle().await?;
+        let stopped = Disk::Failed { kind: StoreErrorKind::Io, reason: "the writer was stopped".to_owned() };
+        match std::mem::replace(&mut self.disk, stopped) {
+            Disk::Idle(mut file) => {
+                let bytes = std::mem::replace(&mut self.buffer, std::mem::take(&mut file.spare));
+                self.disk = Disk::Working(tokio::task::spawn_blocking(move || file.work(bytes, then)));
+                Ok(())
+            }
+            other => {
+                self.disk = other;
+                Err(self.poisoned())
+            }
+        }
+    }
+
+    async fn sync(&mut self) -> Result<(), StoreError> {
+        self.hand_over(Then::Sync { size_bytes: self.offset_bytes }).await?;
+        self.settle().await
+    }
+
+    /// Waits for the work that is under way. A caller that is cancelled here loses nothing.
+    async fn settle(&mut self) -> Result<(), StoreError> {
+        if let Disk::Working(work) = &mut self.disk {
+            match joined(work.await).and_then(|result| result) {
+                Ok(file) => self.disk = Disk::Idle(file),
+                Err(error) => {
+                    self.disk = Disk::Failed { kind: error.kind(), reason: error.to_string() };
+                    return Err(error);
+                }
+            }
+        }
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if matches!(self.disk, Disk::Failed { .. }) { Err(self.poisoned()) } else { Ok(()) }
+    }
+
+    fn poisoned(&self) -> StoreError {
+        let (kind, reason) = match &self.disk {
+            Disk::Failed { kind, reason } => (*kind, reason.clone()),
+            Disk::Idle(_) | Disk::Working(_) => (StoreErrorKind::Io, "the disk is at work".to_owned()),
+        };
+        StoreError::Poisoned { location: self.path.location.clone(), kind, reason }
+    }
+
+    fn is_disk_idle(&self) -> bool {
+        match &self.disk {
+            Disk::Idle(_) => true,
+            Disk::Working(work) => work.is_finished(),
+            Disk::Failed { .. } => false,
+        }
+    }
+}
+
+#[async_trait]
+impl BlobWriter for FsWriter {
+    async fn write(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
+        self.check()?;
+        while !bytes.is_empty() {
+            if self.buffer.len() == BUFFER_BYTES {
+                self.hand_over(Then::Nothing).await?;
+            }
+            // Copied, not kept: a frame of one byte may hold the whole buffer that it was received in.
+            let taken = bytes.split_to(bytes.len().min(BUFFER_BYTES - self.buffer.len()));
+            make_room(&mut self.buffer, taken.len());
+            self.buffer.extend_from_slice(&taken);
+            self.offset_bytes += taken.len() as u64;
+            if self.buffer.len() >= FLUSH_BYTES && self.is_disk_idle() {
+                self.hand_over(Then::Nothing).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn checkpoint(&mut self) -> Result<Checkpoint, StoreError> {
+        self.sync().await?;
+        Ok(Checkpoint { offset_bytes: self.offset_bytes, state: STATE.to_owned() })
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<u64, StoreError> {
+        self.sync().await?;
+        Ok(self.offset_bytes)
+    }
+
+    fn offset_bytes(&self) -> u64 {
+        self.offset_bytes
+    }
+}
+
+impl OpenFile {
+    /// It blocks.
+    fn work(mut self, mut bytes: Vec<u8>, then: Then) -> Result<Self, StoreError> {
+        self.file.write_all(&bytes).map_err(|error| failed("writing", &self.path.file, error))?;
+        bytes.clear();
+        self.spare = bytes;
+        if let Then::Sync { size_bytes } = then {
+            self.sync()?;
+            self.verify(size_bytes)?;
+        }
+        Ok(self)
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.file.sync_data().map_err(|error| failed("syncing", &self.path.file, error))?;
+        if !self.is_name_durable {
+            sync_directory(&self.path.directory)?;
+            self.is_name_durable = true;
+        }
+        Ok(())
+    }
+
+    /// Nobody else may have touched the file: it is as long as what was written, and it has not been deleted.
+    fn verify(&self, size_bytes: u64) -> Result<(), StoreError> {
+        let look = |error| failed("looking at", &self.path.file, error);
+        if is_deleted(&self.file).map_err(look)? {
+            return Err(StoreError::NotFound { location: self.path.location.clone() });
+        }
+        let actual_bytes = self.file.metadata().map_err(look)?.len();
+        if actual_bytes != size_bytes {
+            let reason = format!("it has {actual_bytes} bytes, not the {size_bytes} that were written");
+            return Err(look(io::Error::other(reason)));
+        }
+        Ok(())
+    }
+}
+
+/// Lets a buffer grow by doubling, never beyond its bound.
+fn make_room(buffer: &mut Vec<u8>, more: usize) {
+    let wanted = buffer.len() + more;
+    if wanted > buffer.capacity() {
+        buffer.reserve_exact(wanted.next_power_of_two().min(BUFFER_BYTES) - buffer.len());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! What a checkpoint is worth.
+
+use super::{Bench, assert_same, create, get, pattern, put, write_all};
+use crate::{Checkpoint, StoreErrorKind};
+
+/// A checkpoint is all that another process needs.
+pub async fn resume_goes_on_in_another_process(bench: &dyn Bench) {
+    let bytes = pattern(1, 3_000_000);
+    let (location, mut writer) = create(&bench.open()).await;
+    write_all(&mut writer, &bytes.slice(..1_234_567)).await;
+    let checkpoint = writer.checkpoint().await.expect("a checkpoint");
+    assert_eq!(checkpoint.offset_bytes, 1_234_567);
+    drop(writer);
+
+    let store = bench.open();
+    let mut writer = store.resume(&location, &checkpoint).await.expect("it goes on");
+    assert_eq!(writer.offset_bytes(), 1_234_567);
+    write_all(&mut writer, &bytes.slice(1_234_567..)).await;
+    assert_eq!(writer.finish().await.expect("it can be finished"), 3_000_000);
+    assert_same(&get(&bench.open(), &location).await, &bytes);
+}
+
+/// A new process each few hundred kilobytes, with checkpoints that add nothing in between.
+pub async fn resume_in_many_steps(bench: &dyn Bench) {
+    let bytes = pattern(1, 2_000_000);
+    let (location, mut writer) = create(&bench.open()).await;
+    let mut checkpoint = writer.checkpoint().await.expect("a checkpoint of nothing");
+    drop(writer);
+    for step in 0..8 {
+        let mut writer = bench.open().resume(&location, &checkpoint).await.expect("it goes on");
+        write_all(&mut writer, &bytes.slice(step * 250_000..(step + 1) * 250_000)).await;
+        let first = writer.checkpoint().await.expect("a checkpoint");
+        checkpoint = writer.checkpoint().await.expect("the same checkpoint again");
+        assert_eq!(first.offset_bytes, checkpoint.offset_bytes);
+    }
+    let writer = bench.open().resume(&location, &checkpoint).await.expect("it goes on");
+    assert_eq!(writer.finish().await.expect("it can be finished"), 2_000_000);
+    assert_same(&get(&bench.open(), &location).await, &bytes);
+}
+
+/// Offsets round the edges of buffers, also that of nothing.
+pub async fn resume_at_every_kind_of_offset(bench: &dyn Bench) {
+    let bytes = pattern(1, 1_100_000);
+    for offset in [0, 1, 4095, 4096, 262_143, 262_144, 262_145, 1_048_576, 1_100_000] {
+        let (location, mut writer) = create(&bench.open()).await;
+        write_all(&mut writer, &bytes.slice(..offset)).await;
+        let checkpoint = writer.checkpoint().await.expect("a checkpoint");
+        drop(writer);
+        let mut writer = bench.open().resume(&location, &checkpoint).await.expect("it goes on");
+        write_all(&mut writer, &bytes.slice(offset..)).await;
+        assert_eq!(writer.finish().await.expect("it can be finished"), 1_100_000);
+        assert_same(&get(&bench.open(), &location).await, &bytes);
+    }
+}
+
+/// What came after the checkpoint was never promised; other bytes come in its place, and fewer.
+pub async fn bytes_behind_a_checkpoint_are_thrown_away(bench: &dyn Bench) {
+    let store = bench.open();
+    let begin = pattern(1, 400_000);
+    let (location, mut writer) = create(&store).await;
+    write_all(&mut writer, &begin).await;
+    let checkpoint = writer.checkpoint().await.expect("a checkpoint");
+    write_all(&mut writer, &pattern(2, 3_000_000)).await;
+    let newer = writer.checkpoint().await.expect("a newer checkpoint");
+    assert_eq!(newer.offset_bytes, 3_400_000);
+    write_all(&mut writer, &pattern(3, 100_000)).await;
+    drop(writer);
+
+    // Nobody recorded the newer checkpoint, so the older one holds.
+    let mut writer = bench.open().resume(&location, &checkpoint).await.expect("it goes on");
+    let end = pattern(4, 1000);
+    write_all(&mut writer, &end).await;
+    assert_eq!(writer.finish().await.expect("it can be finished"), 401_000);
+    assert_same(&get(&store, &location).await, &[&begin[..], &end[..]].concat());
+}
+
+/// A crash costs what came after the checkpoint and nothing else.
+pub async fn checkpoints_survive_a_crash(bench: &dyn Bench) {
+    let begin = pattern(1, 900_000);
+    let (location, mut writer) = create(&bench.open()).await;
+    write_all(&mut writer, &begin).await;
+    let checkpoint = writer.checkpoint().await.expect("a checkpoint");
+    write_all(&mut writer, &pattern(2, 900_000)).await;
+    bench.crash();
+    drop(writer);
+    let writer = bench.open().resume(&location, &checkpoint).await.expect("it goes on");
+    assert_eq!(writer.offset_bytes(), 900_000);
+    assert_eq!(writer.finish().await.expect("it can be finished"), 900_000);
+    bench.crash();
+    assert_same(&get(&bench.open(), &location).await, &begin);
+}
+
+/// What was finished survives.
+pub async fn finished_blobs_survive_a_crash(bench: &dyn Bench) {
+    let bytes = pattern(1, 1_000_000);
+    let location = put(&bench.open(), &bytes).await;
+    let empty = put(&bench.open(), &pattern(2, 0)).await;
+    bench.crash();
+    assert_same(&get(&bench.open(), &location).await, &bytes);
+    assert_same(&get(&bench.open(), &empty).await, &[]);
+}
+
+/// Dropping a writer is the way to stop.
+pub async fn dropped_writer_leaves_its_checkpoint(bench: &dyn Bench) {
+    let store = bench.open();
+    let bytes = pattern(1, 600_000);
+    let (location, mut writer) = create(&store).await;
+    write_all(&mut writer, &bytes).await;
+    let checkpoint = writer.checkpoint().await.expect("a checkpoint");
+    // Much is under way when it is dropped, and the next one comes at once.
+    for seed in 0..5 {
+        write_all(&mut writer, &pattern(seed, 1_200_000)).await;
+        drop(writer);
+        writer = store.resume(&location, &checkpoint).await.expect("it goes on at once");
+        assert_eq!(writer.offset_bytes(), 600_000);
+    }
+    assert_eq!(writer.finish().await.expect("it can be finished"), 600_000);
+    assert_same(&get(&store, &location).await, &bytes);
+}
+
+/// A writer that everybody took for dead wakes up. Either the next one had to wait for it, or it can do no harm.
+pub async fn older_writer_changes_nothing(bench: &dyn Bench) {
+    let (location, mut older) = create(&bench.open()).await;
+    let begin = pattern(1, 500_000);
+    write_all(&mut older, &begin).await;
+    let checkpoint = older.checkpoint().await.expect("a checkpoint");
+
+    let store = bench.open();
+    let mut newer = match store.resume(&location, &checkpoint).await {
+        Ok(newer) => {
+            let _ = older.write(pattern(2, 2_000_000)).await;
+            let _ = older.checkpoint().await;
+            newer
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), StoreErrorKind::Busy);
+            drop(older);
+            store.resume(&location, &checkpoint).await.expect("it goes on once the older one is gone")
+        }
+    };
+    let end = pattern(3, 700_000);
+    write_all(&mut newer, &end).await;
+    assert_eq!(newer.finish().await.expect("it can be finished"), 1_200_000);
+    assert_same(&get(&store, &location).await, &[&begin[..], &end[..]].concat());
+}
+
+/// A checkpoint of another backend, or of more bytes than there are, is no guess.
+pub async fn foreign_checkpoints_are_refused(bench: &dyn Bench) {
+    let store = bench.open();
+    let (location, mut writer) = create(&store).await;
+    write_all(&mut writer, &pattern(1, 1000)).await;
+    let checkpoint = writer.checkpoint().await.expect("a checkpoint");
+    drop(writer);
+    let foreign = Checkpoint { state: "another backend".to_owned(), ..checkpoint.clone() };
+    let error = store.resume(&location, &foreign).await.expect_err("a foreign state");
+    assert_eq!(error.kind(), StoreErrorKind::Invalid, "{error}");
+    let ahead = Checkpoint { offset_bytes: 1001, ..checkpoint.clone() };
+    let error = store.resume(&location, &ahead).await.expect_err("more bytes than there are");
+    assert_eq!(error.kind(), StoreErrorKind::Invalid, "{error}");
+    // Neither try has cost anything.
+    let writer = store.resume(&location, &checkpoint).await.expect("it goes on");
+    assert_eq!(writer.finish().await.expect("it can be finished"), 1000);
+}
