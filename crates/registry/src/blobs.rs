@@ -1,0 +1,61 @@
+//! Reading, mounting and deleting blobs.
+
+use std::ops::Range;
+
+use transship_oci::{Action, Digest, RepositoryName};
+use transship_store::{ByteStream, Location};
+
+use crate::{Grant, Registry, ServiceError};
+
+/// A blob that may be read.
+#[derive(Clone, Debug)]
+pub struct BlobContent {
+    /// Its digest, as it was asked for.
+    pub digest: Digest,
+    /// Its size.
+    pub size_bytes: u64,
+    location: Location,
+}
+
+impl Registry {
+    /// Finds a blob of a repository; knowing a digest alone gives nothing (H2).
+    pub async fn find_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<BlobContent, ServiceError> {
+        let repository = self.repository(name).await?;
+        let blob = self.catalog().find_blob(repository.id, digest).await?;
+        let blob = blob.ok_or_else(|| ServiceError::BlobAbsent(digest.clone()))?;
+        Ok(BlobContent { digest: blob.digest, size_bytes: blob.size_bytes, location: Location::from(blob.location) })
+    }
+
+    /// Streams a blob, or a range of it.
+    pub async fn read_blob(&self, blob: &BlobContent, range: Option<Range<u64>>) -> Result<ByteStream, ServiceError> {
+        Ok(self.store().read(&blob.location, range).await?)
+    }
+
+    /// Mounts a blob of another repository that the same token may pull from (H1). `false` for every reason why not:
+    /// the caller then uploads, and learns nothing.
+    pub async fn mount_blob(
+        &self,
+        grant: &Grant,
+        name: &RepositoryName,
+        digest: &Digest,
+        from: &RepositoryName,
+    ) -> Result<bool, ServiceError> {
+        if !grant.allows(from, Action::Pull) {
+            return Ok(false);
+        }
+        let Some(source) = self.catalog().find_repository(from).await? else { return Ok(false) };
+        let target = self.repository_to_push(grant, name).await?;
+        Ok(self.catalog().mount_blob(source.id, target.id, digest).await?.is_some())
+    }
+
+    /// Takes a blob out of a repository; its bytes go once nobody links to them.
+    pub async fn delete_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<(), ServiceError> {
+        use transship_catalog::Unlinked;
+        let repository = self.repository(name).await?;
+        match self.catalog().unlink_blob(repository.id, digest).await? {
+            Unlinked::Done => Ok(()),
+            Unlinked::Absent => Err(ServiceError::BlobAbsent(digest.clone())),
+            Unlinked::InUse => Err(ServiceError::BlobInUse(digest.clone())),
+        }
+    }
+}

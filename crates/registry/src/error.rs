@@ -1,0 +1,229 @@
+//! The one error type of the service, with a sentence for the person who reads it.
+//!
+//! Owns: which kinds of refusal exist. Never: status codes or bodies, which each API gives them in its own shape.
+
+use transship_catalog::CatalogError;
+use transship_oci::{Digest, ManifestError};
+use transship_store::{StoreError, StoreErrorKind};
+
+/// Why an operation was not done.
+///
+/// The text of every variant is meant for the caller; [`ServiceError::Internal`] alone keeps its reason for the log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// A namespace name breaks the grammar.
+    #[error(
+        "{0:?} is not a valid organization name: 1-64 characters, a lower-case letter first, then a-z, 0-9 and single . _ - between them"
+    )]
+    InvalidNamespace(String),
+    /// A repository name breaks the grammar.
+    #[error("{0:?} is not a valid repository name: 1-128 characters of a-z, 0-9, with single . _ - / between them")]
+    InvalidRepository(String),
+    /// A tag breaks the grammar.
+    #[error("{0:?} is not a valid tag: 1-128 characters of A-Z, a-z, 0-9, _ . -, the first not . or -")]
+    InvalidTag(String),
+    /// Some other parameter has a value that cannot be used.
+    #[error("{name} is {value:?}; expected {expected}")]
+    InvalidParameter {
+        /// The parameter, as the API spells it.
+        name: &'static str,
+        /// What came.
+        value: String,
+        /// What would have been right.
+        expected: String,
+    },
+    /// A mandatory parameter is missing.
+    #[error("{0} is missing; it is mandatory")]
+    MissingParameter(&'static str),
+
+    /// The namespace does not exist, or the caller may not know that it does.
+    #[error("namespace {namespace} not found in region {region}")]
+    NamespaceAbsent {
+        /// The namespace that was asked for.
+        namespace: String,
+        /// The region that lacks it.
+        region: String,
+    },
+    /// The repository does not exist, or the caller may not know that it does.
+    #[error("repository {0} not found")]
+    RepositoryAbsent(String),
+    /// The tag does not exist.
+    #[error("tag {tag} not found in repository {repository}")]
+    TagAbsent {
+        /// `namespace/repository`.
+        repository: String,
+        /// The tag that was asked for.
+        tag: String,
+    },
+    /// No manifest under this reference.
+    #[error("manifest {0} not found")]
+    ManifestAbsent(String),
+    /// No blob with this digest in this repository.
+    #[error("blob {0} not found in this repository")]
+    BlobAbsent(Digest),
+    /// No such upload session: never was, expired, finished or cancelled.
+    #[error("upload session not found: it was finished, cancelled or has expired; start a new one")]
+    UploadAbsent,
+    /// A grant to change or remove does not exist.
+    #[error("user {0} has no permission of its own here")]
+    GrantAbsent(String),
+    /// A user is not known in this account.
+    #[error("user {0:?} not found in this account")]
+    UserAbsent(String),
+    /// Something else that was named does not exist.
+    #[error("{0} not found")]
+    Absent(String),
+
+    /// A namespace of this name exists, whoever owns it.
+    #[error("namespace {0} exists already; organization names are unique in a region")]
+    NamespaceTaken(String),
+    /// The repository exists already.
+    #[error("repository {0} exists already")]
+    RepositoryExists(String),
+    /// The tag exists already and `override` is false.
+    #[error("tag {0} exists already; set override to true to move it")]
+    TagExists(String),
+    /// A grant exists already.
+    #[error("user {0} has a permission here already; change it instead of creating it")]
+    GrantExists(String),
+    /// The namespace still holds repositories.
+    #[error("namespace {0} still holds repositories; delete them first")]
+    NamespaceNotEmpty(String),
+    /// An account, user or access key of that name exists already.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// A level outside 1, 3 and 7.
+    #[error("{0} is not a permission level; expected 7 (manage), 3 (write) or 1 (read)")]
+    InvalidLevel(i64),
+    /// A quota is used up.
+    #[error("quota of {limit} {what} is used up; delete some or have the limit raised")]
+    QuotaExceeded {
+        /// What is limited.
+        what: &'static str,
+        /// The limit.
+        limit: i64,
+    },
+
+    /// The caller may not do this.
+    #[error("insufficient permission: {0}")]
+    Denied(String),
+
+    /// The target region is not configured.
+    #[error("region {0:?} is not configured here; GET /v2/manage/regions lists the regions that are")]
+    RegionUnknown(String),
+    /// Source and target are the same repository.
+    #[error(
+        "source and target are the same: region {region}, organization {namespace}; name another region or organization"
+    )]
+    SelfTarget {
+        /// The own region.
+        region: String,
+        /// The own namespace.
+        namespace: String,
+    },
+    /// More distinct tags than one call may name.
+    #[error("imageTag names {got} distinct tags; the limit is {limit}")]
+    TooManyTags {
+        /// The limit.
+        limit: usize,
+        /// How many came.
+        got: usize,
+    },
+    /// The account's queue is full.
+    #[error("{limit} replication jobs of this account are open already; try again when some are done")]
+    QueueFull {
+        /// The limit.
+        limit: i64,
+    },
+
+    /// A manifest is not acceptable.
+    #[error("{0}")]
+    Manifest(#[from] ManifestError),
+    /// A manifest names a blob that the repository does not hold.
+    #[error("blob {0} is unknown to this repository; push it first")]
+    BlobUnknown(Digest),
+    /// An index names a manifest that the repository does not hold.
+    #[error("manifest {0} is unknown to this repository; push it first")]
+    ChildUnknown(Digest),
+    /// Content does not have the digest it was announced with.
+    #[error("content has digest {actual}, not {expected}")]
+    DigestMismatch {
+        /// What was announced.
+        expected: Digest,
+        /// What arrived.
+        actual: Digest,
+    },
+    /// A chunk does not start where the upload stands.
+    #[error("the upload stands at byte {offset_bytes}; the chunk must start there")]
+    RangeInvalid {
+        /// The session that was written to.
+        session: String,
+        /// Where the next chunk must start.
+        offset_bytes: u64,
+    },
+    /// A size does not match.
+    #[error("{what} has {actual} bytes, not {expected}")]
+    SizeDiffers {
+        /// What was measured.
+        what: String,
+        /// What was announced.
+        expected: u64,
+        /// What it is.
+        actual: u64,
+    },
+    /// Another request is writing to the session.
+    #[error("another request is writing to this upload session; wait for it or start a new one")]
+    UploadBusy,
+    /// The client stopped sending in the middle of a body.
+    #[error("the request body ended early: {0}")]
+    BodyBroken(String),
+    /// If-Match or If-None-Match did not hold.
+    #[error("the tag points at {}, so the condition of the request does not hold", .0.as_ref().map_or("nothing".to_owned(), ToString::to_string))]
+    PreconditionFailed(Option<Digest>),
+    /// The blob is still named by a manifest.
+    #[error("blob {0} is still named by a manifest of this repository; delete the manifest first")]
+    BlobInUse(Digest),
+
+    /// The disk is full.
+    #[error("the storage is full; free space or ask the operator to")]
+    StorageFull,
+    /// A part of the region does not answer now.
+    #[error("{0}; try again shortly")]
+    Unavailable(String),
+    /// A fault of ours. The text goes to the log, never to the caller.
+    #[error("internal error")]
+    Internal(String),
+}
+
+impl ServiceError {
+    /// The reason that only the log may show.
+    pub fn log_reason(&self) -> Option<&str> {
+        match self {
+            Self::Internal(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+impl From<CatalogError> for ServiceError {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::Busy => Self::Unavailable("the catalog is busy".to_owned()),
+            CatalogError::NotFound { what } => Self::Absent(what),
+            CatalogError::Conflict { what } => Self::Exists(what),
+            CatalogError::StorageFull => Self::StorageFull,
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> Self {
+        match error.kind() {
+            StoreErrorKind::NoSpace => Self::StorageFull,
+            StoreErrorKind::Busy => Self::UploadBusy,
+            _ => Self::Internal(error.to_string()),
+        }
+    }
+}

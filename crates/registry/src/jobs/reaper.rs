@@ -1,0 +1,41 @@
+//! Small tidying in the background: expired upload sessions, bytes that no row names, old jobs, expired logins.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::logins::now_ms;
+use crate::{Registry, ServiceError};
+
+/// The pause between two rounds.
+const ROUND: Duration = Duration::from_secs(30);
+/// Most things of one kind taken in one round, so that a round stays short.
+const BATCH: usize = 100;
+
+impl Registry {
+    pub(super) async fn reap(self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            if let Err(error) = self.reap_once().await {
+                tracing::warn!(reason = error.log_reason(), "tidying failed and will be tried again: {error}");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(ROUND) => {}
+            }
+        }
+    }
+
+    async fn reap_once(&self) -> Result<(), ServiceError> {
+        for session in self.catalog().expired_uploads(BATCH).await? {
+            self.catalog().abandon_upload(&session).await?;
+        }
+        for location in self.catalog().tombstones(BATCH).await? {
+            self.sweep_location(&location).await;
+        }
+        let now = now_ms();
+        let kept_ms = i64::try_from(self.settings().job_retention.as_millis()).unwrap_or(i64::MAX);
+        self.catalog().prune_jobs(now.saturating_sub(kept_ms)).await?;
+        self.catalog().delete_expired_access_keys(now).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,45 @@
+//! What one region does, with no HTTP in sight: logins and access, push and pull, namespaces and repositories,
+//! replication and its jobs.
+//!
+//! Owns: the rules (who may do what, in which order a push becomes visible, when a job is done) and the joining of
+//! facts (catalog) and bytes (store). Never: HTTP, configuration files, SQL.
+
+mod access;
+mod blobs;
+mod error;
+mod grants;
+mod jobs;
+mod keys;
+mod logins;
+mod manifests;
+mod namespaces;
+mod registry;
+mod replicate;
+mod repositories;
+mod settings;
+mod sync;
+mod tags;
+#[cfg(test)]
+mod testing;
+mod tokens;
+mod uploads;
+
+pub use access::{EffectiveAccess, Principal};
+pub use blobs::BlobContent;
+pub use error::ServiceError;
+pub use grants::{GrantList, GrantSpec};
+pub use keys::{KeyError, Keys};
+pub use logins::{Bootstrap, RegistryLogin};
+pub use manifests::{ManifestPush, PushCondition, Pushed, StoredManifest};
+pub use namespaces::{NamespaceSummary, Overview};
+pub use registry::{Project, Registry};
+pub use replicate::wire;
+pub use repositories::{ListRepositories, RepositoryAttributes, RepositoryPage, RepositorySummary};
+pub use settings::{Peer, Settings};
+pub use sync::{SyncImages, TagOutcome};
+pub use tags::{ListTags, TagPage, TagView};
+pub use tokens::{Grant, IssuedToken, TokenError};
+pub use uploads::{Body, UploadStatus};
+
+/// The catalog types that appear in this crate's interface.
+pub use transship_catalog::{AccessKey, Job, JobState, Level, Namespace, RepoOrder, Repository, TagOrder, User};

@@ -1,0 +1,338 @@
+//! Accounts, users and access keys: who can prove to be whom.
+//!
+//! Owns: password hashing, the derived registry password (contract 7.5), making and sealing of access keys.
+
+use argon2::password_hash::{PasswordHash, SaltString};
+use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use rand::Rng as _;
+use rand::distr::{Alphanumeric, SampleString as _};
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+use transship_catalog::{AccessKey, Account, NewBootstrap, NewUser, User};
+
+use crate::{Principal, Registry, ServiceError};
+
+/// Length of a generated access key, as the hosted service has them.
+const ACCESS_KEY_CHARS: usize = 20;
+/// Length of a generated secret key: 40 characters of 62 are 238 bits.
+const SECRET_KEY_CHARS: usize = 40;
+/// The longest password that is hashed; longer ones are refused before they cost anything.
+const MAX_PASSWORD_BYTES: usize = 1024;
+
+/// The first account of a new region.
+#[derive(Clone)]
+pub struct Bootstrap {
+    /// Name of the account.
+    pub account: String,
+    /// Name of its administrator.
+    pub user: String,
+    /// The administrator's password.
+    pub password: String,
+    /// An access key and its secret key, when they are given.
+    pub access_key: Option<(String, String)>,
+}
+
+impl std::fmt::Debug for Bootstrap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bootstrap").field("account", &self.account).field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// A temporary login for registry clients (`CreateSecret`).
+#[derive(Clone)]
+pub struct RegistryLogin {
+    /// `{region}@{access key}`.
+    pub user: String,
+    /// The derived password.
+    pub password: String,
+    /// When it ends, milliseconds since 1970.
+    pub expires_at_ms: i64,
+}
+
+impl std::fmt::Debug for RegistryLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RegistryLogin").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// Checks a registry login: `{region}@{access key}` with the derived password, or a user with its password, written
+    /// `{account}/{user}`, or `{user}` alone when only one account of the region has a user of that name.
+    pub async fn authenticate_login(&self, user: &str, password: &str) -> Result<Option<Principal>, ServiceError> {
+        if let Some((project, access_key)) = user.rsplit_once('@') {
+            if !self.is_own_project(project) {
+                return Ok(None);
+            }
+            let Some((principal, secret)) = self.access_key(access_key).await? else { return Ok(None) };
+            let expected = derived_password(access_key, &secret);
+            let same: bool = expected.as_bytes().ct_eq(password.to_ascii_lowercase().as_bytes()).into();
+            return Ok(same.then_some(principal));
+        }
+        let found = if let Some((account, name)) = user.split_once('/') {
+            self.catalog().find_user(account, name).await?
+        } else {
+            let mut named = self.catalog().find_users_by_name(user).await?;
+            if named.len() == 1 { named.pop() } else { None }
+        };
+        self.check_password(found, password).await
+    }
+
+    /// Checks a password login of IAM (contract 7.1).
+    pub async fn authenticate_password(
+        &self,
+        account: &str,
+        user: &str,
+        password: &str,
+    ) -> Result<Option<Principal>, ServiceError> {
+        let found = self.catalog().find_user(account, user).await?;
+        self.check_password(found, password).await
+    }
+
+    /// A user by its id, enabled or not.
+    pub async fn user_by_id(&self, user_id: &str) -> Result<Option<User>, ServiceError> {
+        Ok(self.catalog().find_user_by_id(user_id).await?)
+    }
+
+    /// The user and the secret key behind an access key that may be used now.
+    pub async fn access_key(&self, access_key: &str) -> Result<Option<(Principal, String)>, ServiceError> {
+        let Some((key, user)) = self.catalog().find_access_key(access_key).await? else { return Ok(None) };
+        let expired = key.expires_at_ms.is_some_and(|at| at <= now_ms());
+        if !key.enabled || expired || !user.enabled {
+            return Ok(None);
+        }
+        let secret = self.keys().open(access_key, &key.sealed_secret).ok_or_else(|| {
+            ServiceError::Internal(format!("access key {access_key} was sealed with another secrets.key"))
+        })?;
+        Ok(Some((user.into(), secret)))
+    }
+
+    /// Makes a temporary login (contract 7.5).
+    pub async fn create_login(
+        &self,
+        principal: &Principal,
+        life_seconds: Option<u64>,
+    ) -> Result<RegistryLogin, ServiceError> {
+        let life = life_seconds.unwrap_or(self.settings().login_seconds);
+        let now = now_ms();
+        self.catalog().delete_expired_access_keys(now).await?;
+        let expires_at_ms = now.saturating_add(i64::try_from(life).unwrap_or(i64::MAX).saturating_mul(1000));
+        let (access_key, secret) = self.new_access_key(&principal.user_id, Some(expires_at_ms), None).await?;
+        Ok(RegistryLogin {
+            user: format!("{}@{access_key}", self.settings().region),
+            password: derived_password(&access_key, &secret),
+            expires_at_ms,
+        })
+    }
+
+    /// Makes the first account, once: nothing happens when the catalog has an account already.
+    pub async fn bootstrap(&self, bootstrap: Bootstrap) -> Result<bool, ServiceError> {
+        if self.catalog().account_count().await? > 0 {
+            return Ok(false);
+        }
+        let password_hash = self.hash_password(bootstrap.password).await?;
+        let access_key = bootstrap.access_key.map(|(access_key, secret)| {
+            let sealed = self.keys().seal(&access_key, &secret);
+            (access_key, sealed)
+        });
+        let new =
+            NewBootstrap { account_name: bootstrap.account, user_name: bootstrap.user, password_hash, access_key };
+        Ok(self.catalog().bootstrap(new).await?.is_some())
+    }
+
+    /// Whether a project name of a login or scope is the one of this region (sub-projects append `_name`).
+    pub fn is_own_project(&self, project: &str) -> bool {
+        let region = self.settings().region.as_str();
+        project == region || project.strip_prefix(region).is_some_and(|rest| rest.starts_with('_'))
+    }
+
+    async fn check_password(&self, user: Option<User>, password: &str) -> Result<Option<Principal>, ServiceError> {
+        if password.len() > MAX_PASSWORD_BYTES {
+            return Ok(None);
+        }
+        let turn = self.password_turn().acquire().await;
+        let _turn = turn.map_err(|_| ServiceError::Unavailable("the region is stopping".to_owned()))?;
+        // An unknown user costs the same time as a wrong password.
+        let stored = user.as_ref().and_then(|u| u.password_hash.clone()).unwrap_or_else(|| ABSENT_HASH.to_owned());
+        let password = password.to_owned();
+        let matches = tokio::task::spawn_blocking(move || verify_password(&stored, &password))
+            .await
+            .map_err(|error| ServiceError::Internal(error.to_string()))?;
+        Ok(user.filter(|user| matches && user.enabled && user.password_hash.is_some()).map(Principal::from))
+    }
+
+    async fn hash_password(&self, password: String) -> Result<String, ServiceError> {
+        if password.is_empty() || password.len() > MAX_PASSWORD_BYTES {
+            return Err(ServiceError::InvalidParameter {
+                name: "password",
+                value: format!("{} bytes long", password.len()),
+                expected: format!("1 to {MAX_PASSWORD_BYTES} bytes"),
+            });
+        }
+        let turn = self.password_turn().acquire().await;
+        let _turn = turn.map_err(|_| ServiceError::Unavailable("the region is stopping".to_owned()))?;
+        tokio::task::spawn_blocking(move || hash_password(&password))
+            .await
+            .map_err(|error| ServiceError::Internal(error.to_string()))
+    }
+
+    async fn new_access_key(
+        &self,
+        user_id: &str,
+        expires_at_ms: Option<i64>,
+        given: Option<(String, String)>,
+    ) -> Result<(String, String), ServiceError> {
+        let (access_key, secret) = given
+            .unwrap_or_else(|| (random_text(ACCESS_KEY_CHARS).to_ascii_uppercase(), random_text(SECRET_KEY_CHARS)));
+        self.catalog()
+            .create_access_key(&AccessKey {
+                access_key: access_key.clone(),
+                user_id: user_id.to_owned(),
+                sealed_secret: self.keys().seal(&access_key, &secret),
+                enabled: true,
+                expires_at_ms,
+                created_at_ms: now_ms(),
+            })
+            .await?;
+        Ok((access_key, secret))
+    }
+}
+
+/// What an operator does at the command line.
+impl Registry {
+    /// Makes an account.
+    pub async fn create_account(&self, name: &str) -> Result<Account, ServiceError> {
+        check_identity_name("account", name)?;
+        Ok(self.catalog().create_account(name).await?)
+    }
+
+    /// Every account.
+    pub async fn list_accounts(&self) -> Result<Vec<Account>, ServiceError> {
+        Ok(self.catalog().list_accounts().await?)
+    }
+
+    /// Makes a user of an account.
+    pub async fn create_user(
+        &self,
+        account: &str,
+        name: &str,
+        password: Option<String>,
+        is_admin: bool,
+    ) -> Result<User, ServiceError> {
+        check_identity_name("user", name)?;
+        let found = self.catalog().find_account(account).await?;
+        let account = found.ok_or_else(|| ServiceError::Absent(format!("account {account:?}")))?;
+        let password_hash = match password {
+            Some(password) => Some(self.hash_password(password).await?),
+            None => None,
+        };
+        let new = NewUser { account_id: account.id, name: name.to_owned(), password_hash, is_admin };
+        Ok(self.catalog().create_user(new).await?)
+    }
+
+    /// Every user, of one account or of all.
+    pub async fn list_users(&self, account: Option<&str>) -> Result<Vec<User>, ServiceError> {
+        let account_id = match account {
+            None => None,
+            Some(name) => {
+                let found = self.catalog().find_account(name).await?;
+                Some(found.ok_or_else(|| ServiceError::Absent(format!("account {name:?}")))?.id)
+            }
+        };
+        Ok(self.catalog().list_users(account_id.as_deref()).await?)
+    }
+
+    /// The user of that name in an account.
+    pub async fn find_user(&self, account: &str, name: &str) -> Result<User, ServiceError> {
+        let found = self.catalog().find_user(account, name).await?;
+        found.ok_or_else(|| ServiceError::Absent(format!("user {name:?} of account {account:?}")))
+    }
+
+    /// Lets a user in or shuts it out; either withdraws its IAM tokens.
+    pub async fn set_user_enabled(&self, user_id: &str, enabled: bool) -> Result<(), ServiceError> {
+        Ok(self.catalog().set_user_enabled(user_id, enabled).await?)
+    }
+
+    /// Gives a user another password and withdraws its IAM tokens.
+    pub async fn set_password(&self, user_id: &str, password: String) -> Result<(), ServiceError> {
+        let hash = self.hash_password(password).await?;
+        Ok(self.catalog().set_password(user_id, &hash).await?)
+    }
+
+    /// Makes an access key for a user, a new one or the one that is given, and returns it with its secret key.
+    pub async fn create_access_key(
+        &self,
+        user_id: &str,
+        given: Option<(String, String)>,
+    ) -> Result<(String, String), ServiceError> {
+        self.new_access_key(user_id, None, given).await
+    }
+
+    /// The access keys, of one user or of all; their secret keys stay sealed.
+    pub async fn list_access_keys(&self, user_id: Option<&str>) -> Result<Vec<AccessKey>, ServiceError> {
+        Ok(self.catalog().list_access_keys(user_id).await?)
+    }
+
+    /// Switches an access key on or off.
+    pub async fn set_access_key_enabled(&self, access_key: &str, enabled: bool) -> Result<(), ServiceError> {
+        Ok(self.catalog().set_access_key_enabled(access_key, enabled).await?)
+    }
+
+    /// Gives an access key a new secret key and returns it; the old one is refused from now on.
+    pub async fn rotate_access_key(&self, access_key: &str) -> Result<String, ServiceError> {
+        let secret = random_text(SECRET_KEY_CHARS);
+        self.catalog().replace_secret(access_key, &self.keys().seal(access_key, &secret)).await?;
+        Ok(secret)
+    }
+}
+
+/// The long-term registry password of an access key (contract 7.5).
+pub(crate) fn derived_password(access_key: &str, secret: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(access_key.as_bytes());
+    hex::encode(mac.finalize().into_bytes())
+}
+
+/// Text for a secret or a password that nobody can guess.
+pub(crate) fn random_text(chars: usize) -> String {
+    Alphanumeric.sample_string(&mut rand::rng(), chars)
+}
+
+pub(crate) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// What an unknown user's password is compared with: a hash of nothing anybody knows, of the usual cost.
+const ABSENT_HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRmb3Jub2JvZHk$Zm9yIGEgdXNlciB0aGF0IGRvZXMgbm90IGV4aXN0ISE";
+
+fn hash_password(password: &str) -> String {
+    let mut salt = [0_u8; 16];
+    rand::rng().fill(&mut salt);
+    let salt = SaltString::encode_b64(&salt).expect("16 bytes make a valid salt");
+    Argon2::default()
+        .hash_password(password.as_bytes(), &salt)
+        .expect("default parameters and a bounded password always hash")
+        .to_string()
+}
+
+fn verify_password(stored: &str, password: &str) -> bool {
+    PasswordHash::new(stored).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+}
+
+/// Names of accounts and users: what can stand in a login, `account/user`, without doubt.
+fn check_identity_name(what: &'static str, name: &str) -> Result<(), ServiceError> {
+    let fine = (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    if fine {
+        return Ok(());
+    }
+    Err(ServiceError::InvalidParameter {
+        name: what,
+        value: name.to_owned(),
+        expected: "1 to 64 characters of A-Z, a-z, 0-9, - _ .".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! The handle on a region that every API holds.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use sha2::{Digest as _, Sha256};
+use transship_catalog::Catalog;
+use transship_client::peer::PeerClient;
+use transship_oci::RegionId;
+use transship_store::BlobStore;
+
+use crate::jobs::JobSignal;
+use crate::keys::Keys;
+use crate::replicate::Flights;
+use crate::settings::Settings;
+use crate::{Principal, ServiceError};
+
+/// One region: its facts, its bytes, its keys and its peers. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    catalog: Catalog,
+    store: Arc<dyn BlobStore>,
+    keys: Keys,
+    peers: HashMap<RegionId, PeerClient>,
+    jobs: JobSignal,
+    flights: Flights,
+    /// Password checks cost tens of MiB each; one at a time keeps memory flat whoever logs in.
+    password_turn: tokio::sync::Semaphore,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("region", &self.inner.settings.region).finish_non_exhaustive()
+    }
+}
+
+/// The project of an account in this region (contract 7.1: its name is the region id).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// 32 hex digits, the same as long as the account exists.
+    pub id: String,
+    /// The region id.
+    pub name: String,
+}
+
+impl Registry {
+    /// Puts a region together.
+    ///
+    /// # Errors
+    /// A sentence naming the peer whose URL, key or certificate authority cannot be used.
+    pub fn open(settings: Settings, catalog: Catalog, store: Arc<dyn BlobStore>, keys: Keys) -> Result<Self, String> {
+        let mut peers = HashMap::new();
+        for peer in &settings.peers {
+            if decode_public_key(&peer.public_key).is_none() {
+                return Err(format!("peer {}: public_key is not the base64 of 32 bytes", peer.id));
+            }
+            let client = PeerClient::new(&peer.url, peer.ca_pem.as_deref())
+                .map_err(|error| format!("peer {}: {error}", peer.id))?;
+            peers.insert(peer.id.clone(), client);
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                settings,
+                catalog,
+                store,
+                keys,
+                peers,
+                jobs: JobSignal::default(),
+                flights: Flights::default(),
+                password_turn: tokio::sync::Semaphore::new(1),
+            }),
+        })
+    }
+
+    /// What the operator decided.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Whether catalog and store answer; the error says which does not.
+    pub async fn ready(&self) -> Result<(), String> {
+        self.catalog().probe().await.map_err(|error| format!("catalog: {error}"))?;
+        self.store().probe().await.map_err(|error| format!("store: {error}"))
+    }
+
+    /// The project of a caller.
+    pub fn project_of(&self, principal: &Principal) -> Project {
+        let region = &self.settings().region;
+        let hash = Sha256::digest(format!("project {} {region}", principal.account_id));
+        Project { id: hex::encode(&hash[..16]), name: region.to_string() }
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn BlobStore> {
+        &self.inner.store
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.inner.keys
+    }
+
+    pub(crate) fn peer_client(&self, region: &RegionId) -> Option<&PeerClient> {
+        self.inner.peers.get(region)
+    }
+
+    pub(crate) fn jobs(&self) -> &JobSignal {
+        &self.inner.jobs
+    }
+
+    pub(crate) fn flights(&self) -> &Flights {
+        &self.inner.flights
+    }
+
+    pub(crate) fn password_turn(&self) -> &tokio::sync::Semaphore {
+        &self.inner.password_turn
+    }
+}
+
+/// The raw bytes of a pinned key.
+pub(crate) fn decode_public_key(text: &str) -> Option<Vec<u8>> {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text.trim()).ok()?;
+    (bytes.len() == 32).then_some(bytes)
+}
+
+/// Runs an operation to its end even when the request that asked for it goes away (rule 5: commit is detached).
+pub(crate) async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
+) -> Result<T, ServiceError> {
+    tokio::spawn(work).await.map_err(|error| ServiceError::Internal(format!("task ended early: {error}")))?
+}

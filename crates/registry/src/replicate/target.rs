@@ -1,0 +1,221 @@
+//! The two ends of the trust between regions: getting a registry token there, and giving one here.
+//!
+//! A region proves itself and its user with a short-lived token signed by its key; the target verifies it against the
+//! pinned key, finds the same account and user in its own catalog, and checks its own permissions. So a region that is
+//! taken over can write only what its users could.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+use transship_client::peer::{PrepareReply, PrepareRequest, TokenReply, TokenRequest};
+use transship_client::{ClientError, TokenSource};
+use transship_oci::{Action, Digest, Reference, RegionId, RepositoryName};
+
+use crate::{Grant, Principal, Registry, RepositoryAttributes, ServiceError, TokenError};
+
+/// A registry token is not used in its last seconds: the request has to arrive before its end.
+const TOKEN_MARGIN: Duration = Duration::from_secs(20);
+
+/// Why a target does not take the image.
+#[derive(Debug)]
+pub(crate) enum TargetRefusal {
+    /// The organization does not exist there.
+    NamespaceAbsent,
+    /// The user may not write there.
+    Denied(String),
+    /// It did not answer, or not to the question.
+    Other(ClientError),
+}
+
+impl From<ClientError> for TargetRefusal {
+    fn from(error: ClientError) -> Self {
+        match error.status() {
+            Some(404) if error.code() == Some("NAME_UNKNOWN") => Self::NamespaceAbsent,
+            Some(401 | 403) => Self::Denied(error.to_string()),
+            _ => Self::Other(error),
+        }
+    }
+}
+
+/// Registry tokens of one user for one repository of another region, renewed in time.
+pub(crate) struct PeerTokens {
+    registry: Registry,
+    principal: Principal,
+    region: RegionId,
+    target: RepositoryName,
+    current: Mutex<Option<(String, Instant)>>,
+}
+
+impl PeerTokens {
+    pub(crate) fn new(registry: &Registry, principal: &Principal, region: &RegionId, target: &RepositoryName) -> Self {
+        Self {
+            registry: registry.clone(),
+            principal: principal.clone(),
+            region: region.clone(),
+            target: target.clone(),
+            current: Mutex::new(None),
+        }
+    }
+
+    /// A token that is good for a while.
+    pub(crate) async fn get(&self, fresh: bool) -> Result<String, ClientError> {
+        // Held while one is fetched: many blobs at once fetch one token.
+        let mut current = self.current.lock().await;
+        if let Some((token, usable_until)) = &*current
+            && !fresh
+            && Instant::now() < *usable_until
+        {
+            return Ok(token.clone());
+        }
+        let asked_at = Instant::now();
+        let reply = self.registry.fetch_peer_token(&self.principal, &self.region, &self.target).await?;
+        let life = Duration::from_secs(reply.expires_in).saturating_sub(TOKEN_MARGIN);
+        *current = Some((reply.token.clone(), asked_at + life));
+        Ok(reply.token)
+    }
+}
+
+#[async_trait]
+impl TokenSource for PeerTokens {
+    async fn token(&self, repository: &RepositoryName, fresh: bool) -> Result<String, ClientError> {
+        if *repository != self.target {
+            return Err(ClientError::permanent("peer token", format!("{repository} is not what the token is for")));
+        }
+        self.get(fresh).await
+    }
+}
+
+/// The asking side.
+impl Registry {
+    /// Asks a target whether this user may write this repository.
+    pub(crate) async fn ask_target(
+        &self,
+        principal: &Principal,
+        region: &RegionId,
+        target: &RepositoryName,
+    ) -> Result<(), TargetRefusal> {
+        self.peer_tokens(principal, region, target).await.get(true).await?;
+        Ok(())
+    }
+
+    /// The tokens of a user for a repository, shared by all jobs that write it.
+    pub(crate) async fn peer_tokens(
+        &self,
+        principal: &Principal,
+        region: &RegionId,
+        target: &RepositoryName,
+    ) -> Arc<PeerTokens> {
+        let key = format!("{region}/{target}/{}", principal.user_id);
+        self.flights().tokens(key, || PeerTokens::new(self, principal, region, target)).await
+    }
+
+    async fn fetch_peer_token(
+        &self,
+        principal: &Principal,
+        region: &RegionId,
+        target: &RepositoryName,
+    ) -> Result<TokenReply, ClientError> {
+        let peer = self.peer_client(region).ok_or_else(|| {
+            ClientError::permanent("peer token", format!("region {region} is not configured here any more"))
+        })?;
+        let proof =
+            self.mint_region_token(region, &principal.account_name, &principal.user_name, target.namespace().as_str());
+        let request = TokenRequest { namespace: target.namespace().clone(), repository: target.repository().clone() };
+        peer.token(&proof, &request).await
+    }
+}
+
+/// The answering side.
+impl Registry {
+    /// Answers another region that asks for a registry token.
+    ///
+    /// # Errors
+    /// [`ServiceError::NamespaceAbsent`], [`ServiceError::Denied`]; the inner error when the proof is no good.
+    pub async fn answer_token(
+        &self,
+        proof: &str,
+        request: &TokenRequest,
+    ) -> Result<Result<TokenReply, TokenError>, ServiceError> {
+        let (region, claims) = match self.verify_region_token(proof) {
+            Ok((peer, claims)) => (peer.id.clone(), claims),
+            Err(error) => return Ok(Err(error)),
+        };
+        if claims.namespace != request.namespace.as_str() {
+            return Ok(Err(TokenError::Invalid));
+        }
+        let user = self.catalog().find_user(&claims.account, &claims.user).await?.filter(|user| user.enabled);
+        let Some(user) = user else {
+            return Err(ServiceError::Denied(format!(
+                "account {} has no enabled user {} in region {}; make the same account and user there",
+                claims.account,
+                claims.user,
+                self.settings().region
+            )));
+        };
+        let principal = Principal::from(user);
+        let target = RepositoryName::new(request.namespace.clone(), request.repository.clone());
+        self.require_push(&principal, &target).await?;
+        let issued = self.issue_peer_token(principal, region, &target);
+        Ok(Ok(TokenReply { expires_in: issued.life_seconds(), token: issued.token }))
+    }
+
+    /// Answers another region that asks what an image lacks here; mounts what the user may read elsewhere.
+    pub async fn answer_prepare(&self, grant: &Grant, request: &PrepareRequest) -> Result<PrepareReply, ServiceError> {
+        let target = RepositoryName::new(request.namespace.clone(), request.repository.clone());
+        let principal = grant.principal.as_ref().filter(|_| grant.allows(&target, Action::Push));
+        let Some(principal) = principal else {
+            return Err(ServiceError::Denied(format!("the token does not allow pushing to {target}")));
+        };
+        let found = self.catalog().find_repository(&target).await?;
+        if let Some(repository) = &found {
+            let tag_digest = self.resolve_tag(repository.id, &request.tag).await?;
+            if tag_digest.as_ref() == Some(&request.digest) {
+                return Ok(PrepareReply { tag_digest, ..PrepareReply::default() });
+            }
+        }
+        let attributes = RepositoryAttributes {
+            is_public: false,
+            category: request.category.clone(),
+            description: request.description.clone(),
+        };
+        let repository = match found {
+            Some(repository) => repository,
+            None => self.ensure_repository(principal, &target, attributes).await?,
+        };
+        let tag_digest = self.resolve_tag(repository.id, &request.tag).await?;
+        let linked = self.catalog().find_linked(repository.id, &request.blobs).await?;
+        let present: HashSet<Digest> = linked.into_iter().map(|(digest, _)| digest).collect();
+        let absent: Vec<Digest> = request.blobs.iter().filter(|digest| !present.contains(*digest)).cloned().collect();
+        let mounted = self.mount_readable(repository.id, principal, &absent).await?;
+        let missing_blobs = absent.into_iter().filter(|digest| !mounted.contains(digest)).collect();
+        let present: HashSet<Digest> =
+            self.catalog().manifest_exists(repository.id, &request.manifests).await?.into_iter().collect();
+        let missing_manifests = request.manifests.iter().filter(|digest| !present.contains(*digest)).cloned().collect();
+        Ok(PrepareReply { tag_digest, missing_blobs, missing_manifests })
+    }
+
+    /// Links what other repositories hold that the user may read; tells which digests those were.
+    async fn mount_readable(
+        &self,
+        repository_id: i64,
+        principal: &Principal,
+        digests: &[Digest],
+    ) -> Result<HashSet<Digest>, ServiceError> {
+        if digests.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let mounted = self
+            .catalog()
+            .mount_readable(repository_id, &principal.account_id, &principal.user_id, principal.is_admin, digests)
+            .await?;
+        Ok(mounted.into_iter().collect())
+    }
+}
+
+/// What a manifest is pushed to: its own digest.
+pub(super) fn by_digest(digest: &Digest) -> Reference {
+    Reference::Digest(digest.clone())
+}

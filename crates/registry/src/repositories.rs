@@ -1,0 +1,209 @@
+//! Repositories as the management API sees them: contract 5.3.
+
+use transship_catalog::{CatalogError, Level, NewRepository, RepoOrder, Repository};
+use transship_oci::RepositoryName;
+
+use crate::access::denied;
+use crate::{Principal, Registry, ServiceError};
+
+pub use transship_catalog::RepositorySummary;
+
+/// The categories of the contract, `arms` being the spelling of the SDKs' enum.
+const CATEGORIES: [&str; 9] =
+    ["app_server", "linux", "framework_app", "database", "lang", "other", "windows", "arm", "arms"];
+/// Longest description; the contract gives none for repositories, shares have 1000 characters.
+const MAX_DESCRIPTION_CHARS: usize = 30_000;
+
+/// What a person says about a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryAttributes {
+    /// Whether everybody may pull.
+    pub is_public: bool,
+    /// One of the contract's categories.
+    pub category: String,
+    /// Free text.
+    pub description: String,
+}
+
+impl Default for RepositoryAttributes {
+    fn default() -> Self {
+        Self { is_public: false, category: "other".to_owned(), description: String::new() }
+    }
+}
+
+impl RepositoryAttributes {
+    fn check(&self) -> Result<(), ServiceError> {
+        if !CATEGORIES.contains(&self.category.as_str()) {
+            return Err(ServiceError::InvalidParameter {
+                name: "category",
+                value: self.category.clone(),
+                expected: format!("one of {}", CATEGORIES.join(", ")),
+            });
+        }
+        let chars = self.description.chars().count();
+        if chars > MAX_DESCRIPTION_CHARS || self.description.contains('\0') {
+            return Err(ServiceError::InvalidParameter {
+                name: "description",
+                value: format!("{chars} characters long"),
+                expected: format!("at most {MAX_DESCRIPTION_CHARS} characters, none of them NUL"),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Which repositories to list.
+#[derive(Clone, Debug)]
+pub struct ListRepositories {
+    /// Only this namespace.
+    pub namespace: Option<String>,
+    /// Only names that contain this.
+    pub name_contains: Option<String>,
+    /// Only this category.
+    pub category: Option<String>,
+    /// Only public, or only private ones.
+    pub is_public: Option<bool>,
+    /// The order, and whether it is descending.
+    pub order: (RepoOrder, bool),
+    /// Page size.
+    pub limit: i64,
+    /// Where the page starts.
+    pub page: RepositoryPage,
+}
+
+/// Where a page of repositories starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepositoryPage {
+    /// After so many records.
+    Offset(i64),
+    /// After the repository with this id, in the order of ids.
+    AfterId(i64),
+}
+
+impl Registry {
+    /// Makes a repository; write level on the namespace.
+    pub async fn create_repository(
+        &self,
+        principal: &Principal,
+        name: &RepositoryName,
+        attributes: RepositoryAttributes,
+    ) -> Result<(), ServiceError> {
+        attributes.check()?;
+        let (namespace, _) = self.namespace_for(principal, name.namespace(), Level::Write).await?;
+        let new = new_repository(principal, namespace.id, name, attributes);
+        match self.catalog().create_repository(new).await {
+            Ok(_) => Ok(()),
+            Err(CatalogError::Conflict { .. }) => Err(ServiceError::RepositoryExists(name.to_string())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The repository of that name, made when absent, without asking for permission: the caller has done so.
+    pub(crate) async fn ensure_repository(
+        &self,
+        principal: &Principal,
+        name: &RepositoryName,
+        attributes: RepositoryAttributes,
+    ) -> Result<Repository, ServiceError> {
+        let namespace = self.namespace(name.namespace()).await?;
+        Ok(self.catalog().ensure_repository(new_repository(principal, namespace.id, name, attributes)).await?)
+    }
+
+    /// One repository with its counts.
+    pub async fn show_repository(
+        &self,
+        principal: &Principal,
+        name: &RepositoryName,
+    ) -> Result<RepositorySummary, ServiceError> {
+        let (repository, _) = self.repository_for(principal, name, Level::Read).await?;
+        let summary = self.catalog().repository_summary(repository.id).await?;
+        summary.ok_or_else(|| ServiceError::RepositoryAbsent(name.to_string()))
+    }
+
+    /// Changes what is said about a repository; `None` leaves a field as it is.
+    pub async fn update_repository(
+        &self,
+        principal: &Principal,
+        name: &RepositoryName,
+        is_public: bool,
+        category: Option<String>,
+        description: Option<String>,
+    ) -> Result<(), ServiceError> {
+        let (repository, _) = self.repository_for(principal, name, Level::Write).await?;
+        let attributes = RepositoryAttributes {
+            is_public,
+            category: category.unwrap_or(repository.category),
+            description: description.unwrap_or(repository.description),
+        };
+        attributes.check()?;
+        let (category, description) = (&attributes.category, &attributes.description);
+        Ok(self.catalog().update_repository(repository.id, is_public, category, description).await?)
+    }
+
+    /// Deletes a repository with all its tags.
+    pub async fn delete_repository(&self, principal: &Principal, name: &RepositoryName) -> Result<(), ServiceError> {
+        let (repository, _) = self.repository_for(principal, name, Level::Manage).await?;
+        self.catalog().delete_repository(repository.id).await?;
+        self.jobs().changed();
+        Ok(())
+    }
+
+    /// One page of the repositories of the caller's account that the caller can see, and how many there are in all.
+    pub async fn list_repositories(
+        &self,
+        principal: &Principal,
+        list: ListRepositories,
+    ) -> Result<(Vec<RepositorySummary>, i64), ServiceError> {
+        let (offset, after_id) = match list.page {
+            RepositoryPage::Offset(offset) => (offset, None),
+            RepositoryPage::AfterId(id) => (0, Some(id)),
+        };
+        let rows = self
+            .catalog()
+            .list_repositories(transship_catalog::ListRepositories {
+                account_id: principal.account_id.clone(),
+                user_id: principal.user_id.clone(),
+                is_admin: principal.is_admin,
+                namespace: list.namespace,
+                name_contains: list.name_contains,
+                category: list.category,
+                is_public: list.is_public,
+                order: list.order.0,
+                descending: list.order.1,
+                limit: list.limit,
+                offset,
+                after_id,
+            })
+            .await?;
+        Ok(rows)
+    }
+
+    /// Refuses callers without write on the namespace, naming what they lack; contract 3.3.
+    pub(crate) async fn require_push(&self, principal: &Principal, name: &RepositoryName) -> Result<(), ServiceError> {
+        let access = self.effective_access(name, Some(principal)).await?;
+        if access.namespace.is_none() {
+            return Err(self.namespace_absent(name.namespace()));
+        }
+        if access.allows(transship_oci::Action::Push) {
+            return Ok(());
+        }
+        Err(denied(principal, "write permission (3)", format!("organization {}", name.namespace())))
+    }
+}
+
+fn new_repository(
+    principal: &Principal,
+    namespace_id: i64,
+    name: &RepositoryName,
+    attributes: RepositoryAttributes,
+) -> NewRepository {
+    NewRepository {
+        namespace_id,
+        name: name.repository().clone(),
+        is_public: attributes.is_public,
+        category: attributes.category,
+        description: attributes.description,
+        creator_id: principal.user_id.clone(),
+        creator_name: principal.user_name.clone(),
+    }
+}

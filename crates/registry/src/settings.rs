@@ -1,0 +1,61 @@
+//! What an operator decides, as plain values. Parsing and defaults live in the server's configuration.
+
+use std::time::Duration;
+
+use transship_oci::RegionId;
+
+/// Everything the service needs to know about its region and its limits.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The id of this region.
+    pub region: RegionId,
+    /// Where clients reach this region, without a slash at the end.
+    pub public_url: String,
+    /// Host and port of `public_url`: the first part of every pull path.
+    pub registry_host: String,
+    /// The `service` of the Bearer challenge and the audience of registry tokens.
+    pub service: String,
+    /// Organizations an account may have in this region (contract 2.2).
+    pub namespaces_per_account: i64,
+    /// Life of a registry token.
+    pub registry_token_seconds: u64,
+    /// Life of an IAM token.
+    pub iam_token_seconds: u64,
+    /// Life of a temporary login (`CreateSecret`) unless the caller names one.
+    pub login_seconds: u64,
+    /// How long `sync_images` waits for its jobs.
+    pub sync_wait: Duration,
+    /// Most distinct tags in one `sync_images` call.
+    pub sync_max_tags: usize,
+    /// Most open jobs of one account.
+    pub max_open_jobs_per_account: i64,
+    /// Longest time from a job's creation to its end.
+    pub job_timeout: Duration,
+    /// Most failures of one job before it is given up.
+    pub max_attempts: i64,
+    /// Jobs running at once for each target region.
+    pub slots_per_region: usize,
+    /// Blobs in flight at once in one job.
+    pub blobs_in_parallel: usize,
+    /// How long an upload session lives after its last byte.
+    pub upload_expiry: Duration,
+    /// Whether signatures and whatever else refers to an image go with it.
+    pub copy_referrers: bool,
+    /// How long finished jobs are kept.
+    pub job_retention: Duration,
+    /// The other regions.
+    pub peers: Vec<Peer>,
+}
+
+/// Another region that runs Transship.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its id, the key that `remoteRegionId` looks up.
+    pub id: RegionId,
+    /// Where this region reaches it, without a slash at the end.
+    pub url: String,
+    /// Its pinned public key: base64 of the 32 raw bytes of Ed25519.
+    pub public_key: String,
+    /// A certificate authority to trust beside the built-in ones, as PEM.
+    pub ca_pem: Option<Vec<u8>>,
+}

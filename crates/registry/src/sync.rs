@@ -1,0 +1,190 @@
+//! `sync_images`: the checks in the contract's order, one job for each tag, and the wait (contract 3).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use transship_catalog::{EnqueueError, Job, JobState, Level, NewJob};
+use transship_oci::{NamespaceName, RegionId, RepositoryName, Tag};
+
+use crate::access::denied;
+use crate::replicate::TargetRefusal;
+use crate::{Principal, Registry, ServiceError};
+
+/// How long the checks wait for the target region. One that does not answer is no reason to refuse: the jobs are made,
+/// and tell how it went (contract 3.5).
+const TARGET_CHECK: Duration = Duration::from_secs(5);
+
+/// A call of `sync_images`.
+#[derive(Clone, Debug)]
+pub struct SyncImages {
+    /// The tags to copy; one named twice counts once.
+    pub tags: Vec<Tag>,
+    /// `remoteRegionId`, as it came.
+    pub region: String,
+    /// The target organization.
+    pub namespace: NamespaceName,
+    /// Whether a different image under the same tag is replaced.
+    pub override_existing: bool,
+}
+
+/// How far one tag got while the call waited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagOutcome {
+    /// The tag.
+    pub tag: String,
+    /// The state of its job.
+    pub state: JobState,
+}
+
+impl Registry {
+    /// Makes one durable job for each tag, waits for them, and tells how each stands, in the order of the request.
+    pub async fn sync_images(
+        &self,
+        principal: &Principal,
+        name: &RepositoryName,
+        call: SyncImages,
+    ) -> Result<Vec<TagOutcome>, ServiceError> {
+        let deadline = Instant::now() + self.settings().sync_wait;
+        // Source organization and repository, permission on the source. A level is needed: being public is not enough,
+        // since source and target belong to one account (contract 3.3).
+        let (repository, access) = self.repository_for(principal, name, Level::Read).await?;
+        if access.level < Some(Level::Read) {
+            return Err(denied(principal, "read permission (1) of its own account", name));
+        }
+        let region = self.target_region(&call.region)?;
+        if region == self.settings().region && call.namespace == *name.namespace() {
+            let (region, namespace) = (region.to_string(), call.namespace.to_string());
+            return Err(ServiceError::SelfTarget { region, namespace });
+        }
+        self.check_target(principal, name, &region, &call.namespace).await?;
+
+        let mut tags: Vec<Tag> = Vec::with_capacity(call.tags.len());
+        let mut seen = std::collections::HashSet::new();
+        for tag in call.tags {
+            if seen.insert(tag.clone()) {
+                tags.push(tag);
+            }
+        }
+        let limit = self.settings().sync_max_tags;
+        if tags.len() > limit {
+            return Err(ServiceError::TooManyTags { limit, got: tags.len() });
+        }
+
+        let jobs: Vec<NewJob> = tags
+            .iter()
+            .map(|tag| NewJob {
+                account_id: principal.account_id.clone(),
+                repository_id: repository.id,
+                namespace: name.namespace().to_string(),
+                repository: name.repository().to_string(),
+                tag: tag.to_string(),
+                target_region: region.to_string(),
+                target_namespace: call.namespace.to_string(),
+                override_existing: call.override_existing,
+                operator_id: principal.user_id.clone(),
+                operator_name: principal.user_name.clone(),
+            })
+            .collect();
+        let limit = self.settings().max_open_jobs_per_account;
+        let ids = match self.catalog().enqueue_jobs(&jobs, limit).await {
+            Ok(ids) => ids,
+            Err(EnqueueError::QueueFull) => return Err(ServiceError::QueueFull { limit }),
+            Err(EnqueueError::Catalog(error)) => return Err(error.into()),
+        };
+        self.jobs().changed();
+
+        let states = self.wait_for_jobs(&ids, deadline).await?;
+        Ok(tags
+            .into_iter()
+            .zip(ids)
+            .map(|(tag, id)| TagOutcome {
+                tag: tag.to_string(),
+                state: states.iter().find(|job| job.id == id).map_or(JobState::Waiting, |job| job.state),
+            })
+            .collect())
+    }
+
+    /// One page of a repository's jobs, and how many there are in all (contract 4.2).
+    pub async fn list_jobs(
+        &self,
+        principal: &Principal,
+        name: &RepositoryName,
+        limit: i64,
+        offset: i64,
+        descending: bool,
+    ) -> Result<(Vec<Job>, i64), ServiceError> {
+        let (repository, access) = self.repository_for(principal, name, Level::Read).await?;
+        if access.level < Some(Level::Read) {
+            return Err(denied(principal, "read permission (1)", name));
+        }
+        Ok(self.catalog().list_jobs(repository.id, limit, offset, descending).await?)
+    }
+
+    /// Every configured region but the own one, with its registry address (contract 4.3).
+    pub fn list_regions(&self) -> Vec<(RegionId, String)> {
+        let host = |url: &str| url.split_once("://").map_or(url, |(_, host)| host).to_owned();
+        self.settings().peers.iter().map(|peer| (peer.id.clone(), host(&peer.url))).collect()
+    }
+
+    fn target_region(&self, id: &str) -> Result<RegionId, ServiceError> {
+        let settings = self.settings();
+        let known = std::iter::once(&settings.region).chain(settings.peers.iter().map(|peer| &peer.id));
+        known.into_iter().find(|known| known.as_str() == id).cloned().ok_or_else(|| {
+            // A name is echoed only as far as anybody would read it.
+            ServiceError::RegionUnknown(id.chars().take(64).collect())
+        })
+    }
+
+    /// Target organization and permission in the target, where the target can be asked now.
+    async fn check_target(
+        &self,
+        principal: &Principal,
+        name: &RepositoryName,
+        region: &RegionId,
+        namespace: &NamespaceName,
+    ) -> Result<(), ServiceError> {
+        let target = RepositoryName::new(namespace.clone(), name.repository().clone());
+        if *region == self.settings().region {
+            return match self.require_push(principal, &target).await {
+                Err(ServiceError::NamespaceAbsent { namespace, region }) => Err(ServiceError::NamespaceAbsent {
+                    namespace: format!("{namespace} (the target organization)"),
+                    region,
+                }),
+                other => other,
+            };
+        }
+        let asked = tokio::time::timeout(TARGET_CHECK, self.ask_target(principal, region, &target)).await;
+        match asked {
+            Ok(Ok(())) | Err(_) => Ok(()),
+            Ok(Err(TargetRefusal::NamespaceAbsent)) => Err(ServiceError::NamespaceAbsent {
+                namespace: format!("{namespace} (the target organization)"),
+                region: region.to_string(),
+            }),
+            Ok(Err(TargetRefusal::Denied(reason))) => {
+                Err(ServiceError::Denied(format!("region {region} refuses: {reason}")))
+            }
+            Ok(Err(TargetRefusal::Other(error))) => {
+                tracing::info!(%region, "target region could not be asked; its jobs will: {error}");
+                Ok(())
+            }
+        }
+    }
+
+    /// The jobs as they stand when all are final, or when the deadline passes.
+    async fn wait_for_jobs(&self, ids: &[i64], deadline: Instant) -> Result<Vec<Job>, ServiceError> {
+        let mut changes = self.jobs().finished();
+        loop {
+            let jobs = self.catalog().find_jobs(ids).await?;
+            let open = jobs.iter().any(|job| !job.state.is_final());
+            if !open || Instant::now() >= deadline {
+                return Ok(jobs);
+            }
+            // A job may also end in another process, which gives no signal here.
+            let pause = Instant::now() + Duration::from_millis(500);
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep_until(pause.min(deadline)) => {}
+            }
+        }
+    }
+}

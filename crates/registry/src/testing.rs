@@ -1,0 +1,158 @@
+//! A whole region for tests: SQLite in a temporary folder, blobs in memory, an account with an administrator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use serde_json::json;
+use transship_catalog::Catalog;
+use transship_oci::{Action, Digest, DigestAlgorithm, NamespaceName, Reference, RepositoryName, Scope, media};
+use transship_store::{BlobStore, MemoryStore};
+
+use crate::{
+    Bootstrap, Grant, Keys, ManifestPush, Peer, Principal, PushCondition, Pushed, Registry, ServiceError, Settings,
+};
+
+pub(crate) struct TestRegion {
+    pub(crate) registry: Registry,
+    pub(crate) admin: Principal,
+    pub(crate) store: Arc<MemoryStore>,
+    _dir: tempfile::TempDir,
+}
+
+pub(crate) fn settings(region: &str) -> Settings {
+    Settings {
+        region: region.parse().unwrap(),
+        public_url: format!("http://{region}.example.test"),
+        registry_host: format!("{region}.example.test"),
+        service: "dockyard".to_owned(),
+        namespaces_per_account: 5,
+        registry_token_seconds: 300,
+        iam_token_seconds: 86_400,
+        login_seconds: 86_400,
+        sync_wait: Duration::from_secs(20),
+        sync_max_tags: 1000,
+        max_open_jobs_per_account: 10_000,
+        job_timeout: Duration::from_hours(1),
+        max_attempts: 20,
+        slots_per_region: 4,
+        blobs_in_parallel: 4,
+        upload_expiry: Duration::from_hours(1),
+        copy_referrers: true,
+        job_retention: Duration::from_hours(24),
+        peers: Vec::new(),
+    }
+}
+
+impl TestRegion {
+    pub(crate) async fn start(region: &str) -> Self {
+        Self::start_with(settings(region)).await
+    }
+
+    pub(crate) async fn start_with(settings: Settings) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", dir.path().join("catalog.db").display());
+        let catalog = Catalog::open(&url).await.unwrap();
+        let store = Arc::new(MemoryStore::default());
+        let keys = Keys::load_or_create(dir.path()).unwrap();
+        let blobs: Arc<dyn BlobStore> = Arc::clone(&store) as Arc<dyn BlobStore>;
+        let registry = Registry::open(settings, catalog, blobs, keys).unwrap();
+        let bootstrap = Bootstrap {
+            account: "demo".to_owned(),
+            user: "admin".to_owned(),
+            password: "a password".to_owned(),
+            access_key: Some(("AK1".to_owned(), "SK1".to_owned())),
+        };
+        assert!(registry.bootstrap(bootstrap.clone()).await.unwrap());
+        assert!(!registry.bootstrap(bootstrap).await.unwrap(), "only the first account is made this way");
+        let admin = registry.authenticate_password("demo", "admin", "a password").await.unwrap().unwrap();
+        Self { registry, admin, store, _dir: dir }
+    }
+
+    pub(crate) async fn namespace(&self, name: &str) {
+        let name: NamespaceName = name.parse().unwrap();
+        self.registry.create_namespace(&self.admin, &name).await.unwrap();
+    }
+
+    /// A user of the account without any level.
+    pub(crate) async fn user(&self, name: &str) -> Principal {
+        self.registry.create_user("demo", name, None, false).await.unwrap().into()
+    }
+
+    /// The grant of a token that asked for everything.
+    pub(crate) async fn grant(&self, principal: &Principal, name: &RepositoryName) -> Grant {
+        let scope = Scope::repository(name, &[Action::All]);
+        let issued = self.registry.issue_registry_token(Some(principal), &[scope]).await.unwrap();
+        self.registry.verify_registry_token(&issued.token).unwrap()
+    }
+
+    pub(crate) async fn push_blob(&self, name: &RepositoryName, content: &[u8]) -> Digest {
+        let grant = self.grant(&self.admin, name).await;
+        let digest = Digest::of(DigestAlgorithm::Sha256, content);
+        let status = self.registry.start_upload(&grant, name, DigestAlgorithm::Sha256).await.unwrap();
+        let body = body(&[content]);
+        self.registry.finish_upload(&grant, name, &status.session, None, body, digest.clone()).await.unwrap();
+        digest
+    }
+
+    /// Pushes an image of one layer under a tag.
+    pub(crate) async fn push_image(&self, name: &RepositoryName, tag: &str, layer: &[u8]) -> Digest {
+        let config = format!("{{\"made for\":\"{tag}\"}}");
+        let config_digest = self.push_blob(name, config.as_bytes()).await;
+        let layer_digest = self.push_blob(name, layer).await;
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": media::OCI_MANIFEST,
+            "config": {"mediaType": media::OCI_CONFIG, "digest": config_digest, "size": config.len()},
+            "layers": [{"mediaType": media::OCI_LAYER, "digest": layer_digest, "size": layer.len()}],
+        });
+        self.push_manifest(name, tag, &manifest).await.unwrap().digest
+    }
+
+    pub(crate) async fn push_manifest(
+        &self,
+        name: &RepositoryName,
+        reference: &str,
+        manifest: &serde_json::Value,
+    ) -> Result<Pushed, ServiceError> {
+        let grant = self.grant(&self.admin, name).await;
+        let push = ManifestPush {
+            reference: reference.parse::<Reference>().unwrap(),
+            tags: Vec::new(),
+            content_type: None,
+            raw: Bytes::from(serde_json::to_vec(manifest).unwrap()),
+            condition: PushCondition::Always,
+        };
+        self.registry.push_manifest(&grant, name, push).await
+    }
+
+    pub(crate) async fn read_blob(&self, name: &RepositoryName, digest: &Digest) -> Vec<u8> {
+        let blob = self.registry.find_blob(name, digest).await.unwrap();
+        let mut stream = self.registry.read_blob(&blob, None).await.unwrap();
+        let mut content = Vec::new();
+        while let Some(piece) = stream.next().await {
+            content.extend_from_slice(&piece.unwrap());
+        }
+        content
+    }
+
+    /// This region as another one knows it.
+    pub(crate) fn as_peer(&self, url: &str) -> Peer {
+        Peer {
+            id: self.registry.settings().region.clone(),
+            url: url.to_owned(),
+            public_key: self.registry.keys().region_public_key(),
+            ca_pem: None,
+        }
+    }
+}
+
+pub(crate) fn body(frames: &[&[u8]]) -> crate::Body {
+    let frames: Vec<Result<Bytes, String>> = frames.iter().map(|frame| Ok(Bytes::copy_from_slice(frame))).collect();
+    Box::pin(futures::stream::iter(frames))
+}
+
+pub(crate) fn name(text: &str) -> RepositoryName {
+    text.parse().unwrap()
+}

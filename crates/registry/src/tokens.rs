@@ -1,0 +1,315 @@
+//! The three kinds of token, and why none passes for another: each kind has its own key (contract 7.1, 7.6; H10).
+//!
+//! * a registry token opens repositories on `/v2/…`, lives minutes, and needs no look-up;
+//! * an IAM token opens the management API, lives a day, and is checked against the catalog at each use;
+//! * a region token proves one region, and a user of it, to another; it is signed with the region's identity.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use transship_oci::{Action, RegionId, RepositoryName, Scope};
+
+use crate::access::Principal;
+use crate::settings::Peer;
+use crate::{Registry, ServiceError};
+
+/// Clocks of two machines may differ by this much.
+const LEEWAY_SECONDS: u64 = 30;
+/// A region token is used at once; this covers a slow link and clocks that differ.
+const REGION_TOKEN_SECONDS: u64 = 300;
+/// The one purpose that a region token has so far.
+const PURPOSE_REPLICATE: &str = "replicate";
+
+/// Why a token was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It was good once.
+    #[error("the token has expired; get a new one")]
+    Expired,
+    /// It is not one of ours, of another kind, or damaged.
+    #[error("the token is not valid here")]
+    Invalid,
+    /// The user behind it was disabled, or its password or key changed.
+    #[error("the token was withdrawn; log in again")]
+    Withdrawn,
+}
+
+/// A token that was just made.
+#[derive(Clone, Debug)]
+pub struct IssuedToken {
+    /// The token itself.
+    pub token: String,
+    /// When it was made, seconds since 1970.
+    pub issued_at_seconds: u64,
+    /// When it ends, seconds since 1970.
+    pub expires_at_seconds: u64,
+}
+
+impl IssuedToken {
+    /// Its whole life in seconds.
+    pub const fn life_seconds(&self) -> u64 {
+        self.expires_at_seconds - self.issued_at_seconds
+    }
+}
+
+/// What a verified registry token allows.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Who holds it; nobody for an anonymous token.
+    pub principal: Option<Principal>,
+    /// The region that pushes, when the token was given to a region and not to a client.
+    pub via: Option<RegionId>,
+    access: Vec<Scope>,
+}
+
+impl Grant {
+    /// Whether the token itself carries this right.
+    pub fn allows(&self, name: &RepositoryName, action: Action) -> bool {
+        self.access
+            .iter()
+            .any(|scope| scope.kind == "repository" && scope.name == name.as_str() && scope.actions.contains(&action))
+    }
+
+    /// What upload sessions are bound to: the user, or nothing for nobody.
+    pub fn user_id(&self) -> &str {
+        self.principal.as_ref().map_or("", |principal| &principal.user_id)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct RegistryClaims {
+    iss: String,
+    aud: String,
+    sub: String,
+    iat: u64,
+    nbf: u64,
+    exp: u64,
+    jti: String,
+    access: Vec<Scope>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    principal: Option<Principal>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    via: Option<RegionId>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IamClaims {
+    iss: String,
+    aud: String,
+    sub: String,
+    iat: u64,
+    exp: u64,
+    jti: String,
+    /// The user's epoch when the token was made; any change of password or state raises it.
+    epoch: i64,
+}
+
+/// What a region says of itself and its user; names, because ids differ between regions.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RegionClaims {
+    iss: String,
+    aud: String,
+    iat: u64,
+    exp: u64,
+    jti: String,
+    purpose: String,
+    pub(crate) account: String,
+    pub(crate) user: String,
+    pub(crate) namespace: String,
+}
+
+/// The audience of IAM tokens.
+const IAM_AUDIENCE: &str = "management";
+
+impl Registry {
+    /// Issues a registry token: for each scope, what was asked for and is allowed (registry-protocol 35).
+    ///
+    /// # Errors
+    /// [`ServiceError::NamespaceAbsent`] when scopes were asked for and none of their namespaces exists.
+    pub async fn issue_registry_token(
+        &self,
+        principal: Option<&Principal>,
+        scopes: &[Scope],
+    ) -> Result<IssuedToken, ServiceError> {
+        let mut access = Vec::new();
+        let mut absent = None;
+        let mut known = false;
+        for scope in scopes {
+            let Some(name) = scope.repository_name() else { continue };
+            let has = self.effective_access(&name, principal).await?;
+            if has.namespace.is_none() {
+                absent.get_or_insert_with(|| self.namespace_absent(name.namespace()));
+                continue;
+            }
+            known = true;
+            let actions: Vec<Action> = [Action::Pull, Action::Push, Action::Delete]
+                .into_iter()
+                .filter(|action| scope.allows(*action) && has.allows(*action))
+                .collect();
+            if !actions.is_empty() {
+                access.push(Scope::repository(&name, &actions));
+            }
+        }
+        if let Some(absent) = absent.filter(|_| principal.is_some() && !known) {
+            return Err(absent);
+        }
+        Ok(self.registry_token(principal.cloned(), None, access))
+    }
+
+    /// The token that another region gets: pull and push on exactly one repository, in the name of one user.
+    pub(crate) fn issue_peer_token(&self, principal: Principal, via: RegionId, name: &RepositoryName) -> IssuedToken {
+        let access = vec![Scope::repository(name, &[Action::Pull, Action::Push])];
+        self.registry_token(Some(principal), Some(via), access)
+    }
+
+    fn registry_token(&self, principal: Option<Principal>, via: Option<RegionId>, access: Vec<Scope>) -> IssuedToken {
+        let iat = now_seconds();
+        let exp = iat + self.settings().registry_token_seconds;
+        let claims = RegistryClaims {
+            iss: self.settings().region.to_string(),
+            aud: self.settings().service.clone(),
+            sub: principal.as_ref().map_or_else(String::new, |p| p.user_id.clone()),
+            iat,
+            nbf: iat,
+            exp,
+            jti: token_id(),
+            access,
+            principal,
+            via,
+        };
+        let token =
+            jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.keys().registry_token().signing)
+                .expect("claims are plain data, which always serialises");
+        IssuedToken { token, issued_at_seconds: iat, expires_at_seconds: exp }
+    }
+
+    /// Verifies a registry token. No look-up: its short life is what limits it.
+    pub fn verify_registry_token(&self, token: &str) -> Result<Grant, TokenError> {
+        let settings = self.settings();
+        let claims: RegistryClaims = verify(
+            token,
+            &self.keys().registry_token().verifying,
+            Algorithm::HS256,
+            settings.region.as_str(),
+            &settings.service,
+        )?;
+        Ok(Grant { principal: claims.principal, via: claims.via, access: claims.access })
+    }
+
+    /// Issues an IAM token (contract 7.1).
+    pub async fn issue_iam_token(&self, principal: &Principal) -> Result<IssuedToken, ServiceError> {
+        let user = self.catalog().find_user_by_id(&principal.user_id).await?;
+        let user = user.ok_or_else(|| ServiceError::UserAbsent(principal.user_name.clone()))?;
+        let iat = now_seconds();
+        let exp = iat + self.settings().iam_token_seconds;
+        let claims = IamClaims {
+            iss: self.settings().region.to_string(),
+            aud: IAM_AUDIENCE.to_owned(),
+            sub: user.id,
+            iat,
+            exp,
+            jti: token_id(),
+            epoch: user.epoch,
+        };
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.keys().iam_token().signing)
+            .expect("claims are plain data, which always serialises");
+        Ok(IssuedToken { token, issued_at_seconds: iat, expires_at_seconds: exp })
+    }
+
+    /// Verifies an IAM token, and that its user is still as it was.
+    ///
+    /// # Errors
+    /// The outer error when the catalog does not answer, the inner one when the token is refused.
+    pub async fn verify_iam_token(&self, token: &str) -> Result<Result<Principal, TokenError>, ServiceError> {
+        let region = self.settings().region.as_str();
+        let claims: IamClaims =
+            match verify(token, &self.keys().iam_token().verifying, Algorithm::HS256, region, IAM_AUDIENCE) {
+                Ok(claims) => claims,
+                Err(error) => return Ok(Err(error)),
+            };
+        let user = self.catalog().find_user_by_id(&claims.sub).await?;
+        Ok(match user {
+            Some(user) if user.enabled && user.epoch == claims.epoch => Ok(user.into()),
+            _ => Err(TokenError::Withdrawn),
+        })
+    }
+
+    /// Makes the proof that this region acts for `principal` on a namespace of `target`.
+    pub(crate) fn mint_region_token(&self, target: &RegionId, account: &str, user: &str, namespace: &str) -> String {
+        let iat = now_seconds();
+        let claims = RegionClaims {
+            iss: self.settings().region.to_string(),
+            aud: target.to_string(),
+            iat,
+            exp: iat + REGION_TOKEN_SECONDS,
+            jti: token_id(),
+            purpose: PURPOSE_REPLICATE.to_owned(),
+            account: account.to_owned(),
+            user: user.to_owned(),
+            namespace: namespace.to_owned(),
+        };
+        jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, self.keys().region_signing())
+            .expect("claims are plain data, which always serialises")
+    }
+
+    /// Verifies a region token against the pinned key of the region that it names.
+    pub(crate) fn verify_region_token(&self, token: &str) -> Result<(&Peer, RegionClaims), TokenError> {
+        let issuer = unverified_issuer(token).ok_or(TokenError::Invalid)?;
+        let peer = self.settings().peers.iter().find(|p| p.id.as_str() == issuer).ok_or(TokenError::Invalid)?;
+        let key = crate::registry::decode_public_key(&peer.public_key).ok_or(TokenError::Invalid)?;
+        let own = self.settings().region.as_str();
+        let claims: RegionClaims =
+            verify(token, &DecodingKey::from_ed_der(&key), Algorithm::EdDSA, peer.id.as_str(), own)?;
+        if claims.purpose != PURPOSE_REPLICATE {
+            return Err(TokenError::Invalid);
+        }
+        Ok((peer, claims))
+    }
+}
+
+fn verify<T: DeserializeOwned>(
+    token: &str,
+    key: &DecodingKey,
+    algorithm: Algorithm,
+    issuer: &str,
+    audience: &str,
+) -> Result<T, TokenError> {
+    let mut validation = Validation::new(algorithm);
+    validation.leeway = LEEWAY_SECONDS;
+    validation.validate_nbf = true;
+    validation.set_audience(&[audience]);
+    validation.set_issuer(&[issuer]);
+    validation.set_required_spec_claims(&["exp", "aud", "iss"]);
+    match jsonwebtoken::decode::<T>(token, key, &validation) {
+        Ok(data) => Ok(data.claims),
+        Err(error) if matches!(error.kind(), jsonwebtoken::errors::ErrorKind::ExpiredSignature) => {
+            Err(TokenError::Expired)
+        }
+        Err(_) => Err(TokenError::Invalid),
+    }
+}
+
+/// Who a token says it is from, only to choose the pinned key that must then verify it.
+fn unverified_issuer(token: &str) -> Option<String> {
+    use base64::Engine as _;
+    #[derive(Deserialize)]
+    struct Issuer {
+        iss: String,
+    }
+    let payload = token.split('.').nth(1)?;
+    let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
+    serde_json::from_slice::<Issuer>(&json).ok().map(|claims| claims.iss)
+}
+
+fn token_id() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+pub(crate) fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

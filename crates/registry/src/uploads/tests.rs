@@ -1,0 +1,141 @@
+use transship_oci::{DigestAlgorithm, Reference};
+
+use super::*;
+use transship_store::BlobStore as _;
+
+use crate::testing::{TestRegion, body, name};
+
+async fn region() -> (TestRegion, RepositoryName, Grant) {
+    let region = TestRegion::start("region-a").await;
+    region.namespace("group").await;
+    let app = name("group/app");
+    let grant = region.grant(&region.admin, &app).await;
+    (region, app, grant)
+}
+
+fn sha256(content: &[u8]) -> Digest {
+    Digest::of(DigestAlgorithm::Sha256, content)
+}
+
+#[tokio::test]
+async fn chunks_make_a_blob() {
+    let (region, app, grant) = region().await;
+    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let first = region.registry.append_upload(&grant, &app, &session, None, body(&[b"hello", b" "])).await.unwrap();
+    assert_eq!(first.offset_bytes, 6);
+    let range = ContentRange::of_chunk(6, 5);
+    let second = region.registry.append_upload(&grant, &app, &session, range, body(&[b"world"])).await.unwrap();
+    assert_eq!(second.offset_bytes, 11);
+    let digest = sha256(b"hello world");
+    region.registry.finish_upload(&grant, &app, &session, None, body(&[]), digest.clone()).await.unwrap();
+    assert_eq!(region.read_blob(&app, &digest).await, b"hello world");
+    let gone = region.registry.upload_status(&grant, &app, &session).await.unwrap_err();
+    assert!(matches!(gone, ServiceError::UploadAbsent), "{gone}");
+}
+
+#[tokio::test]
+async fn a_chunk_out_of_order_changes_nothing() {
+    let (region, app, grant) = region().await;
+    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    region.registry.append_upload(&grant, &app, &session, None, body(&[b"0123"])).await.unwrap();
+    for first in [0, 2, 5] {
+        let range = ContentRange::of_chunk(first, 4);
+        let error = region.registry.append_upload(&grant, &app, &session, range, body(&[b"4567"])).await.unwrap_err();
+        assert!(matches!(error, ServiceError::RangeInvalid { offset_bytes: 4, .. }), "{first}: {error}");
+        let digest = sha256(b"01234567");
+        let error = region.registry.finish_upload(&grant, &app, &session, range, body(&[b"4567"]), digest).await;
+        assert!(matches!(error.unwrap_err(), ServiceError::RangeInvalid { offset_bytes: 4, .. }), "{first}, closing");
+    }
+    let digest = sha256(b"01234567");
+    let range = ContentRange::of_chunk(4, 4);
+    region.registry.finish_upload(&grant, &app, &session, range, body(&[b"4567"]), digest.clone()).await.unwrap();
+    assert_eq!(region.read_blob(&app, &digest).await, b"01234567");
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_goes_on_where_its_bytes_are_durable() {
+    let (region, app, grant) = region().await;
+    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let broken: crate::Body = Box::pin(futures::stream::iter([Ok(Bytes::from_static(b"abc")), Err("cut".to_owned())]));
+    let error = region.registry.append_upload(&grant, &app, &session, None, broken).await.unwrap_err();
+    assert!(matches!(error, ServiceError::BodyBroken(_)), "{error}");
+    let status = region.registry.upload_status(&grant, &app, &session).await.unwrap();
+    assert_eq!(status.offset_bytes, 3);
+    let digest = sha256(b"abcdef");
+    region.registry.finish_upload(&grant, &app, &session, None, body(&[b"def"]), digest.clone()).await.unwrap();
+    assert_eq!(region.read_blob(&app, &digest).await, b"abcdef");
+}
+
+#[tokio::test]
+async fn wrong_bytes_are_never_linked_and_end_the_session() {
+    let (region, app, grant) = region().await;
+    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let digest = sha256(b"what was promised");
+    let error = region.registry.finish_upload(&grant, &app, &session, None, body(&[b"other"]), digest.clone()).await;
+    assert!(matches!(error.unwrap_err(), ServiceError::DigestMismatch { .. }));
+    assert!(matches!(region.registry.find_blob(&app, &digest).await.unwrap_err(), ServiceError::BlobAbsent(_)));
+    assert!(region.registry.upload_status(&grant, &app, &session).await.is_err());
+    assert!(region.store.list(None, 10).await.unwrap().is_empty(), "the bytes are freed");
+}
+
+#[tokio::test]
+async fn either_algorithm_verifies_whatever_the_session_expected() {
+    let (region, app, grant) = region().await;
+    let digest = Digest::of(DigestAlgorithm::Sha512, b"content");
+    for expects in [DigestAlgorithm::Sha256, DigestAlgorithm::Sha512] {
+        let session = region.registry.start_upload(&grant, &app, expects).await.unwrap().session;
+        region.registry.finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone()).await.unwrap();
+        assert_eq!(region.read_blob(&app, &digest).await, b"content");
+    }
+    assert_eq!(region.store.list(None, 10).await.unwrap().len(), 1, "the same content is stored once");
+}
+
+#[tokio::test]
+async fn a_session_belongs_to_its_repository_and_its_user() {
+    let (region, app, grant) = region().await;
+    let other = region.user("other").await;
+    let spec = crate::GrantSpec { user_id: other.user_id.clone(), user_name: String::new(), level: 3 };
+    region.registry.add_namespace_grants(&region.admin, app.namespace(), &[spec]).await.unwrap();
+    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let theirs = region.grant(&other, &app).await;
+    let status = region.registry.upload_status(&theirs, &app, &session).await.unwrap_err();
+    assert!(matches!(status, ServiceError::UploadAbsent), "{status}");
+    assert!(region.registry.cancel_upload(&theirs, &app, &session).await.is_err());
+    let elsewhere = name("group/elsewhere");
+    region.push_image(&elsewhere, "v1", b"layer").await;
+    let grant_elsewhere = region.grant(&region.admin, &elsewhere).await;
+    assert!(region.registry.upload_status(&grant_elsewhere, &elsewhere, &session).await.is_err());
+    region.registry.cancel_upload(&grant, &app, &session).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_manifest_names_only_what_its_own_repository_holds() {
+    let (region, app, _) = region().await;
+    let digest = region.push_image(&app, "v1", b"layer").await;
+    let elsewhere = name("group/elsewhere");
+    region.push_image(&elsewhere, "v1", b"another layer").await;
+    let manifest = region.registry.find_manifest(&app, &Reference::Digest(digest)).await.unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&manifest.raw).unwrap();
+    let error = region.push_manifest(&elsewhere, "stolen", &value).await.unwrap_err();
+    assert!(matches!(error, ServiceError::BlobUnknown(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_mount_needs_pull_on_the_source_in_the_same_token() {
+    let (region, app, grant) = region().await;
+    let layer = region.push_blob(&app, b"layer").await;
+    let target = name("group/target");
+    assert!(
+        !region.registry.mount_blob(&region.grant(&region.admin, &target).await, &target, &layer, &app).await.unwrap()
+    );
+    let scopes = [
+        transship_oci::Scope::repository(&target, &[transship_oci::Action::All]),
+        transship_oci::Scope::repository(&app, &[transship_oci::Action::Pull]),
+    ];
+    let both = region.registry.issue_registry_token(Some(&region.admin), &scopes).await.unwrap().token;
+    let both = region.registry.verify_registry_token(&both).unwrap();
+    assert!(region.registry.mount_blob(&both, &target, &layer, &app).await.unwrap());
+    assert_eq!(region.read_blob(&target, &layer).await, b"layer");
+    assert!(!region.registry.mount_blob(&both, &target, &sha256(b"absent"), &app).await.unwrap());
+    let _ = grant;
+}
