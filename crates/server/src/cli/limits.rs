@@ -1,0 +1,38 @@
+//! How many connections the process can serve with the files that the system lets it open.
+
+/// Kept back for the catalog, logs, listeners and replication.
+const RESERVED_FILES: usize = 128;
+
+/// The configured number of connections, lowered when the limit on open files would not carry it: two of three files
+/// are for connections, the third for the blobs that they read and write.
+pub(super) fn connections(configured: usize) -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let Some(files) = open_files(&limits) else { return configured };
+    let possible = (files.saturating_sub(RESERVED_FILES) / 3 * 2).max(16);
+    if possible < configured {
+        tracing::warn!(
+            configured,
+            possible,
+            open_files = files,
+            "fewer connections than limits.connections: raise the limit on open files (ulimit -n)"
+        );
+    }
+    configured.min(possible)
+}
+
+fn open_files(limits: &str) -> Option<usize> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_soft_limit_is_read() {
+        let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                    Max open files            1024                 524288               files     \n";
+        assert_eq!(super::open_files(text), Some(1024));
+        assert_eq!(super::open_files("Max open files unlimited unlimited files"), None);
+        assert_eq!(super::open_files(""), None);
+    }
+}

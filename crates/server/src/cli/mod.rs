@@ -1,0 +1,115 @@
+//! The command line: `serve`, `check-config`, `region-key`, `admin`.
+//!
+//! Owns: arguments, exit codes (0 done, 1 failed, 2 the configuration is wrong) and what is printed. Never: what a
+//! command does to accounts or requests.
+
+mod admin;
+mod credentials;
+mod limits;
+mod logging;
+mod open;
+mod serve;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config, ConfigError};
+
+/// Exit code when the configuration is wrong; clap ends with the same when the arguments are.
+const EXIT_CONFIGURATION: u8 = 2;
+
+/// A container registry that exists in many regions.
+#[derive(Debug, Parser)]
+#[command(name = "transship", version, about, max_term_width = 100)]
+struct Cli {
+    /// The configuration file; without it one region named `local` with ./transship-data
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the region
+    Serve,
+    /// Check the configuration file and say everything that is wrong with it
+    CheckConfig,
+    /// Print the region's public key, which its peers pin
+    RegionKey,
+    /// Manage accounts, users and access keys
+    Admin(admin::Admin),
+    /// Print docs/configuration.md
+    #[command(hide = true)]
+    ConfigReference,
+}
+
+/// Runs the process: the whole of `main`.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<ConfigError>() => {
+            complain(&format!("{error}"));
+            ExitCode::from(EXIT_CONFIGURATION)
+        }
+        Err(error) => {
+            complain(&format!("transship: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    // One crypto provider for everything that asks for the default one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let file = cli.config.as_deref();
+    match cli.command {
+        Command::ConfigReference => print(config::reference::document().trim_end()),
+        Command::CheckConfig => {
+            let file = file.ok_or_else(|| anyhow::anyhow!("check-config needs --config FILE"))?;
+            config::load(file)?;
+            print(&format!("{}: good", file.display()))
+        }
+        Command::RegionKey => {
+            let config = configuration(file)?;
+            open::prepare_data_dir(&config.data_dir)?;
+            let keys = transship_registry::Keys::load_or_create(&config.data_dir)?;
+            print(&keys.region_public_key())
+        }
+        Command::Admin(admin) => {
+            let config = configuration(file)?;
+            logging::start_for_commands();
+            runtime()?.block_on(admin::run(&config, admin))
+        }
+        Command::Serve => {
+            let config = configuration(file)?;
+            logging::start(&config.log);
+            runtime()?.block_on(serve::serve(config))
+        }
+    }
+}
+
+/// The configuration of a file, or the one for no file.
+fn configuration(file: Option<&Path>) -> Result<Config, ConfigError> {
+    file.map_or_else(|| Ok(config::without_file()), config::load)
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Prints a line for whoever called the command. A closed pipe is not an error of ours.
+fn print(line: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}

@@ -1,0 +1,256 @@
+//! From a file to a checked [`Config`].
+
+use std::path::Path;
+use std::time::Duration;
+
+use toml::Value;
+use transship_oci::RegionId;
+
+use super::problem::{ConfigError, Problem};
+use super::reader::{Reader, Section};
+use super::{BootstrapConfig, Config, Limits, Log, PeerConfig, Replication, Secret, TlsFiles, Tokens, parse};
+use crate::http::tls;
+
+/// A configuration file is written by hand; what is larger is something else.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Reads and checks a configuration file, its secrets and certificates included.
+///
+/// # Errors
+/// Everything that is wrong with it, as far as it can be read at all.
+pub fn load(file: &Path) -> Result<Config, ConfigError> {
+    let text = read(file).map_err(|found| ConfigError::one(file, Problem::new("", found, "a TOML file")))?;
+    let root: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let found = format!("line {line}: {}", error.message().replace('\n', " "));
+        ConfigError::one(file, Problem::new("", found, "valid TOML"))
+    })?;
+    let base = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    check(root, base, Some(file)).map_err(|problems| ConfigError { file: file.to_owned(), problems })
+}
+
+/// The configuration of a process that was given no file: one region named `local`.
+pub fn without_file() -> Config {
+    let root = "region.id = \"local\"".parse().expect("this is TOML");
+    check(root, Path::new("."), None).expect("defaults are good")
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    let size_bytes = std::fs::metadata(file).map_err(|error| format!("cannot be read: {error}"))?.len();
+    if size_bytes > MAX_FILE_BYTES {
+        return Err(format!("has {size_bytes} bytes"));
+    }
+    std::fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))
+}
+
+fn check(root: toml::Table, base: &Path, file: Option<&Path>) -> Result<Config, Vec<Problem>> {
+    let mut reader = Reader::new(root, base);
+    let config = read_all(&mut reader, file);
+    match config {
+        Some(config) if reader.problems.is_empty() => Ok(config),
+        _ => Err(reader.problems),
+    }
+}
+
+/// Nothing only when a problem was noted; every section is read in any case, so that all problems are found.
+fn read_all(reader: &mut Reader, file: Option<&Path>) -> Option<Config> {
+    let region = reader.section("region");
+    reader.refuse_unknown(&region);
+    let id = reader.read(&region, "id", parse::region_id);
+    let listen = reader.read(&region, "listen", parse::address);
+    let listen_tls = reader.read(&region, "listen_tls", parse::address);
+    let public_url = reader.read(&region, "public_url", parse::url);
+    let data_dir = reader.path(&region, "data_dir");
+
+    let tls = read_tls(reader);
+    if listen_tls.is_some() && tls.is_none() && reader.optional_section("tls").is_none() {
+        reader.problem(Problem::new(
+            "region.listen_tls",
+            "is set without [tls]",
+            "tls.certificate and tls.private_key",
+        ));
+    }
+    let catalog_url = read_catalog_url(reader);
+    let replication = read_replication(reader);
+    let limits = read_limits(reader);
+    let tokens = read_tokens(reader);
+    let bootstrap = read_bootstrap(reader);
+    let peers = read_peers(reader, id.as_ref());
+    let log = read_log(reader);
+
+    Some(Config {
+        file: file.map(Path::to_owned),
+        region: id?,
+        listen: listen?,
+        listen_tls,
+        public_url,
+        data_dir: data_dir?,
+        tls,
+        catalog_url,
+        replication: replication?,
+        limits: limits?,
+        tokens: tokens?,
+        bootstrap,
+        peers,
+        log: log?,
+    })
+}
+
+fn read_tls(reader: &mut Reader) -> Option<TlsFiles> {
+    let section = reader.optional_section("tls")?;
+    reader.refuse_unknown(&section);
+    let certificate = reader.path(&section, "certificate");
+    let private_key = reader.path(&section, "private_key");
+    let files = TlsFiles { certificate: certificate?, private_key: private_key? };
+    if let Err(error) = tls::server_config(&files) {
+        reader.problem(Problem::new(format!("tls.{}", error.key()), error.to_string(), error.expected()));
+        return None;
+    }
+    Some(files)
+}
+
+fn read_catalog_url(reader: &mut Reader) -> Option<Secret> {
+    let section = reader.section("catalog");
+    reader.refuse_unknown(&section);
+    let (label, value) = reader.value(&section, "url")?;
+    // A plain string may hold a password as well, so no sentence repeats it.
+    let url = if let Value::String(text) = value { Secret::new(text) } else { reader.secret(&section, "url")? };
+    if url.expose().starts_with("postgres://") || url.expose().starts_with("postgresql://") {
+        return Some(url);
+    }
+    reader.problem(Problem::new(label, "is not a URL of PostgreSQL", "postgres://user:password@host/database"));
+    None
+}
+
+fn read_replication(reader: &mut Reader) -> Option<Replication> {
+    let section = reader.section("replication");
+    reader.refuse_unknown(&section);
+    let sync_wait = seconds(reader, &section, "sync_wait_seconds", 0, 110);
+    let sync_images_response = reader.read(&section, "sync_images_response", parse::sync_images_response);
+    let sync_max_tags = count(reader, &section, "sync_max_tags", 100_000);
+    let max_attempts = reader.read(&section, "max_attempts", parse::whole_number(1..=1000));
+    let job_timeout = seconds(reader, &section, "job_timeout_seconds", 1, 604_800);
+    let slots_per_region = count(reader, &section, "slots_per_region", 256);
+    let blobs_in_parallel = count(reader, &section, "blobs_in_parallel", 64);
+    let max_open = reader.read(&section, "max_open_jobs_per_account", parse::whole_number(1..=1_000_000));
+    let copy_referrers = reader.read(&section, "copy_referrers", parse::boolean);
+    let job_retention_days = reader.read(&section, "job_retention_days", parse::whole_number(1..=3650));
+    Some(Replication {
+        sync_wait: sync_wait?,
+        sync_images_response: sync_images_response?,
+        sync_max_tags: sync_max_tags?,
+        max_attempts: max_attempts?,
+        job_timeout: job_timeout?,
+        slots_per_region: slots_per_region?,
+        blobs_in_parallel: blobs_in_parallel?,
+        max_open_jobs_per_account: max_open?,
+        copy_referrers: copy_referrers?,
+        job_retention: Duration::from_secs(job_retention_days?.unsigned_abs() * 86_400),
+    })
+}
+
+fn read_limits(reader: &mut Reader) -> Option<Limits> {
+    let section = reader.section("limits");
+    reader.refuse_unknown(&section);
+    let namespaces = reader.read(&section, "namespaces_per_account", parse::whole_number(1..=1_000_000));
+    let connections = count(reader, &section, "connections", 100_000);
+    let upload_expiry = seconds(reader, &section, "upload_expiry_seconds", 60, 2_592_000);
+    Some(Limits { namespaces_per_account: namespaces?, connections: connections?, upload_expiry: upload_expiry? })
+}
+
+fn read_tokens(reader: &mut Reader) -> Option<Tokens> {
+    let section = reader.section("tokens");
+    reader.refuse_unknown(&section);
+    let registry = seconds(reader, &section, "registry_seconds", 60, 3600);
+    let iam = seconds(reader, &section, "iam_seconds", 60, 604_800);
+    let login = seconds(reader, &section, "login_seconds", 60, 2_592_000);
+    Some(Tokens { registry_seconds: registry?.as_secs(), iam_seconds: iam?.as_secs(), login_seconds: login?.as_secs() })
+}
+
+fn read_bootstrap(reader: &mut Reader) -> Option<BootstrapConfig> {
+    let section = reader.optional_section("bootstrap")?;
+    reader.refuse_unknown(&section);
+    let account = reader.read(&section, "account", parse::name);
+    let user = reader.read(&section, "user", parse::name);
+    let password = reader.secret(&section, "password");
+    let has_key = reader.value(&section, "access_key").is_some();
+    let has_secret = reader.value(&section, "secret_key").is_some();
+    if has_key != has_secret {
+        let (there, missing) = if has_key { ("access_key", "secret_key") } else { ("secret_key", "access_key") };
+        let found = format!("is set without bootstrap.{missing}");
+        reader.problem(Problem::new(format!("bootstrap.{there}"), found, "both or neither"));
+    }
+    let access_key = reader.read(&section, "access_key", parse::access_key);
+    let secret_key = reader.secret(&section, "secret_key");
+    Some(BootstrapConfig {
+        account: account?,
+        user: user?,
+        password: password?,
+        access_key: access_key.zip(secret_key),
+    })
+}
+
+fn read_peers(reader: &mut Reader, own: Option<&RegionId>) -> Vec<PeerConfig> {
+    let mut peers: Vec<PeerConfig> = Vec::new();
+    for (index, section) in reader.sections("peer").into_iter().enumerate() {
+        if reader.read(&section, "kind", parse::peer_kind).is_none() {
+            // The other keys belong to a kind that is not known here.
+            continue;
+        }
+        reader.refuse_unknown(&section);
+        let Some(peer) = read_peer(reader, &section) else { continue };
+        let label = format!("peer[{index}].id");
+        if own == Some(&peer.id) {
+            reader.problem(Problem::new(
+                label,
+                format!("is {:?}, the id of this region", peer.id.as_str()),
+                "another region",
+            ));
+        } else if peers.iter().any(|known| known.id == peer.id) {
+            let found = format!("is {:?}, which another peer has", peer.id.as_str());
+            reader.problem(Problem::new(label, found, "one [[peer]] for each region"));
+        }
+        peers.push(peer);
+    }
+    peers
+}
+
+fn read_peer(reader: &mut Reader, section: &Section) -> Option<PeerConfig> {
+    let id = reader.read(section, "id", parse::region_id);
+    let url = reader.read(section, "url", parse::url);
+    let public_key = reader.read(section, "public_key", parse::public_key);
+    let ca = reader.value(section, "ca").map(|(label, _)| (label, reader.path(section, "ca")));
+    let ca_pem = match ca {
+        None => None,
+        Some((label, path)) => read_ca(reader, label, &path?),
+    };
+    Some(PeerConfig { id: id?, url: url?, public_key: public_key?, ca_pem })
+}
+
+fn read_ca(reader: &mut Reader, label: String, path: &Path) -> Option<Vec<u8>> {
+    match tls::certificate_authority(path) {
+        Ok(pem) => Some(pem),
+        Err(found) => {
+            reader.problem(Problem::new(label, found, "a PEM file with at least one certificate"));
+            None
+        }
+    }
+}
+
+fn read_log(reader: &mut Reader) -> Option<Log> {
+    let section = reader.section("log");
+    reader.refuse_unknown(&section);
+    let level = reader.read(&section, "level", parse::log_level);
+    let format = reader.read(&section, "format", parse::log_format);
+    Some(Log { level: level?, format: format? })
+}
+
+fn seconds(reader: &mut Reader, section: &Section, name: &'static str, least: i64, most: i64) -> Option<Duration> {
+    let number = reader.read(section, name, parse::whole_number(least..=most))?;
+    Some(Duration::from_secs(u64::try_from(number).expect("the range begins at 0 or above")))
+}
+
+fn count(reader: &mut Reader, section: &Section, name: &'static str, most: i64) -> Option<usize> {
+    let number = reader.read(section, name, parse::whole_number(1..=most))?;
+    Some(usize::try_from(number).expect("the range begins at 1 and ends far below the largest usize"))
+}

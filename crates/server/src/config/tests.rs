@@ -1,0 +1,264 @@
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::{Config, ConfigError, LogFormat, SyncImagesResponse, load, reference, without_file};
+
+/// A directory with a configuration file in it.
+struct Files {
+    directory: TempDir,
+}
+
+impl Files {
+    fn new(config: &str) -> Self {
+        let files = Self { directory: tempfile::tempdir().unwrap() };
+        files.write("transship.toml", config);
+        files
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn load(&self) -> Result<Config, ConfigError> {
+        load(&self.path("transship.toml"))
+    }
+}
+
+const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+#[test]
+fn a_full_file_is_taken_as_it_is_written() {
+    let files = Files::new(&format!(
+        r#"
+        [region]
+        id = "cn-north-4"
+        listen = "127.0.0.1:18080"
+        public_url = "https://registry.example:443/"
+        data_dir = "data"
+        [catalog]
+        url = {{ file = "catalog-url" }}
+        [replication]
+        sync_wait_seconds = 0
+        sync_images_response = "succeeded"
+        sync_max_tags = 7
+        copy_referrers = false
+        [bootstrap]
+        account = "demo"
+        user = "admin"
+        password = {{ file = "password" }}
+        access_key = "EXAMPLEACCESSKEY0001"
+        secret_key = {{ file = "secret" }}
+        [[peer]]
+        id = "cn-north-208"
+        kind = "transship"
+        url = "http://127.0.0.1:8081"
+        public_key = "{KEY}"
+        [log]
+        level = "info,transship_registry=debug"
+        format = "text"
+        "#
+    ));
+    files.write("catalog-url", "postgres://u:p@localhost/db\n");
+    files.write("password", "two words \r\n");
+    files.write("secret", "s3cret\n\n");
+    let config = files.load().unwrap();
+    assert_eq!(config.region.as_str(), "cn-north-4");
+    assert_eq!(config.public_url.as_deref(), Some("https://registry.example:443"));
+    assert_eq!(config.data_dir, files.path("data"));
+    assert_eq!(config.catalog_url(), "postgres://u:p@localhost/db");
+    assert!(!config.catalog_is_embedded());
+    assert_eq!(config.replication.sync_wait.as_secs(), 0);
+    assert_eq!(config.replication.sync_images_response, SyncImagesResponse::Succeeded);
+    assert_eq!(config.replication.sync_max_tags, 7);
+    assert!(!config.replication.copy_referrers);
+    let bootstrap = config.bootstrap.as_ref().unwrap();
+    // One newline at the end goes, nothing else.
+    assert_eq!(bootstrap.password.expose(), "two words ");
+    assert_eq!(bootstrap.access_key.as_ref().unwrap().1.expose(), "s3cret\n");
+    assert_eq!(config.peers.len(), 1);
+    assert_eq!(config.log.format, LogFormat::Text);
+    let settings = config.settings(config.listen);
+    assert_eq!(settings.registry_host, "registry.example:443");
+    assert_eq!(settings.peers[0].id.as_str(), "cn-north-208");
+    assert!(!format!("{config:?}").contains("two words"));
+}
+
+#[test]
+fn what_is_left_out_has_the_documented_default() {
+    let files = Files::new("region.id = \"a\"");
+    for config in [files.load().unwrap(), without_file()] {
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.public_url(config.listen), "http://127.0.0.1:8080");
+        assert!(config.catalog_is_embedded() && config.listen_tls.is_none() && config.bootstrap.is_none());
+        assert_eq!(config.replication.sync_wait.as_secs(), 60);
+        assert_eq!(config.replication.sync_images_response, SyncImagesResponse::Failed);
+        assert_eq!(config.replication.sync_max_tags, 1000);
+        assert_eq!(config.limits.namespaces_per_account, 5);
+        assert_eq!(config.tokens.registry_seconds, 300);
+        assert_eq!(config.log.format, LogFormat::Json);
+    }
+    assert_eq!(without_file().region.as_str(), "local");
+    assert_eq!(without_file().data_dir, Path::new("./transship-data"));
+}
+
+#[test]
+fn the_url_of_an_embedded_catalog_survives_odd_directories() {
+    let mut config = without_file();
+    config.data_dir = PathBuf::from("/tmp/100% sure?");
+    assert_eq!(config.catalog_url(), "sqlite:///tmp/100%25 sure%3F/catalog.db?mode=rwc");
+}
+
+/// Each bad file with what the one line about it must contain.
+#[test]
+fn each_kind_of_mistake_is_named_with_key_value_and_expectation() {
+    let region = "[region]\nid = \"a\"\n";
+    let peer = |rest: &str| format!("{region}[[peer]]\nid = \"b\"\nurl = \"http://b\"\npublic_key = \"{KEY}\"\n{rest}");
+    let bootstrap = |rest: &str| format!("{region}[bootstrap]\naccount = \"a\"\nuser = \"u\"\n{rest}");
+    let replication = |rest: &str| format!("{region}[replication]\n{rest}");
+    let cases: &[(String, &[&str])] = &[
+        ("[region]\nlisten = \"127.0.0.1:1\"".to_owned(), &["region.id is missing", "region id"]),
+        ("[region]\nid = \"Aa\"".to_owned(), &["region.id is \"Aa\"", "a-z, 0-9"]),
+        ("[region]\nid = 5".to_owned(), &["region.id is 5"]),
+        (format!("{region}listen = \"localhost\""), &["region.listen is \"localhost\"", "IP address and port"]),
+        (format!("{region}listen_tls = \"127.0.0.1:1\""), &["region.listen_tls", "without [tls]"]),
+        (
+            format!("{region}public_url = \"example.com\""),
+            &["region.public_url is \"example.com\"", "http:// or https://"],
+        ),
+        (format!("{region}public_url = \"http://u@h\""), &["region.public_url"]),
+        (format!("{region}public_url = \"http://h/path\""), &["region.public_url", "no path"]),
+        (format!("{region}public_url = \"http://h?q\""), &["region.public_url"]),
+        (format!("{region}public_url = \"ftp://h\""), &["region.public_url"]),
+        (format!("{region}data_dir = \"\""), &["region.data_dir is \"\"", "a path"]),
+        (format!("{region}lisen = \"x\""), &["region.lisen is not a known key", "listen, listen_tls"]),
+        (format!("{region}[replicaton]"), &["replicaton is not a known section", "replication"]),
+        (
+            format!("{region}[tls]\ncertificate = \"no.pem\"\nprivate_key = \"no.key\""),
+            &["tls.certificate names", "no.pem, which cannot be read"],
+        ),
+        (format!("{region}[tls]\ncertificate = \"c\""), &["tls.private_key is missing"]),
+        (format!("{region}[catalog]\nurl = \"mysql://root:hunter2@h\""), &["catalog.url is not a URL of PostgreSQL"]),
+        (
+            format!("{region}[catalog]\nurl = {{ file = \"gone\" }}"),
+            &["catalog.url names", "gone, which cannot be read"],
+        ),
+        (replication("sync_wait_seconds = 111"), &["replication.sync_wait_seconds is 111", "0 to 110"]),
+        (replication("sync_wait_seconds = \"60\""), &["replication.sync_wait_seconds is \"60\"", "whole number"]),
+        (replication("sync_wait_seconds = -1"), &["replication.sync_wait_seconds is -1"]),
+        (
+            replication("sync_images_response = \"both\""),
+            &["replication.sync_images_response is \"both\"", "\"failed\" or \"succeeded\""],
+        ),
+        (replication("sync_max_tags = 0"), &["replication.sync_max_tags is 0", "1 to"]),
+        (replication("copy_referrers = 1"), &["replication.copy_referrers is 1", "true or false"]),
+        (bootstrap(""), &["bootstrap.password is missing"]),
+        (bootstrap("password = \"hunter2\""), &["bootstrap.password is not a reference to a secret", "{ file = "]),
+        (bootstrap("password = { file = \"gone\" }"), &["bootstrap.password names", "gone, which cannot be read"]),
+        (bootstrap("password = { file = \".\" }"), &["bootstrap.password names", "directory"]),
+        (
+            bootstrap("password = { env = \"TRANSSHIP_NOT_SET\" }"),
+            &["bootstrap.password names the environment variable TRANSSHIP_NOT_SET", "not set"],
+        ),
+        (bootstrap("password = { file = \"a\", env = \"b\" }"), &["bootstrap.password has not exactly one"]),
+        (bootstrap("password = { value = \"hunter2\" }"), &["bootstrap.password is neither a file nor"]),
+        (bootstrap("password = { file = \"empty\" }"), &["bootstrap.password is empty"]),
+        (
+            bootstrap("password = { file = \"ok\" }\naccess_key = \"A\""),
+            &["bootstrap.access_key is set without bootstrap.secret_key"],
+        ),
+        (
+            bootstrap("password = { file = \"ok\" }\nsecret_key = { file = \"ok\" }"),
+            &["bootstrap.secret_key is set without bootstrap.access_key"],
+        ),
+        (
+            format!("{region}[bootstrap]\naccount = \"a/b\"\nuser = \"u\"\npassword = {{ file = \"ok\" }}"),
+            &["bootstrap.account is \"a/b\""],
+        ),
+        (peer("kind = \"oci\"\nnamespaces = {}"), &["peer[0].kind is \"oci\"", "cannot push to them yet"]),
+        (peer("kind = \"s3\""), &["peer[0].kind is \"s3\""]),
+        (peer("ca = \"gone.pem\""), &["peer[0].ca names", "gone.pem, which cannot be read"]),
+        (peer("ca = \"ok\""), &["peer[0].ca names", "at least one certificate"]),
+        (peer("").replace(KEY, "AAAA"), &["peer[0].public_key is \"AAAA\"", "transship region-key"]),
+        (peer("").replace("id = \"b\"", "id = \"a\""), &["peer[0].id is \"a\", the id of this region"]),
+        (
+            peer(&format!("[[peer]]\nid = \"b\"\nurl = \"http://b\"\npublic_key = \"{KEY}\"")),
+            &["peer[1].id is \"b\", which another peer has"],
+        ),
+        (format!("{region}[peer]\nid = \"b\""), &["peer is not a list of tables", "[[peer]]"]),
+        (format!("{region}[log]\nlevel = \"loud\""), &["log.level is \"loud\""]),
+        (format!("{region}[log]\nformat = \"xml\""), &["log.format is \"xml\""]),
+        ("[region\nid = 1".to_owned(), &["line 1", "valid TOML"]),
+        ("[region]\nid = \"a\"\nid = \"b\"".to_owned(), &["line 3"]),
+    ];
+    for (config, expected) in cases {
+        let files = Files::new(config);
+        files.write("ok", "secret");
+        files.write("empty", "\n");
+        let error = files.load().expect_err(config);
+        let text = error.to_string();
+        assert_eq!(error.problems.len(), 1, "{config}\n{text}");
+        assert!(text.starts_with(&*files.path("transship.toml").to_string_lossy()), "{text}");
+        for part in *expected {
+            assert!(text.contains(part), "{config}\n{text}\nlacks {part}");
+        }
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_named_at_once() {
+    let files = Files::new(
+        "[region]\nid = \"A\"\nlisten = 1\nx = 1\n[replication]\nsync_wait_seconds = 500\n[nope]\n[[peer]]\n",
+    );
+    let error = files.load().unwrap_err();
+    let keys: BTreeSet<&str> = error.problems.iter().map(|problem| problem.key.as_str()).collect();
+    let expected = [
+        "nope",
+        "peer[0].id",
+        "peer[0].public_key",
+        "peer[0].url",
+        "region.id",
+        "region.listen",
+        "region.x",
+        "replication.sync_wait_seconds",
+    ];
+    assert_eq!(keys, BTreeSet::from(expected), "{error}");
+    assert_eq!(error.to_string().lines().count(), expected.len());
+}
+
+#[test]
+fn a_file_that_is_not_there_is_an_error_of_configuration() {
+    let error = load(Path::new("/nowhere/transship.toml")).unwrap_err();
+    assert!(error.to_string().starts_with("/nowhere/transship.toml: cannot be read"), "{error}");
+}
+
+#[test]
+fn the_reference_is_complete_and_without_repetition() {
+    let names: Vec<(&str, &str)> = reference::KEYS.iter().map(|key| (key.section, key.name)).collect();
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    for key in reference::KEYS {
+        assert!(reference::SECTIONS.iter().any(|section| section.name == key.section), "{}", key.section);
+    }
+}
+
+/// Set `TRANSSHIP_UPDATE_DOCS` to write the document instead of comparing it.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a switch for whoever edits the reference, not configuration")]
+fn the_document_says_what_the_code_does() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    if std::env::var("TRANSSHIP_UPDATE_DOCS").is_ok() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, reference::document()).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        written == reference::document(),
+        "docs/configuration.md is not what the code says; run `TRANSSHIP_UPDATE_DOCS=1 cargo test -p transship the_document`"
+    );
+}

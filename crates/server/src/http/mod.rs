@@ -1,0 +1,16 @@
+//! What all APIs share of HTTP: connections, limits, request ids, the access log, callers and the management error.
+//!
+//! Owns: sockets and everything round a request. Never: what a request means.
+
+mod access_log;
+mod body;
+pub mod caller;
+pub mod context;
+mod exchange;
+mod limits;
+pub mod manage_error;
+mod request_id;
+pub mod server;
+mod stream;
+pub mod tls;
+pub mod whole;

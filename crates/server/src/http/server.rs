@@ -1,0 +1,229 @@
+//! The accept loop: TCP, TLS, HTTP/1.1 and HTTP/2, and how all of it ends.
+//!
+//! Owns: sockets, connection limits and the drain. Never: routes.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::exchange::{self, Connection};
+use super::limits::MAX_HEADER_BYTES;
+use super::stream::{Busy, GuardedStream, PATIENCE};
+use crate::app::App;
+
+/// A TLS handshake takes two round trips and a signature.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// The read buffer of a connection, and so the most that a request head may have.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// 1 MiB carries 50 MB/s over 20 ms; the default of 64 KiB would carry 3.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Four streams at full speed; also the most that one connection can make the server hold.
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// How often a silent HTTP/2 client is asked whether it is still there.
+const PING: Duration = Duration::from_secs(30);
+/// How long to wait when the process has no more file descriptors.
+const ACCEPT_BACK_OFF: Duration = Duration::from_millis(200);
+
+/// A bound socket and what is spoken on it.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    /// The receiver always holds the newest certificate, so that reloading is one `send`.
+    tls: Option<watch::Receiver<Arc<ServerConfig>>>,
+}
+
+impl Listener {
+    /// Binds a plain listener.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn plain(address: SocketAddr) -> std::io::Result<Self> {
+        Ok(Self { socket: TcpListener::bind(address).await?, tls: None })
+    }
+
+    /// Binds a listener for TLS.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn tls(address: SocketAddr, config: watch::Receiver<Arc<ServerConfig>>) -> std::io::Result<Self> {
+        Ok(Self { socket: TcpListener::bind(address).await?, tls: Some(config) })
+    }
+
+    /// The address it is bound to, with the real port when port 0 was asked for.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
+/// The running listeners.
+#[derive(Debug)]
+pub struct Server {
+    app: App,
+    /// Ends the accept loops.
+    close: CancellationToken,
+    /// Makes idle connections end, and busy ones after their request.
+    finish: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    /// Begins to accept connections, at most `connections` at once over all listeners.
+    pub fn start(app: App, listeners: Vec<Listener>, connections: usize) -> Self {
+        let server =
+            Self { app, close: CancellationToken::new(), finish: CancellationToken::new(), tasks: TaskTracker::new() };
+        let slots = Arc::new(Semaphore::new(connections));
+        for listener in listeners {
+            let accept = Accept {
+                listener,
+                app: server.app.clone(),
+                slots: Arc::clone(&slots),
+                finish: server.finish.clone(),
+                tasks: server.tasks.clone(),
+            };
+            let close = server.close.clone();
+            server.tasks.spawn(async move {
+                tokio::select! {
+                    () = accept.run() => {}
+                    () = close.cancelled() => {}
+                }
+            });
+        }
+        server
+    }
+
+    /// Waits for the requests in flight, at most `limit`, and closes everything. While there are any, the listeners
+    /// stay open so that a load balancer can see `/readyz` say no; every answer then closes its connection.
+    pub async fn drain(self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        self.app.start_draining();
+        let idle = tokio::time::timeout_at(deadline, self.app.idle()).await.is_ok();
+        self.close.cancel();
+        self.finish.cancel();
+        self.tasks.close();
+        // Idle connections end at once; a moment even after the deadline lets them.
+        let rest = deadline.max(Instant::now() + Duration::from_secs(1));
+        let ended = tokio::time::timeout_at(rest, self.tasks.wait()).await.is_ok();
+        if !idle || !ended {
+            tracing::warn!(limit_seconds = limit.as_secs(), "requests were still in flight when the time was up");
+        }
+    }
+}
+
+struct Accept {
+    listener: Listener,
+    app: App,
+    slots: Arc<Semaphore>,
+    finish: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Accept {
+    async fn run(&self) {
+        loop {
+            // A slot first: connections above the limit wait in the backlog of the kernel.
+            let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
+            let (stream, remote) = match self.listener.socket.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    if !is_of_one_connection(&error) {
+                        tracing::warn!(%error, "cannot accept connections now");
+                        tokio::time::sleep(ACCEPT_BACK_OFF).await;
+                    }
+                    continue;
+                }
+            };
+            // Without it every small answer waits 40 ms for an acknowledgement.
+            let _ = stream.set_nodelay(true);
+            let tls = self.listener.tls.as_ref().map(|config| TlsAcceptor::from(Arc::clone(&config.borrow())));
+            let connection = Connection { remote: remote.ip(), busy: Busy::default() };
+            let (app, finish) = (self.app.clone(), self.finish.clone());
+            self.tasks.spawn(async move {
+                match tls {
+                    None => serve(app, connection, stream, finish).await,
+                    Some(acceptor) => serve_tls(acceptor, app, connection, stream, finish).await,
+                }
+                drop(slot);
+            });
+        }
+    }
+}
+
+/// Errors that `accept` reports for a connection which ended before it was taken.
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+async fn serve_tls(
+    acceptor: TlsAcceptor,
+    app: App,
+    connection: Connection,
+    stream: TcpStream,
+    finish: CancellationToken,
+) {
+    let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
+    let handshake = tokio::select! {
+        handshake = handshake => handshake,
+        () = finish.cancelled() => return,
+    };
+    match handshake {
+        Ok(Ok(stream)) => serve(app, connection, stream, finish).await,
+        Ok(Err(error)) => tracing::debug!(remote = %connection.remote, %error, "TLS handshake failed"),
+        Err(_) => tracing::debug!(remote = %connection.remote, "TLS handshake took too long"),
+    }
+}
+
+async fn serve<S>(app: App, connection: Connection, stream: S, finish: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let remote = connection.remote;
+    let stream = TokioIo::new(GuardedStream::new(stream, connection.busy.clone(), PATIENCE));
+    let service = service_fn(move |request| {
+        let answer = exchange::serve(app.clone(), connection.clone(), request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let builder = builder();
+    let mut serving = std::pin::pin!(builder.serve_connection(stream, service));
+    let result = tokio::select! {
+        result = serving.as_mut() => result,
+        () = finish.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%remote, %error, "connection ended early");
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // The time-outs of heads live in `GuardedStream`: hyper's own counts idle connections as slow heads.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).expect("32 KiB fit"))
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    builder
+}

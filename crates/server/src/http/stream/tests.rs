@@ -1,0 +1,110 @@
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::time::{Instant, sleep};
+
+use super::{Busy, GuardedStream, Patience};
+
+/// The patience of a server, in hundredths of its seconds.
+const HURRIED: Patience = Patience {
+    head: Duration::from_millis(100),
+    first_byte: Duration::from_millis(300),
+    keep_alive: Duration::from_millis(750),
+    stalled_write: Duration::from_millis(600),
+};
+
+fn pair() -> (DuplexStream, GuardedStream<DuplexStream>, Busy) {
+    let (client, server) = duplex(1024);
+    let busy = Busy::default();
+    (client, GuardedStream::new(server, busy.clone(), HURRIED), busy)
+}
+
+/// A time-out fires at its time, or later on a busy machine; never so late that it must have been another one.
+#[track_caller]
+fn assert_timed_out((kind, after): (ErrorKind, Duration), expected: Duration) {
+    assert_eq!(kind, ErrorKind::TimedOut);
+    assert!(after >= expected && after < expected * 5 / 2, "{after:?} instead of {expected:?}");
+}
+
+/// Reads until nothing more comes; returns how, and when.
+async fn read_out(stream: &mut GuardedStream<DuplexStream>) -> (ErrorKind, Duration) {
+    let started = Instant::now();
+    let mut buffer = [0_u8; 64];
+    loop {
+        if let Err(error) = stream.read(&mut buffer).await {
+            return (error.kind(), started.elapsed());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_ends() {
+    let (_client, mut server, _) = pair();
+    assert_timed_out(read_out(&mut server).await, HURRIED.first_byte);
+}
+
+#[tokio::test]
+async fn a_head_that_trickles_in_ends_ten_seconds_after_its_first_byte() {
+    let (mut client, mut server, _) = pair();
+    let writer = tokio::spawn(async move {
+        while client.write_all(b"x").await.is_ok() {
+            sleep(Duration::from_millis(40)).await;
+        }
+    });
+    assert_timed_out(read_out(&mut server).await, HURRIED.head);
+    drop(server);
+    writer.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_may_take_its_time_and_the_next_may_wait_a_minute() {
+    let (mut client, mut server, busy) = pair();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut buffer = [0_u8; 64];
+    assert_eq!(server.read(&mut buffer).await.unwrap(), 18);
+    let guard = busy.begin();
+    // Twice as long as between requests in the handler: no time-out here.
+    let waiting = tokio::time::timeout(Duration::from_millis(1500), server.read(&mut buffer)).await;
+    assert!(waiting.is_err());
+    drop(guard);
+    assert_timed_out(read_out(&mut server).await, HURRIED.keep_alive);
+    drop(client);
+}
+
+#[tokio::test]
+async fn frames_of_http2_are_not_heads() {
+    let (mut client, mut server, _) = pair();
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    assert_timed_out(read_out(&mut server).await, HURRIED.keep_alive);
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_left() {
+    let (client, mut server, busy) = pair();
+    let _guard = busy.begin();
+    let started = Instant::now();
+    let error = server.write_all(&[0; 4096]).await.unwrap_err();
+    assert_timed_out((error.kind(), started.elapsed()), HURRIED.stalled_write);
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_not_a_stalled_one() {
+    let (mut client, mut server, busy) = pair();
+    let _guard = busy.begin();
+    let reader = tokio::spawn(async move {
+        let (mut buffer, mut total) = ([0_u8; 512], 0);
+        loop {
+            match client.read(&mut buffer).await.unwrap() {
+                0 => return total,
+                bytes => total += bytes,
+            }
+            sleep(Duration::from_millis(60)).await;
+        }
+    });
+    server.write_all(&[0; 4096]).await.unwrap();
+    drop(server);
+    assert_eq!(reader.await.unwrap(), 4096);
+}

@@ -1,0 +1,92 @@
+//! Projects, accounts and users, as far as a caller may see them: those of its own account.
+
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::StatusCode;
+use http::request::Parts;
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+use transship_registry::{Principal, Registry, User};
+
+use super::IamError;
+use crate::http::caller;
+
+/// `GET /v3/projects?name=` (contract 7.3): exactly one project for the region, none for any other name.
+pub(super) async fn list_projects(registry: &Registry, parts: &Parts, body: &Bytes) -> Result<Response, IamError> {
+    let caller = caller::prove(registry, parts, body).await?;
+    let own = registry.project_of(&caller);
+    let name = query_value(parts.uri.query(), "name");
+    let projects = if name.is_none_or(|name| name == own.name) {
+        json!([{
+            "id": own.id,
+            "name": own.name,
+            "domain_id": caller.account_id,
+            "parent_id": caller.account_id,
+            "is_domain": false,
+            "enabled": true,
+            "description": "",
+            "links": {},
+        }])
+    } else {
+        json!([])
+    };
+    Ok(axum::Json(json!({ "projects": projects, "links": {} })).into_response())
+}
+
+/// `GET /v3/auth/domains` (contract 7.3): the caller's account.
+pub(super) async fn list_domains(registry: &Registry, parts: &Parts, body: &Bytes) -> Result<Response, IamError> {
+    let caller = caller::prove(registry, parts, body).await?;
+    let domain = json!({
+        "id": caller.account_id,
+        "name": caller.account_name,
+        "enabled": true,
+        "description": "",
+        "links": {},
+    });
+    Ok(axum::Json(json!({ "domains": [domain], "links": {} })).into_response())
+}
+
+/// `GET /v3/users?name=` (contract 7.3): users of the caller's account.
+pub(super) async fn list_users(registry: &Registry, parts: &Parts, body: &Bytes) -> Result<Response, IamError> {
+    let caller = caller::prove(registry, parts, body).await?;
+    let name = query_value(parts.uri.query(), "name");
+    let users: Vec<Value> = registry
+        .list_users(Some(&caller.account_name))
+        .await?
+        .iter()
+        .filter(|user| name.as_ref().is_none_or(|name| *name == user.name))
+        .map(describe)
+        .collect();
+    Ok(axum::Json(json!({ "users": users, "links": {} })).into_response())
+}
+
+/// `GET /v3.0/OS-USER/users/{id}` (contract 7.3): one user of the caller's account.
+pub(super) async fn show_user(
+    registry: &Registry,
+    parts: &Parts,
+    body: &Bytes,
+    id: &str,
+) -> Result<Response, IamError> {
+    let caller: Principal = caller::prove(registry, parts, body).await?;
+    let user = registry.user_by_id(id).await?.filter(|user| user.account_id == caller.account_id);
+    let user = user.ok_or_else(|| IamError::new(StatusCode::NOT_FOUND, "no such user in this account"))?;
+    Ok(axum::Json(json!({ "user": describe(&user) })).into_response())
+}
+
+/// The name of the account with this id.
+pub(super) async fn account_name(registry: &Registry, id: &str) -> Result<Option<String>, IamError> {
+    let accounts = registry.list_accounts().await?;
+    Ok(accounts.into_iter().find(|account| account.id == id).map(|account| account.name))
+}
+
+fn describe(user: &User) -> Value {
+    json!({ "id": user.id, "name": user.name, "domain_id": user.account_id, "enabled": user.enabled, "links": {} })
+}
+
+/// The first value of a query parameter, decoded.
+pub(super) fn query_value(query: Option<&str>, name: &str) -> Option<String> {
+    query?.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then(|| percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
+    })
+}

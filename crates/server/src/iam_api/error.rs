@@ -1,0 +1,75 @@
+//! The error form of IAM (contract 6.1): `{"error":{"code","message","title"}}`; a bad signature has the flat fields of
+//! the gateway beside it (contract 6.3).
+
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde_json::json;
+use transship_registry::ServiceError;
+
+use crate::http::caller::AuthFailure;
+use crate::http::context;
+use crate::http::manage_error::ManageCode;
+
+/// An error of IAM: becomes a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IamError {
+    status: StatusCode,
+    code: Option<&'static str>,
+    message: Cow<'static, str>,
+}
+
+impl IamError {
+    /// An error with a status and a sentence.
+    pub fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code: None, message: message.into() }
+    }
+
+    /// The answer to a path, or a method on a path, that is not served.
+    pub(super) fn no_such_url() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no such URL; check path and method")
+    }
+}
+
+impl From<AuthFailure> for IamError {
+    fn from(failure: AuthFailure) -> Self {
+        match failure {
+            AuthFailure::Service(error) => error.into(),
+            AuthFailure::ForeignScope { .. } => Self::new(StatusCode::FORBIDDEN, failure.to_string()),
+            AuthFailure::AccessKey | AuthFailure::Signature(_) => {
+                let code = Some(ManageCode::BadSignature.as_str());
+                Self { status: StatusCode::UNAUTHORIZED, code, message: failure.to_string().into() }
+            }
+            _ => Self::new(StatusCode::UNAUTHORIZED, failure.to_string()),
+        }
+    }
+}
+
+impl From<ServiceError> for IamError {
+    fn from(error: ServiceError) -> Self {
+        let status = match &error {
+            ServiceError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ServiceError::UserAbsent(_) | ServiceError::Absent(_) => StatusCode::NOT_FOUND,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if let Some(reason) = error.log_reason() {
+            tracing::error!(reason, "internal error");
+        }
+        Self::new(status, error.to_string())
+    }
+}
+
+impl IntoResponse for IamError {
+    fn into_response(self) -> Response {
+        let message = self.message.as_ref();
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let mut body = json!({ "error": { "code": self.status.as_u16(), "message": message, "title": title } });
+        if let Some(code) = self.code {
+            body["error_code"] = json!(code);
+            body["error_msg"] = json!(message);
+            body["request_id"] = json!(context::request_id());
+        }
+        (self.status, axum::Json(body)).into_response()
+    }
+}

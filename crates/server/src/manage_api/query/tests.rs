@@ -1,0 +1,31 @@
+use super::*;
+
+#[test]
+fn every_spelling_of_a_filter_is_read() {
+    for raw in [
+        "filter=limit%3A%3A10%7Coffset%3A%3A0%7Corder%3A%3Adesc",
+        "filter=limit::10|offset::0|order::desc",
+        "filter=limit::10%7Coffset::0%7Corder::desc&limit=99",
+    ] {
+        let filter = Query::parse(raw).effective().unwrap();
+        assert_eq!(filter.get("limit"), Some("10"), "{raw}");
+        assert_eq!(filter.get("order"), Some("desc"), "{raw}");
+    }
+}
+
+#[test]
+fn plain_parameters_count_without_a_filter_only() {
+    let query = Query::parse("limit=5&name=a+b%7E&empty&filter=");
+    let effective = query.effective().unwrap();
+    assert_eq!(effective.get("limit"), Some("5"));
+    assert_eq!(effective.get("name"), Some("a b~"));
+    assert_eq!(effective.get("empty"), None);
+}
+
+#[test]
+fn junk_is_named() {
+    let error = Query::parse("filter=limit:10").effective().unwrap_err();
+    assert_eq!(error.code(), ManageCode::BadFilter);
+    assert!(error.message().contains("limit:10"), "{}", error.message());
+    assert_eq!(Query::parse("limit=1").mandatory_filter().unwrap_err().code(), ManageCode::ParameterMissing);
+}

@@ -1,0 +1,80 @@
+use proptest::prelude::{prop_assert_eq, proptest};
+
+use super::*;
+
+fn find(method: &str, path: &str) -> Option<Operation> {
+    Operation::find(&method.parse().unwrap(), path)
+}
+
+fn sync(namespace: &str, repository: &str) -> Operation {
+    Operation::CreateManualImageSyncRepo(RepositoryAt {
+        namespace: namespace.to_owned(),
+        repository: repository.to_owned(),
+    })
+}
+
+#[test]
+fn every_spelling_of_a_repository_that_clients_use_is_the_same_repository() {
+    for spelling in ["team$app", "team%24app", "team%2Fapp", "team/app"] {
+        let path = format!("/v2/manage/namespaces/group/repos/{spelling}/sync_images");
+        assert_eq!(find("POST", &path), Some(sync("group", "team/app")), "{spelling}");
+    }
+}
+
+#[test]
+fn samples_without_names_reach_the_operation_and_its_clean_error() {
+    assert_eq!(find("POST", "/v2/manage/namespaces//repos//sync_images"), Some(sync("", "")));
+    let literal = "/v2/manage/namespaces/%7Bnamespace%7D/repos/%7Brepository%7D/sync_images";
+    assert_eq!(find("POST", literal), Some(sync("{namespace}", "{repository}")));
+    let error = RepositoryAt { namespace: String::new(), repository: String::new() }.name().unwrap_err();
+    assert_eq!(error.code(), ManageCode::BadNamespace);
+}
+
+#[test]
+fn a_name_is_decoded_once_and_never_reaches_another_resource() {
+    for bad in ["a%252Fb", "a$$b", "$a", "a$", "$..$", "a%00b", "..", "%2e%2e", "a%0d%0ab"] {
+        let path = format!("/v2/manage/namespaces/group/repos/{bad}");
+        let Some(Operation::ShowRepository(at)) = find("GET", &path) else { panic!("{bad}") };
+        assert_eq!(at.name().unwrap_err().code(), ManageCode::BadRepository, "{bad}");
+    }
+}
+
+#[test]
+fn unknown_paths_and_methods_are_no_operation() {
+    for (method, path) in [
+        ("GET", "/v2/manage"),
+        ("GET", "/v2/manage/nothing"),
+        ("PUT", "/v2/manage/namespaces"),
+        ("POST", "/v2/manage/regions"),
+        ("GET", "/v2/manage/namespaces/group/repos/app/sync_images/more/than/that/tags/x/y/z/sync_imagesx"),
+        ("POST", "/v2/manage/namespaces/group/repos/app"),
+        ("GET", "/v3/manage/namespaces/group/repos/tags"),
+        ("GET", "/a/b"),
+        ("POST", "/"),
+    ] {
+        let found = find(method, path);
+        let plain_repository = matches!(found, Some(Operation::ShowRepository(_)));
+        assert!(found.is_none() || plain_repository, "{method} {path}: {found:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn valid_names_survive_the_path_in_each_spelling(
+        namespace in "[a-z][a-z0-9]{0,8}(-[a-z0-9]{1,4})?",
+        repository in "[a-z0-9]{1,6}([/._-][a-z0-9]{1,4}){0,3}",
+        spelling in 0_usize..3,
+    ) {
+        let written = repository.replace('/', ["$", "%24", "%2F"][spelling]);
+        let path = format!("/v2/manage/namespaces/{namespace}/repos/{written}/sync_images");
+        let Some(Operation::CreateManualImageSyncRepo(at)) = find("POST", &path) else { panic!("{path}") };
+        prop_assert_eq!(at.name().unwrap().to_string(), format!("{}/{}", namespace, repository));
+    }
+
+    #[test]
+    fn no_path_makes_the_table_panic(path in "/(v2/manage/)?[ -~]{0,80}") {
+        for method in ["GET", "POST", "PATCH", "DELETE", "PUT"] {
+            let _ = find(method, &path);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Temporary registry logins: contract 5.9, 7.5.
+
+use ::http::{HeaderName, HeaderValue, header};
+use axum::Json;
+use axum::response::IntoResponse as _;
+use base64::Engine as _;
+use serde_json::json;
+
+use super::query::bad_query;
+use super::{Answer, Call, answer};
+use crate::http::manage_error::ManageError;
+
+/// Lives that a caller may choose, in seconds (contract 5.9).
+const DURATIONS: std::ops::RangeInclusive<u64> = 900..=86_400;
+
+const DOCKER_LOGIN: HeaderName = HeaderName::from_static("x-swr-dockerlogin");
+const EXPIRE_AT: HeaderName = HeaderName::from_static("x-swr-expireat");
+
+/// `POST /v2/manage/utils/secret?projectname=&duration_seconds=`: 200, contract 5.9.
+///
+/// The same credential twice: a login command in a header, and docker's configuration as the body.
+pub(super) async fn create_secret(call: &Call) -> Answer {
+    if let Some(project) = call.query.get("projectname").filter(|name| !call.registry.is_own_project(name)) {
+        let region = &call.registry.settings().region;
+        return Err(bad_query("projectname", project, &format!("{region}, the project of this region")));
+    }
+    let life_seconds = match call.query.get("duration_seconds") {
+        None => None,
+        Some(text) => {
+            let expected = format!("a number of seconds from {} to {}", DURATIONS.start(), DURATIONS.end());
+            let seconds = text.parse::<u64>().ok().filter(|seconds| DURATIONS.contains(seconds));
+            Some(seconds.ok_or_else(|| bad_query("duration_seconds", text, &expected))?)
+        }
+    };
+    let login = call.registry.create_login(&call.principal, life_seconds).await?;
+    let host = &call.registry.settings().registry_host;
+    let command = format!("docker login -u {} -p {} {host}", login.user, login.password);
+    let auth = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", login.user, login.password));
+    let mut response = Json(json!({ "auths": { host.as_str(): { "auth": auth } } })).into_response();
+    let headers = response.headers_mut();
+    let mut command = HeaderValue::try_from(command).map_err(|error| ManageError::internal(&error.to_string()))?;
+    command.set_sensitive(true);
+    headers.insert(DOCKER_LOGIN, command);
+    if let Ok(at) = HeaderValue::try_from(answer::time(login.expires_at_ms)) {
+        headers.insert(EXPIRE_AT, at);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}

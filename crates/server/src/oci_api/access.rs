@@ -1,0 +1,93 @@
+//! From an `Authorization` header to a grant, or to the challenge that tells a client where to get one.
+
+use ::http::StatusCode;
+use ::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use ::http::request::Parts;
+use transship_oci::challenge::{INSUFFICIENT_SCOPE, INVALID_TOKEN};
+use transship_oci::{Action, Challenge, ErrorCode, RepositoryName, Route, Scope};
+use transship_registry::{Grant, Registry};
+
+use super::error::OciError;
+use super::token;
+
+/// Who sent a request: nobody, or the holder of a token that verifies.
+pub(super) struct Caller {
+    grant: Option<Grant>,
+}
+
+impl Caller {
+    /// Reads the token of a request. Basic directly on `/v2/…` is refused (contract 7.6).
+    pub(super) fn of(registry: &Registry, parts: &Parts) -> Result<Self, OciError> {
+        let Some(value) = parts.headers.get(AUTHORIZATION) else { return Ok(Self { grant: None }) };
+        let token = value.to_str().ok().and_then(bearer);
+        match token.map(|token| registry.verify_registry_token(token)) {
+            Some(Ok(grant)) => {
+                if let Some(principal) = &grant.principal {
+                    crate::http::context::set_caller(principal);
+                }
+                Ok(Self { grant: Some(grant) })
+            }
+            Some(Err(_)) => {
+                let scope = Route::parse(parts.uri.path()).ok().and_then(|route| scope_of(&route, parts));
+                Err(challenge(registry, scope.as_ref(), Some(INVALID_TOKEN)))
+            }
+            None => Err(challenge(registry, None, None)),
+        }
+    }
+
+    pub(super) const fn is_nobody(&self) -> bool {
+        self.grant.is_none()
+    }
+
+    /// The grant, when it carries the right that the route needs.
+    ///
+    /// Everybody without it gets the same challenge, whether the repository exists or not (H3).
+    pub(super) fn grant(self, registry: &Registry, route: &Route, needed: Option<Action>) -> Result<Grant, OciError> {
+        let scope = route.name().zip(needed).map(|(name, action)| scope_for(name, action));
+        let Some(grant) = self.grant else { return Err(challenge(registry, scope.as_ref(), None)) };
+        match route.name().zip(needed) {
+            Some((name, action)) if !grant.allows(name, action) => {
+                Err(challenge(registry, scope.as_ref(), Some(INSUFFICIENT_SCOPE)))
+            }
+            _ => Ok(grant),
+        }
+    }
+}
+
+/// The token of `Bearer …`.
+pub(crate) fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// 401 with the Bearer challenge. The realm comes from the configuration, never from a `Host` header.
+pub(super) fn challenge(registry: &Registry, scope: Option<&Scope>, error: Option<&str>) -> OciError {
+    let settings = registry.settings();
+    let challenge = Challenge {
+        realm: format!("{}{}", settings.public_url, token::PATH),
+        service: settings.service.clone(),
+        scope: scope.map(ToString::to_string),
+        error: error.map(str::to_owned),
+    };
+    let message = match (scope, error) {
+        (Some(scope), Some(INSUFFICIENT_SCOPE)) => {
+            format!("the token does not allow {scope}; log in as a user who may")
+        }
+        (_, Some(_)) => "the token is not valid here or has expired; log in again".to_owned(),
+        _ => "authentication is required; log in, or get a token where the challenge says".to_owned(),
+    };
+    let code = if error == Some(INSUFFICIENT_SCOPE) { ErrorCode::Denied } else { ErrorCode::Unauthorized };
+    OciError::new(StatusCode::UNAUTHORIZED, code, message).with(WWW_AUTHENTICATE, challenge.to_string())
+}
+
+fn scope_of(route: &Route, parts: &Parts) -> Option<Scope> {
+    route.name().zip(super::needed_action(route, &parts.method)).map(|(name, action)| scope_for(name, action))
+}
+
+/// Who pushes also pulls: clients look whether a blob is there first.
+fn scope_for(name: &RepositoryName, action: Action) -> Scope {
+    match action {
+        Action::Push => Scope::repository(name, &[Action::Pull, Action::Push]),
+        action => Scope::repository(name, &[action]),
+    }
+}

@@ -1,0 +1,53 @@
+//! Blobs: pull whole or in ranges, and delete (end-2, end-10).
+
+use ::http::{HeaderValue, Method, StatusCode, header};
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use transship_oci::{ByteRange, Digest, RepositoryName};
+
+use super::Call;
+use super::error::OciError;
+use super::manifests::{DOCKER_CONTENT_DIGEST, text_header};
+
+/// `GET` and `HEAD /v2/{name}/blobs/{digest}`.
+///
+/// Blobs are anything, also HTML, on the registry's own origin: served as bytes to save, never to show (H16).
+pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> Result<Response, OciError> {
+    let blob = call.registry.find_blob(name, digest).await?;
+    let is_head = call.parts.method == Method::HEAD;
+    let asked = call.parts.headers.get(header::RANGE).and_then(|value| value.to_str().ok()).filter(|_| !is_head);
+    let range = asked.map_or(ByteRange::Whole, |text| ByteRange::parse(text, blob.size_bytes));
+    let (status, length, content) = match &range {
+        ByteRange::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, None),
+        ByteRange::Part(part) => {
+            let (first, last) = (*part.start(), *part.end());
+            (StatusCode::PARTIAL_CONTENT, last - first + 1, Some(first..last + 1))
+        }
+        ByteRange::Whole => (StatusCode::OK, blob.size_bytes, Some(0..blob.size_bytes)),
+    };
+    let body = match content {
+        Some(content) if !is_head && length > 0 => {
+            Body::from_stream(call.registry.read_blob(&blob, Some(content)).await?)
+        }
+        _ => Body::empty(),
+    };
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    headers.insert(header::ETAG, text_header(&format!("\"{digest}\"")));
+    headers.insert(DOCKER_CONTENT_DIGEST, text_header(digest.as_str()));
+    if let Some(content_range) = range.content_range(blob.size_bytes) {
+        headers.insert(header::CONTENT_RANGE, text_header(&content_range));
+    }
+    Ok(response)
+}
+
+/// `DELETE /v2/{name}/blobs/{digest}`.
+pub(super) async fn delete(call: &Call, name: &RepositoryName, digest: &Digest) -> Result<Response, OciError> {
+    call.registry.delete_blob(name, digest).await?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}

@@ -1,0 +1,139 @@
+//! Manifests: pull, push and delete (end-2, end-7, end-9).
+
+use ::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use transship_oci::{Digest, ErrorCode, MAX_MANIFEST_BYTES, Reference, RepositoryName, Route, Tag};
+use transship_registry::{ManifestPush, PushCondition};
+
+use super::Call;
+use super::error::OciError;
+
+/// Most `?tag=` parameters of one push; the specification asks for at least ten.
+const MAX_TAG_PARAMETERS: usize = 46;
+
+pub(super) const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+
+/// `GET` and `HEAD /v2/{name}/manifests/{reference}`: the stored bytes, whatever the client says it accepts.
+pub(super) async fn get(call: &Call, name: &RepositoryName, reference: &Reference) -> Result<Response, OciError> {
+    let stored = call.registry.find_manifest(name, reference).await?;
+    let etag = format!("\"{}\"", stored.digest);
+    let matches = call.parts.headers.get(header::IF_NONE_MATCH).is_some_and(|value| lists_etag(value, &etag));
+    let status = if matches { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+    let size_bytes = stored.raw.len();
+    let body = if matches || call.parts.method == Method::HEAD { Body::empty() } else { Body::from(stored.raw) };
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, text_header(&stored.media_type));
+    headers.insert(DOCKER_CONTENT_DIGEST, text_header(stored.digest.as_str()));
+    headers.insert(header::ETAG, text_header(&etag));
+    if !matches {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size_bytes));
+    }
+    Ok(response)
+}
+
+/// `PUT /v2/{name}/manifests/{reference}`, with `?tag=` for more tags, and `If-Match` or `If-None-Match: *` for pushes
+/// that must not move a tag somebody else has moved.
+pub(super) async fn put(
+    call: &Call,
+    name: &RepositoryName,
+    reference: Reference,
+    body: Body,
+) -> Result<Response, OciError> {
+    let tags = tag_parameters(call)?;
+    let condition = condition(call)?;
+    let content_type = match call.parts.headers.get(header::CONTENT_TYPE) {
+        None => None,
+        Some(value) => {
+            let text = value.to_str().map_err(|_| bad_manifest("Content-Type is not text"))?;
+            Some(text.split(';').next().unwrap_or("").trim().to_owned())
+        }
+    };
+    if call.parts.headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(OciError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ErrorCode::ManifestInvalid,
+            "a manifest is pushed as it is; leave Content-Encoding out",
+        ));
+    }
+    let raw = read_manifest(body).await?;
+    let push = ManifestPush { reference, tags: tags.clone(), content_type, raw, condition };
+    let pushed = call.registry.push_manifest(&call.grant, name, push).await.map_err(|e| OciError::on(name, e))?;
+    let location = Route::Manifest { name: name.clone(), reference: Reference::Digest(pushed.digest.clone()) }.path();
+    let mut response = StatusCode::CREATED.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, text_header(&location));
+    headers.insert(DOCKER_CONTENT_DIGEST, text_header(pushed.digest.as_str()));
+    if let Some(subject) = &pushed.subject {
+        headers.insert(OCI_SUBJECT, text_header(subject.as_str()));
+    }
+    if !tags.is_empty() {
+        let accepted: Vec<&str> = tags.iter().map(Tag::as_str).collect();
+        headers.insert(OCI_TAG, text_header(&accepted.join(", ")));
+    }
+    Ok(response)
+}
+
+/// `DELETE /v2/{name}/manifests/{reference}`: a tag alone, or a manifest with its tags.
+pub(super) async fn delete(call: &Call, name: &RepositoryName, reference: &Reference) -> Result<Response, OciError> {
+    call.registry.delete_manifest(name, reference).await?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+fn tag_parameters(call: &Call) -> Result<Vec<Tag>, OciError> {
+    let values: Vec<&str> = call.query.all("tag").collect();
+    if values.len() > MAX_TAG_PARAMETERS {
+        return Err(OciError::new(
+            StatusCode::URI_TOO_LONG,
+            ErrorCode::Unsupported,
+            format!("{} tag parameters; at most {MAX_TAG_PARAMETERS} are taken", values.len()),
+        ));
+    }
+    values.into_iter().map(|value| value.parse::<Tag>().map_err(|error| bad_manifest(error.to_string()))).collect()
+}
+
+fn condition(call: &Call) -> Result<PushCondition, OciError> {
+    let get = |name| call.parts.headers.get(name).map(|value| value.to_str().unwrap_or("").trim());
+    match (get(header::IF_MATCH), get(header::IF_NONE_MATCH)) {
+        (None, None) => Ok(PushCondition::Always),
+        (None, Some("*")) => Ok(PushCondition::IfAbsent),
+        (Some(etag), None) => {
+            let digest = etag.trim_matches('"').parse::<Digest>();
+            digest.map(PushCondition::IfDigest).map_err(|_| bad_manifest("If-Match must be one digest in quotes"))
+        }
+        _ => Err(bad_manifest("a push takes If-Match with one digest, or If-None-Match: *, not both")),
+    }
+}
+
+async fn read_manifest(body: Body) -> Result<Bytes, OciError> {
+    match Limited::new(body, MAX_MANIFEST_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(OciError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::ManifestInvalid,
+            format!("the manifest has more than {MAX_MANIFEST_BYTES} bytes"),
+        )),
+        Err(error) => Err(bad_manifest(format!("the body ended early: {error}"))),
+    }
+}
+
+fn bad_manifest(message: impl Into<String>) -> OciError {
+    OciError::bad(ErrorCode::ManifestInvalid, message)
+}
+
+fn lists_etag(value: &HeaderValue, etag: &str) -> bool {
+    let listed = |text: &str| {
+        text.split(',').any(|part| matches!(part.trim().trim_start_matches("W/"), t if t == etag || t == "*"))
+    };
+    value.to_str().is_ok_and(listed)
+}
+
+/// Digests, paths and media types that have been parsed hold only what a header may hold.
+pub(super) fn text_header(text: &str) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

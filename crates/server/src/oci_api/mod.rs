@@ -1,0 +1,126 @@
+//! The registry protocol under `/v2/…`, and the token endpoint that its challenge names (contract 7.6).
+//!
+//! | path | module |
+//! | --- | --- |
+//! | `/v2/` | here |
+//! | `/v2/_catalog`, `/v2/{name}/tags/list` | [`lists`] |
+//! | `/v2/{name}/manifests/{reference}` | [`manifests`] |
+//! | `/v2/{name}/blobs/{digest}` | [`blobs`] |
+//! | `/v2/{name}/blobs/uploads/…` | [`uploads`] |
+//! | `/v2/{name}/referrers/{digest}` | [`referrers`] |
+//! | `/swr/auth/v2/registry/auth/` | [`token`] |
+//!
+//! Owns: requests to calls of the registry crate, and answers back. Never: a rule of who may do what.
+
+mod access;
+mod blobs;
+mod error;
+mod lists;
+mod manifests;
+mod query;
+mod referrers;
+pub mod token;
+mod uploads;
+
+use ::http::request::Parts;
+use ::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use transship_oci::{Action, ErrorCode, Route, RouteError};
+use transship_registry::{Grant, Registry};
+
+use access::Caller;
+pub(crate) use access::bearer;
+use error::OciError;
+use query::Query;
+
+/// What every answer under `/v2/` carries, for old docker clients.
+const API_VERSION: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("docker-distribution-api-version"), HeaderValue::from_static("registry/2.0"));
+
+/// A request whose route and token are known.
+struct Call {
+    registry: Registry,
+    grant: Grant,
+    parts: Parts,
+    query: Query,
+}
+
+/// Answers one request under `/v2`, or at the token endpoint.
+pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
+    if token::is_at(request.uri().path()) {
+        return token::handle(registry, request).await;
+    }
+    let head = request.method() == Method::HEAD;
+    let mut response = answer(registry, request).await.unwrap_or_else(IntoResponse::into_response);
+    if head && !response.status().is_success() {
+        // The answer to HEAD has no body, whatever the reason; its length would only confuse.
+        *response.body_mut() = Body::empty();
+    }
+    response.headers_mut().insert(API_VERSION.0, API_VERSION.1);
+    response
+}
+
+async fn answer(registry: Registry, request: Request<Body>) -> Result<Response, OciError> {
+    let (parts, body) = request.into_parts();
+    let caller = Caller::of(&registry, &parts)?;
+    let route = match Route::parse(parts.uri.path()) {
+        Ok(route) => route,
+        // Somebody without any token learns nothing from a path, not even that it is wrong.
+        Err(_) if caller.is_nobody() => return Err(access::challenge(&registry, None, None)),
+        Err(error) => return Err(bad_route(&parts.method, &error)),
+    };
+    let needed = needed_action(&route, &parts.method);
+    let grant = caller.grant(&registry, &route, needed)?;
+    let query = Query::parse(parts.uri.query().unwrap_or(""));
+    let method = parts.method.clone();
+    let call = Call { registry, grant, parts, query };
+    match (&method, route) {
+        (&(Method::GET | Method::HEAD), Route::Base) => Ok(axum::Json(serde_json::json!({})).into_response()),
+        (&Method::GET, Route::Catalog) => lists::catalog(&call).await,
+        (&Method::GET, Route::TagsList { name }) => lists::tags(&call, &name).await,
+        (&(Method::GET | Method::HEAD), Route::Manifest { name, reference }) => {
+            manifests::get(&call, &name, &reference).await
+        }
+        (&Method::PUT, Route::Manifest { name, reference }) => manifests::put(&call, &name, reference, body).await,
+        (&Method::DELETE, Route::Manifest { name, reference }) => manifests::delete(&call, &name, &reference).await,
+        (&(Method::GET | Method::HEAD), Route::Blob { name, digest }) => blobs::get(&call, &name, &digest).await,
+        (&Method::DELETE, Route::Blob { name, digest }) => blobs::delete(&call, &name, &digest).await,
+        (&Method::POST, Route::UploadStart { name }) => uploads::start(&call, &name, body).await,
+        (&Method::GET, Route::Upload { name, session }) => uploads::status(&call, &name, &session).await,
+        (&Method::PATCH, Route::Upload { name, session }) => uploads::append(&call, &name, &session, body).await,
+        (&Method::PUT, Route::Upload { name, session }) => uploads::finish(&call, &name, &session, body).await,
+        (&Method::DELETE, Route::Upload { name, session }) => uploads::cancel(&call, &name, &session).await,
+        (&Method::GET, Route::Referrers { name, digest }) => referrers::list(&call, &name, &digest).await,
+        (method, _) => Err(OciError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            ErrorCode::Unsupported,
+            format!("{method} is not a method of this path"),
+        )),
+    }
+}
+
+/// The right that a request needs on the repository of its path.
+fn needed_action(route: &Route, method: &Method) -> Option<Action> {
+    match route {
+        Route::Base | Route::Catalog => None,
+        Route::UploadStart { .. } | Route::Upload { .. } => Some(Action::Push),
+        _ if method == Method::DELETE => Some(Action::Delete),
+        _ if method == Method::GET || method == Method::HEAD => Some(Action::Pull),
+        _ => Some(Action::Push),
+    }
+}
+
+/// Reading at a tag that cannot exist finds nothing; writing there is a mistake (bad-inputs B).
+fn bad_route(method: &Method, error: &RouteError) -> OciError {
+    let read = method == Method::GET || method == Method::HEAD;
+    if let (true, RouteError::Tag(_)) = (read, error) {
+        return OciError::new(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown, error.to_string());
+    }
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    OciError::new(status, error.code(), error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

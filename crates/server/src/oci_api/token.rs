@@ -1,0 +1,129 @@
+//! The token endpoint: a login becomes a registry token (contract 7.6, registry-protocol 34–37).
+//!
+//! `GET` with Basic, or with nothing for an anonymous token. `POST` with a form as `OAuth2` asks it is answered for the
+//! `password` grant; refresh tokens are not given out.
+
+use ::http::request::Parts;
+use ::http::{Method, StatusCode, header};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use http_body_util::{BodyExt as _, Limited};
+use serde_json::json;
+use transship_oci::{ErrorCode, parse_scopes};
+use transship_registry::{Principal, Registry, ServiceError};
+
+use super::error::OciError;
+use super::query::Query;
+
+/// Where the Bearer challenge points, under `public_url`.
+pub const PATH: &str = "/swr/auth/v2/registry/auth/";
+/// Whether a path is the token endpoint's; clients join realms with and without the slash at the end.
+pub(super) fn is_at(path: &str) -> bool {
+    path.strip_suffix('/').unwrap_or(path) == PATH.trim_end_matches('/')
+}
+
+/// A form with a password and some scopes; nothing needs more.
+const MAX_FORM_BYTES: usize = 64 << 10;
+
+/// Answers the token endpoint.
+pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let answer = match parts.method {
+        Method::GET => by_basic(&registry, &parts).await,
+        Method::POST => by_form(&registry, body).await,
+        _ => Err(OciError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            ErrorCode::Unsupported,
+            "the token endpoint takes GET and POST",
+        )),
+    };
+    answer.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn by_basic(registry: &Registry, parts: &Parts) -> Result<Response, OciError> {
+    let query = Query::parse(parts.uri.query().unwrap_or(""));
+    let principal = match parts.headers.get(header::AUTHORIZATION) {
+        None => None,
+        Some(value) => {
+            let login = value.to_str().ok().and_then(basic).ok_or_else(wrong_login)?;
+            Some(log_in(registry, &login.0, &login.1).await?)
+        }
+    };
+    issue(registry, principal.as_ref(), &query).await
+}
+
+async fn by_form(registry: &Registry, body: Body) -> Result<Response, OciError> {
+    let oauth = |error: &str| (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response();
+    let Ok(collected) = Limited::new(body, MAX_FORM_BYTES).collect().await else {
+        return Ok(oauth("invalid_request"));
+    };
+    let bytes = collected.to_bytes();
+    let Ok(text) = std::str::from_utf8(&bytes) else { return Ok(oauth("invalid_request")) };
+    let form = Query::parse(text);
+    match form.first("grant_type") {
+        None => Ok(oauth("invalid_request")),
+        Some("password") => {
+            let (Some(user), Some(password)) = (form.first("username"), form.first("password")) else {
+                return Ok(oauth("invalid_request"));
+            };
+            let principal = log_in(registry, user, password).await?;
+            issue(registry, Some(&principal), &form).await
+        }
+        Some(_) => Ok(oauth("unsupported_grant_type")),
+    }
+}
+
+async fn issue(registry: &Registry, principal: Option<&Principal>, query: &Query) -> Result<Response, OciError> {
+    let service = &registry.settings().service;
+    if query.first("service").is_some_and(|asked| asked != service) {
+        return Err(OciError::bad(
+            ErrorCode::Unsupported,
+            format!("service must be {service:?}, as the challenge says"),
+        ));
+    }
+    let scopes: Vec<&str> = query.all("scope").collect();
+    let issued = match registry.issue_registry_token(principal, &parse_scopes(&scopes)).await {
+        Ok(issued) => issued,
+        Err(ServiceError::NamespaceAbsent { .. }) => {
+            return Err(OciError::new(
+                StatusCode::UNAUTHORIZED,
+                ErrorCode::Denied,
+                "Image organization does not exist",
+            ));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let issued_at = jiff::Timestamp::from_second(i64::try_from(issued.issued_at_seconds).unwrap_or(0));
+    let body = json!({
+        "token": issued.token,
+        "access_token": issued.token,
+        "expires_in": issued.life_seconds(),
+        "issued_at": issued_at.unwrap_or_default().to_string(),
+        "scope": scopes.join(" "),
+    });
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
+}
+
+async fn log_in(registry: &Registry, user: &str, password: &str) -> Result<Principal, OciError> {
+    let principal = registry.authenticate_login(user, password).await?.ok_or_else(wrong_login)?;
+    crate::http::context::set_caller(&principal);
+    Ok(principal)
+}
+
+fn wrong_login() -> OciError {
+    OciError::new(StatusCode::UNAUTHORIZED, ErrorCode::Denied, "Authenticate Error")
+}
+
+fn basic(value: &str) -> Option<(String, String)> {
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded.trim()).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
+}

@@ -1,0 +1,150 @@
+//! Upload sessions (end-4 to end-6, end-11): one POST, a stream, chunks, a mount.
+//!
+//! All state is in the session's id, so a client that drops the query string of `Location` loses nothing.
+
+use ::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use futures::StreamExt as _;
+use transship_oci::{
+    ContentRange, ContentRangeError, Digest, DigestAlgorithm, ErrorCode, RepositoryName, Route, upload_range,
+};
+use transship_registry::UploadStatus;
+
+use super::Call;
+use super::error::OciError;
+use super::manifests::{DOCKER_CONTENT_DIGEST, text_header};
+
+const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+
+/// `POST /v2/{name}/blobs/uploads/`: opens a session, or with `?digest=` takes a whole blob, or with `?mount=` links one.
+pub(super) async fn start(call: &Call, name: &RepositoryName, body: Body) -> Result<Response, OciError> {
+    if let Some(text) = call.query.once("mount", ErrorCode::DigestInvalid)? {
+        let digest = parse_digest(text)?;
+        // Every reason why there is nothing to mount looks the same: an upload session (H1).
+        let from = call.query.first("from").and_then(|from| from.parse::<RepositoryName>().ok());
+        if let Some(from) = from
+            && call.registry.mount_blob(&call.grant, name, &digest, &from).await?
+        {
+            return Ok(created(name, &digest));
+        }
+        let status = call.registry.start_upload(&call.grant, name, digest.algorithm()).await?;
+        return Ok(session(StatusCode::ACCEPTED, name, &status));
+    }
+    let digest = call.query.once("digest", ErrorCode::DigestInvalid)?.map(parse_digest).transpose()?;
+    let algorithm = match call.query.once("digest-algorithm", ErrorCode::DigestInvalid)? {
+        Some(text) => text
+            .parse::<DigestAlgorithm>()
+            .map_err(|error| OciError::bad(ErrorCode::DigestInvalid, error.to_string()))?,
+        None => digest.as_ref().map_or(DigestAlgorithm::Sha256, Digest::algorithm),
+    };
+    let status = call.registry.start_upload(&call.grant, name, algorithm).await?;
+    let Some(digest) = digest else { return Ok(session(StatusCode::ACCEPTED, name, &status)) };
+    let finished = call.registry.finish_upload(&call.grant, name, &status.session, None, frames(body), digest.clone());
+    match finished.await {
+        Ok(()) => Ok(created(name, &digest)),
+        Err(error) => {
+            // Nobody was told of this session, so nobody can go on with it.
+            let _ = call.registry.cancel_upload(&call.grant, name, &status.session).await;
+            Err(OciError::on(name, error))
+        }
+    }
+}
+
+/// `GET` on a session: where it stands.
+pub(super) async fn status(call: &Call, name: &RepositoryName, id: &str) -> Result<Response, OciError> {
+    let status = call.registry.upload_status(&call.grant, name, id).await?;
+    Ok(session(StatusCode::NO_CONTENT, name, &status))
+}
+
+/// `PATCH` on a session: a stream, or with `Content-Range` a chunk.
+pub(super) async fn append(call: &Call, name: &RepositoryName, id: &str, body: Body) -> Result<Response, OciError> {
+    let range = chunk_range(call, name, id).await?;
+    let appended = call.registry.append_upload(&call.grant, name, id, range, frames(body)).await;
+    Ok(session(StatusCode::ACCEPTED, name, &appended.map_err(|error| OciError::on(name, error))?))
+}
+
+/// `PUT` on a session: what is left, if anything, and the digest of the whole.
+pub(super) async fn finish(call: &Call, name: &RepositoryName, id: &str, body: Body) -> Result<Response, OciError> {
+    let text = call.query.once("digest", ErrorCode::DigestInvalid)?;
+    let text = text.ok_or_else(|| {
+        OciError::bad(ErrorCode::DigestInvalid, "the closing PUT needs the digest of the blob: ?digest=sha256:…")
+    })?;
+    let digest = parse_digest(text)?;
+    let range = chunk_range(call, name, id).await?;
+    let finished = call.registry.finish_upload(&call.grant, name, id, range, frames(body), digest.clone()).await;
+    finished.map_err(|error| OciError::on(name, error))?;
+    Ok(created(name, &digest))
+}
+
+/// `DELETE` on a session.
+pub(super) async fn cancel(call: &Call, name: &RepositoryName, id: &str) -> Result<Response, OciError> {
+    call.registry.cancel_upload(&call.grant, name, id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// The range that a chunk says it covers; its length must be that of the body where the body says so too.
+async fn chunk_range(call: &Call, name: &RepositoryName, id: &str) -> Result<Option<ContentRange>, OciError> {
+    let Some(value) = call.parts.headers.get(header::CONTENT_RANGE) else { return Ok(None) };
+    let bad = |message: String| OciError::bad(ErrorCode::BlobUploadInvalid, message);
+    let text = value.to_str().map_err(|_| bad("Content-Range is not text".to_owned()))?;
+    let range = match text.parse::<ContentRange>() {
+        Ok(range) => range,
+        Err(ContentRangeError::Malformed(error)) => return Err(bad(error.to_string())),
+        Err(error @ ContentRangeError::Backwards { .. }) => {
+            let status = call.registry.upload_status(&call.grant, name, id).await?;
+            return Err(OciError::new(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                ErrorCode::BlobUploadInvalid,
+                error.to_string(),
+            )
+            .with(header::RANGE, upload_range(status.offset_bytes))
+            .with(header::LOCATION, session_path(name, &status)));
+        }
+    };
+    let length = call.parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if let Some(length) = length.and_then(|text| text.parse::<u64>().ok())
+        && length != range.size_bytes()
+    {
+        return Err(bad(format!(
+            "Content-Range {range} covers {} bytes, Content-Length says {length}",
+            range.size_bytes()
+        )));
+    }
+    Ok(Some(range))
+}
+
+fn parse_digest(text: &str) -> Result<Digest, OciError> {
+    text.parse()
+        .map_err(|error: transship_oci::GrammarError| OciError::bad(ErrorCode::DigestInvalid, error.to_string()))
+}
+
+fn frames(body: Body) -> transship_registry::Body {
+    Box::pin(body.into_data_stream().map(|frame| frame.map_err(|error| error.to_string())))
+}
+
+fn session_path(name: &RepositoryName, status: &UploadStatus) -> String {
+    Route::Upload { name: name.clone(), session: status.session.clone() }.path()
+}
+
+fn session(code: StatusCode, name: &RepositoryName, status: &UploadStatus) -> Response {
+    let mut response = code.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, text_header(&session_path(name, status)));
+    headers.insert(header::RANGE, text_header(&upload_range(status.offset_bytes)));
+    headers.insert(DOCKER_UPLOAD_UUID, text_header(&status.session));
+    if code != StatusCode::NO_CONTENT {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+    }
+    response
+}
+
+fn created(name: &RepositoryName, digest: &Digest) -> Response {
+    let location = Route::Blob { name: name.clone(), digest: digest.clone() }.path();
+    let mut response = StatusCode::CREATED.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, text_header(&location));
+    headers.insert(DOCKER_CONTENT_DIGEST, text_header(digest.as_str()));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+    response
+}
