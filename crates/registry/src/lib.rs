@@ -13,6 +13,7 @@ mod keys;
 mod logins;
 mod manifests;
 mod namespaces;
+mod passwords;
 mod registry;
 mod replicate;
 mod repositories;

@@ -1,11 +1,8 @@
 //! Accounts, users and access keys: who can prove to be whom.
 //!
-//! Owns: password hashing, the derived registry password (contract 7.5), making and sealing of access keys.
+//! Owns: the derived registry password (contract 7.5), making and sealing of access keys.
 
-use argon2::password_hash::{PasswordHash, SaltString};
-use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use rand::Rng as _;
 use rand::distr::{Alphanumeric, SampleString as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
@@ -17,9 +14,6 @@ use crate::{Principal, Registry, ServiceError};
 const ACCESS_KEY_CHARS: usize = 20;
 /// Length of a generated secret key: 40 characters of 62 are 238 bits.
 const SECRET_KEY_CHARS: usize = 40;
-/// The longest password that is hashed; longer ones are refused before they cost anything.
-const MAX_PASSWORD_BYTES: usize = 1024;
-
 /// The first account of a new region.
 #[derive(Clone)]
 pub struct Bootstrap {
@@ -130,7 +124,7 @@ impl Registry {
         if self.catalog().account_count().await? > 0 {
             return Ok(false);
         }
-        let password_hash = self.hash_password(bootstrap.password).await?;
+        let password_hash = self.passwords().hash(bootstrap.password).await?;
         let access_key = bootstrap.access_key.map(|(access_key, secret)| {
             let sealed = self.keys().seal(&access_key, &secret);
             (access_key, sealed)
@@ -147,33 +141,9 @@ impl Registry {
     }
 
     async fn check_password(&self, user: Option<User>, password: &str) -> Result<Option<Principal>, ServiceError> {
-        if password.len() > MAX_PASSWORD_BYTES {
-            return Ok(None);
-        }
-        let turn = self.password_turn().acquire().await;
-        let _turn = turn.map_err(|_| ServiceError::Unavailable("the region is stopping".to_owned()))?;
-        // An unknown user costs the same time as a wrong password.
-        let stored = user.as_ref().and_then(|u| u.password_hash.clone()).unwrap_or_else(|| ABSENT_HASH.to_owned());
-        let password = password.to_owned();
-        let matches = tokio::task::spawn_blocking(move || verify_password(&stored, &password))
-            .await
-            .map_err(|error| ServiceError::Internal(error.to_string()))?;
-        Ok(user.filter(|user| matches && user.enabled && user.password_hash.is_some()).map(Principal::from))
-    }
-
-    async fn hash_password(&self, password: String) -> Result<String, ServiceError> {
-        if password.is_empty() || password.len() > MAX_PASSWORD_BYTES {
-            return Err(ServiceError::InvalidParameter {
-                name: "password",
-                value: format!("{} bytes long", password.len()),
-                expected: format!("1 to {MAX_PASSWORD_BYTES} bytes"),
-            });
-        }
-        let turn = self.password_turn().acquire().await;
-        let _turn = turn.map_err(|_| ServiceError::Unavailable("the region is stopping".to_owned()))?;
-        tokio::task::spawn_blocking(move || hash_password(&password))
-            .await
-            .map_err(|error| ServiceError::Internal(error.to_string()))
+        let stored = user.as_ref().and_then(|user| user.password_hash.clone());
+        let fits = self.passwords().verify(stored, password).await?;
+        Ok(user.filter(|user| fits && user.enabled).map(Principal::from))
     }
 
     async fn new_access_key(
@@ -223,7 +193,7 @@ impl Registry {
         let found = self.catalog().find_account(account).await?;
         let account = found.ok_or_else(|| ServiceError::Absent(format!("account {account:?}")))?;
         let password_hash = match password {
-            Some(password) => Some(self.hash_password(password).await?),
+            Some(password) => Some(self.passwords().hash(password).await?),
             None => None,
         };
         let new = NewUser { account_id: account.id, name: name.to_owned(), password_hash, is_admin };
@@ -255,7 +225,7 @@ impl Registry {
 
     /// Gives a user another password and withdraws its IAM tokens.
     pub async fn set_password(&self, user_id: &str, password: String) -> Result<(), ServiceError> {
-        let hash = self.hash_password(password).await?;
+        let hash = self.passwords().hash(password).await?;
         Ok(self.catalog().set_password(user_id, &hash).await?)
     }
 
@@ -300,24 +270,6 @@ pub(crate) fn random_text(chars: usize) -> String {
 
 pub(crate) fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
-}
-
-/// What an unknown user's password is compared with: a hash of nothing anybody knows, of the usual cost.
-const ABSENT_HASH: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRmb3Jub2JvZHk$Zm9yIGEgdXNlciB0aGF0IGRvZXMgbm90IGV4aXN0ISE";
-
-fn hash_password(password: &str) -> String {
-    let mut salt = [0_u8; 16];
-    rand::rng().fill(&mut salt);
-    let salt = SaltString::encode_b64(&salt).expect("16 bytes make a valid salt");
-    Argon2::default()
-        .hash_password(password.as_bytes(), &salt)
-        .expect("default parameters and a bounded password always hash")
-        .to_string()
-}
-
-fn verify_password(stored: &str, password: &str) -> bool {
-    PasswordHash::new(stored).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
 }
 
 /// Names of accounts and users: what can stand in a login, `account/user`, without doubt.

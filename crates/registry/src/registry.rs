@@ -12,6 +12,7 @@ use transship_store::BlobStore;
 
 use crate::jobs::JobSignal;
 use crate::keys::Keys;
+use crate::passwords::Passwords;
 use crate::replicate::Flights;
 use crate::settings::Settings;
 use crate::{Principal, ServiceError};
@@ -30,8 +31,7 @@ struct Inner {
     peers: HashMap<RegionId, PeerClient>,
     jobs: JobSignal,
     flights: Flights,
-    /// Password checks cost tens of MiB each; one at a time keeps memory flat whoever logs in.
-    password_turn: tokio::sync::Semaphore,
+    passwords: Passwords,
 }
 
 impl std::fmt::Debug for Registry {
@@ -73,7 +73,7 @@ impl Registry {
                 peers,
                 jobs: JobSignal::default(),
                 flights: Flights::default(),
-                password_turn: tokio::sync::Semaphore::new(1),
+                passwords: Passwords::default(),
             }),
         })
     }
@@ -120,8 +120,8 @@ impl Registry {
         &self.inner.flights
     }
 
-    pub(crate) fn password_turn(&self) -> &tokio::sync::Semaphore {
-        &self.inner.password_turn
+    pub(crate) fn passwords(&self) -> &Passwords {
+        &self.inner.passwords
     }
 }
 
