@@ -57,8 +57,8 @@ impl Registry {
         name: &NamespaceName,
         specs: &[GrantSpec],
     ) -> Result<(), ServiceError> {
-        let grants = self.grants_to_give(principal, specs).await?;
         let object = self.namespace_to_grant(principal, name).await?;
+        let grants = self.grants_to_give(principal, specs).await?;
         self.add_grants(&object, &grants).await
     }
 
@@ -69,8 +69,8 @@ impl Registry {
         name: &NamespaceName,
         specs: &[GrantSpec],
     ) -> Result<(), ServiceError> {
-        let grants = self.grants_to_give(principal, specs).await?;
         let object = self.namespace_to_grant(principal, name).await?;
+        let grants = self.grants_to_give(principal, specs).await?;
         self.update_grants(&object, &grants).await
     }
 
@@ -81,8 +81,8 @@ impl Registry {
         name: &NamespaceName,
         user_ids: &[String],
     ) -> Result<(), ServiceError> {
-        self.not_oneself(principal, user_ids.iter().map(String::as_str))?;
         let object = self.namespace_to_grant(principal, name).await?;
+        self.not_oneself(principal, user_ids.iter().map(String::as_str))?;
         self.remove_grants(&object, user_ids).await
     }
 
@@ -105,8 +105,8 @@ impl Registry {
         name: &RepositoryName,
         specs: &[GrantSpec],
     ) -> Result<(), ServiceError> {
-        let grants = self.grants_to_give(principal, specs).await?;
         let object = self.repository_to_grant(principal, name).await?;
+        let grants = self.grants_to_give(principal, specs).await?;
         self.add_grants(&object, &grants).await
     }
 
@@ -117,8 +117,8 @@ impl Registry {
         name: &RepositoryName,
         specs: &[GrantSpec],
     ) -> Result<(), ServiceError> {
-        let grants = self.grants_to_give(principal, specs).await?;
         let object = self.repository_to_grant(principal, name).await?;
+        let grants = self.grants_to_give(principal, specs).await?;
         self.update_grants(&object, &grants).await
     }
 
@@ -129,8 +129,8 @@ impl Registry {
         name: &RepositoryName,
         user_ids: &[String],
     ) -> Result<(), ServiceError> {
-        self.not_oneself(principal, user_ids.iter().map(String::as_str))?;
         let object = self.repository_to_grant(principal, name).await?;
+        self.not_oneself(principal, user_ids.iter().map(String::as_str))?;
         self.remove_grants(&object, user_ids).await
     }
 

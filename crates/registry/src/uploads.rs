@@ -220,13 +220,22 @@ impl Receiving {
         mut body: Body,
     ) -> Result<(), ServiceError> {
         let mut received = 0_u64;
+        let mut last_frame = Instant::now();
         loop {
-            let frame = match tokio::time::timeout(BODY_IDLE, body.next()).await {
-                Err(_) => return Err(ServiceError::BodyBroken(format!("nothing came for {} s", BODY_IDLE.as_secs()))),
+            let frame = match tokio::time::timeout(CHECKPOINT_INTERVAL, body.next()).await {
+                Err(_) if last_frame.elapsed() >= BODY_IDLE => {
+                    return Err(ServiceError::BodyBroken(format!("nothing came for {} s", BODY_IDLE.as_secs())));
+                }
+                // A slow client keeps its session: what came is made durable, and the lease renewed.
+                Err(_) => {
+                    self.checkpoint(registry).await?;
+                    continue;
+                }
                 Ok(None) => break,
                 Ok(Some(Err(reason))) => return Err(ServiceError::BodyBroken(reason)),
                 Ok(Some(Ok(frame))) => frame,
             };
+            last_frame = Instant::now();
             received += frame.len() as u64;
             if let Some(range) = range.filter(|range| received > range.size_bytes()) {
                 return Err(chunk_differs(range, received));
@@ -276,7 +285,17 @@ impl Receiving {
         saved
     }
 
+    /// Ends the session with a blob. After a failure that left the session, the next writer may come at once.
     async fn commit(self, registry: &Registry, expected: Digest) -> Result<(), ServiceError> {
+        let (session, lease) = (self.upload.id.clone(), self.lease.clone());
+        let committed = self.link(registry, expected).await;
+        if committed.is_err() {
+            registry.catalog().release_writer(&session, &lease).await?;
+        }
+        committed
+    }
+
+    async fn link(self, registry: &Registry, expected: Digest) -> Result<(), ServiceError> {
         let location = Location::from(self.upload.location.clone());
         let size_bytes = self.writer.finish().await?;
         let actual = if expected.algorithm() == self.hasher.algorithm() {

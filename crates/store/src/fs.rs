@@ -217,7 +217,8 @@ impl BlobStore for FsStore {
     async fn create(&self, location: &Location) -> Result<Box<dyn BlobWriter>, StoreError> {
         let path = self.path(location)?;
         let store = self.clone();
-        let writer = blocking(move || store.create_file(&path).map(|file| write::FsWriter::created(path, file))).await?;
+        let writer =
+            blocking(move || store.create_file(&path).map(|file| write::FsWriter::created(path, file))).await?;
         Ok(Box::new(writer?))
     }
 

@@ -169,8 +169,7 @@ impl BlobStore for MemoryStore {
         }
         let (store, location) = (self.clone(), location.clone());
         Ok(Box::pin(stream::try_unfold(range, move |range| {
-            let piece =
-                if range.is_empty() { Ok(None) } else { store.piece(&location, &range).map(Some) };
+            let piece = if range.is_empty() { Ok(None) } else { store.piece(&location, &range).map(Some) };
             async move {
                 Ok(piece?.map(|bytes| {
                     let rest = range.start + bytes.len() as u64..range.end;

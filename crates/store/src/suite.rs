@@ -130,6 +130,8 @@ async fn get(store: &Arc<dyn BlobStore>, location: &Location) -> Vec<u8> {
 #[track_caller]
 fn assert_same(actual: &[u8], expected: &[u8]) {
     assert_eq!(actual.len(), expected.len(), "length");
-    let differs = actual.iter().zip(expected).position(|(actual, expected)| actual != expected);
-    assert_eq!(differs, None, "the first byte that differs");
+    if actual != expected {
+        let differs = actual.iter().zip(expected).position(|(actual, expected)| actual != expected);
+        panic!("the first byte that differs is {differs:?}");
+    }
 }
