@@ -145,7 +145,7 @@ pub const KEYS: &[Key] = &[
         Value("1000"),
         "Most distinct tags in one call of `sync_images`.",
     ),
-    key("replication", "max_attempts", "1 to 1000", Value("10"), "Most failures of one job before it is given up."),
+    key("replication", "max_attempts", "1 to 1000", Value("100"), "Most failures of one job before it is given up."),
     key(
         "replication",
         "job_timeout_seconds",

@@ -40,6 +40,19 @@ fn a_name_is_decoded_once_and_never_reaches_another_resource() {
 }
 
 #[test]
+fn resources_that_are_not_built_yet_are_no_repositories() {
+    for ending in ["sync_repo", "triggers", "triggers/t", "retentions", "retentions/1", "retentions/histories"] {
+        for method in ["GET", "PATCH", "DELETE", "POST"] {
+            let path = format!("/v2/manage/namespaces/group/repos/app/{ending}");
+            assert_eq!(find(method, &path), None, "{method} {ending}");
+        }
+    }
+    assert_eq!(find("GET", "/v2/manage/namespaces/group/repos/app/v1/accessories"), None);
+    // Written as one segment, the same words are a repository.
+    assert!(find("DELETE", "/v2/manage/namespaces/group/repos/app$triggers").is_some());
+}
+
+#[test]
 fn unknown_paths_and_methods_are_no_operation() {
     for (method, path) in [
         ("GET", "/v2/manage"),
