@@ -1,0 +1,28 @@
+# Every target does its own set-up, says in one line what it does, and stops with a sentence when something cannot be had.
+#
+#   make demo [KEEP=1]   two regions, a real push, one call, the image is there
+#   make test            every suite; CI=true makes a skipped suite a failure
+#   make bench           push and replication beside skopeo and docker-registry; prints a table
+#   make lint            format, clippy, dependencies, shell scripts
+#   make fmt             format the Rust code
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint fmt
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo:
+	@KEEP="$(KEEP)" scripts/demo.sh
+
+test:
+	@scripts/test.sh
+
+bench:
+	@scripts/bench.sh
+
+lint:
+	@scripts/lint.sh
+
+fmt:
+	@cargo fmt --all

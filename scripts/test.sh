@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Every suite: unit and property tests of the crates, then real regions with real clients.
+# A suite whose toolchain cannot be had is named at the end; with CI=true that is a failure.
+# The last line counts over all runs: "N passed, N failed".
+# shellcheck disable=SC2317 # the functions are called by name, through run
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+. "$(dirname "$0")/common.sh"
+cd "$ROOT"
+
+# The outer call starts the throw-away PostgreSQL and comes back here with its address.
+if [ -z "${TRANSSHIP_TEST_POSTGRES:-}" ]; then
+    exec scripts/with-postgres.sh "$0" "$@"
+fi
+
+scripts/setup.sh rust python skopeo openssl buildah sdk-python
+
+log="$TARGET/setup/test.log"
+mkdir -p "$(dirname "$log")"
+: >"$log"
+failed_runs=()
+skipped=()
+
+# run NAME COMMAND…: runs it, keeps what it printed for the count, and goes on when it fails.
+run() {
+    local name="$1" status=0
+    shift
+    say "$name"
+    "$@" 2>&1 | tee -a "$log" || status=$?
+    case "$status" in
+    0) ;;
+    "$SKIPPED") skipped+=("$name") ;;
+    *) failed_runs+=("$name") ;;
+    esac
+}
+
+# suites NAME…: the black-box suites of these names in one run.
+suites() {
+    local arguments=()
+    for suite in "$@"; do
+        arguments+=(--test "$suite")
+    done
+    # The whole workspace is named each time, so that nothing is built twice with other features.
+    cargo test --workspace --no-fail-fast "${arguments[@]}"
+}
+
+# with_tools SETUP SUITE: a suite that needs a toolchain first; 77 when it is not to be had.
+with_tools() {
+    scripts/setup.sh "$1" || return $?
+    suites "$2"
+}
+
+docker_suite() { scripts/with-docker.sh cargo test --workspace --no-fail-fast --test docker_engine; }
+
+say "building transship and its tests"
+cargo test --workspace --no-run --quiet
+export TRANSSHIP_BIN="$TARGET/debug/transship"
+[ -x "$TRANSSHIP_BIN" ] || die "cargo built the tests and no $TRANSSHIP_BIN"
+
+run "unit and property tests of every crate" cargo test --workspace --exclude transship-tests --no-fail-fast
+run "regions, replication, permissions, faults" \
+    suites architecture push_pull registry_protocol sync_images faults permissions sdk_python postgres
+run "crane and oras (Go)" with_tools go-clients go_clients
+run "the Go SDK (Go)" with_tools sdk-go sdk_go
+run "the Java SDK (a JDK and Maven)" with_tools sdk-java sdk_java
+run "a docker engine" docker_suite
+
+sum() { sed -nE "s/^test result: .* ([0-9]+) $1[;.].*/\1/p" "$log" | awk '{ n += $1 } END { print n + 0 }'; }
+passed="$(sum passed)"
+failed="$(sum failed)"
+
+echo
+for name in "${skipped[@]}"; do
+    printf 'skipped: %s\n' "$name"
+done
+for name in "${failed_runs[@]}"; do
+    printf 'failed: %s\n' "$name"
+done
+status=0
+[ ${#failed_runs[@]} -eq 0 ] || status=1
+if [ ${#skipped[@]} -gt 0 ] && [ "${CI:-}" = true ]; then
+    printf 'a skipped suite is a failure here, because CI=true\n'
+    status=1
+fi
+# A run can fail without a failed test: it did not compile, or the process died.
+[ "$status" -eq 0 ] || [ "$failed" -gt 0 ] || failed=$((${#failed_runs[@]} + ${#skipped[@]}))
+printf '%s passed, %s failed\n' "$passed" "$failed"
+exit "$status"

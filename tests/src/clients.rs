@@ -1,0 +1,133 @@
+//! Real clients as commands, with a time limit and with their own configuration folder, so that nothing of the user's
+//! is read or changed.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::environment;
+
+/// No client needs this long for what the tests ask of it, even on a busy machine.
+const LIMIT: Duration = Duration::from_mins(3);
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    /// True for exit code 0.
+    pub ok: bool,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+/// Runs a command to its end.
+pub async fn run(mut command: Command) -> Said {
+    let name = format!("{:?}", command.as_std());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+    let output = tokio::time::timeout(LIMIT, child.wait_with_output()).await;
+    let output =
+        output.unwrap_or_else(|_| panic!("{name} did not end in {} s", LIMIT.as_secs())).expect("output is readable");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    Said { ok: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+/// Runs a command that must succeed, and gives back what it printed.
+pub async fn must(command: Command) -> String {
+    let name = format!("{:?}", command.as_std());
+    let said = run(command).await;
+    assert!(said.ok, "{name} failed:\n{}\n{}", said.out, said.err);
+    said.out
+}
+
+/// A command from words.
+pub fn command(program: impl AsRef<Path>, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program.as_ref());
+    command.args(arguments);
+    command
+}
+
+/// A folder for one client: its home, its login file and its working files.
+#[derive(Debug)]
+pub struct Client {
+    program: PathBuf,
+    home: TempDir,
+}
+
+impl Client {
+    /// A client found in the `PATH`, or by its full path.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        let home = tempfile::tempdir().expect("a temporary folder can be made");
+        Self { program: program.into(), home }
+    }
+
+    /// The folder.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// A command of this client.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(&self.program, arguments);
+        command
+            .current_dir(self.home())
+            .env("HOME", self.home())
+            .env("DOCKER_CONFIG", self.home().join("docker"))
+            .env("REGISTRY_AUTH_FILE", self.home().join("auth.json"))
+            .env("XDG_RUNTIME_DIR", self.home())
+            .env("NO_PROXY", "127.0.0.1,localhost")
+            .env("no_proxy", "127.0.0.1,localhost");
+        command
+    }
+
+    /// Runs it; it must succeed.
+    pub async fn must(&self, arguments: &[&str]) -> String {
+        must(self.command(arguments)).await
+    }
+
+    /// Runs it; it may fail.
+    pub async fn run(&self, arguments: &[&str]) -> Said {
+        run(self.command(arguments)).await
+    }
+}
+
+/// An OCI image layout of `make-images.py` in a temporary folder.
+#[derive(Debug)]
+pub struct Layout {
+    folder: TempDir,
+}
+
+impl Layout {
+    /// Runs `make-images.py KIND <folder> ARGUMENTS`.
+    pub async fn make(kind: &str, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut make = command("python3", &[]);
+        make.arg(environment::tool("make-images.py")).arg(kind).arg(folder.path()).args(arguments);
+        must(make).await;
+        Self { folder }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// How skopeo names a tag of it.
+    pub fn skopeo(&self, tag: &str) -> String {
+        format!("oci:{}:{tag}", self.path().display())
+    }
+
+    /// The digest of a tag.
+    pub fn digest(&self, tag: &str) -> String {
+        let index = std::fs::read(self.path().join("index.json")).expect("a layout has an index");
+        let index: serde_json::Value = serde_json::from_slice(&index).expect("the index is JSON");
+        let entries = index["manifests"].as_array().expect("the index has manifests");
+        let named = |entry: &&serde_json::Value| entry["annotations"]["org.opencontainers.image.ref.name"] == tag;
+        let entry = entries.iter().find(named).unwrap_or_else(|| panic!("no tag {tag} in the layout"));
+        entry["digest"].as_str().expect("a descriptor has a digest").to_owned()
+    }
+}
