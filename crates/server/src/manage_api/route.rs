@@ -123,11 +123,15 @@ impl Operation {
     /// The known endings are looked for from the right, so that a name may span several segments.
     fn find_in_repository(method: &str, name: &str, path: &[&str]) -> Option<Self> {
         match (method, path) {
-            (_, []) => None,
-            // Resources of a repository that are not built yet: nobody may reach a repository of such a name instead.
-            (_, [_, .., "sync_repo" | "triggers" | "retentions"])
-            | (_, [_, .., "triggers" | "retentions", _])
-            | (_, [_, .., _, "accessories" | "references"]) => None,
+            // Nothing, or a resource of a repository that is not built yet: nobody may reach a repository of such a name
+            // instead.
+            (
+                _,
+                []
+                | [_, .., "sync_repo" | "triggers" | "retentions"]
+                | [_, .., "triggers" | "retentions", _]
+                | [_, .., _, "accessories" | "references"],
+            ) => None,
             ("POST", [repository @ .., "sync_images"]) if !repository.is_empty() => {
                 Some(Self::CreateManualImageSyncRepo(at(name, repository)))
             }
