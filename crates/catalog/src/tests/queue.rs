@@ -1,11 +1,16 @@
 use super::jobs::new_job;
-use super::{digest, fixture, pause};
+use super::{digest, fixture};
 use crate::{Catalog, CatalogError, Heartbeat, Job, JobState, NewJob, Progress};
 
 const LEASE_MS: i64 = 10_000;
 
 async fn states(catalog: &Catalog, ids: &[i64]) -> Vec<JobState> {
     catalog.find_jobs(ids).await.unwrap().into_iter().map(|job| job.state).collect()
+}
+
+/// As if every owner had been asleep for too long.
+async fn end_leases(catalog: &Catalog) {
+    catalog.write(|| catalog.query("UPDATE job SET lease_until = {now} WHERE state = 'running'")).await.unwrap();
 }
 
 fn ids(jobs: &[Job]) -> Vec<i64> {
@@ -32,9 +37,9 @@ pub(super) async fn claims_respect_region_limits(catalog: Catalog, _: String) {
 pub(super) async fn leases_run_out_and_fence(catalog: Catalog, _: String) {
     let fixture = fixture(&catalog).await;
     let queued = catalog.enqueue_jobs(&[new_job(&fixture, "v1")], 10).await.unwrap();
-    let mine = catalog.claim_jobs("me", 30, 1, 1).await.unwrap().pop().unwrap();
+    let mine = catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap().pop().unwrap();
     assert_eq!(catalog.claim_jobs("you", LEASE_MS, 1, 1).await.unwrap(), []);
-    pause(50).await;
+    end_leases(&catalog).await;
     let yours = catalog.claim_jobs("you", LEASE_MS, 1, 1).await.unwrap().pop().unwrap();
     assert_eq!((yours.id, yours.attempt), (mine.id, mine.attempt + 1));
 
@@ -72,12 +77,12 @@ pub(super) async fn retries_wait_and_give_way(catalog: Catalog, _: String) {
     let queued = catalog.enqueue_jobs(&jobs, 10).await.unwrap();
     let claimed = catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap().pop().unwrap();
     let error = format!("a\0b{}", "x".repeat(5000));
-    assert!(catalog.retry_job(claimed.id, claimed.attempt, 60, &error).await.unwrap());
+    assert!(catalog.retry_job(claimed.id, claimed.attempt, 60_000, &error).await.unwrap());
     let waiting = catalog.find_jobs(&queued).await.unwrap().pop().unwrap();
     assert_eq!((waiting.state, waiting.failures, waiting.attempt), (JobState::Waiting, 1, 1));
     assert_eq!(waiting.last_error.map(|error| error.chars().count()), Some(2000));
     assert_eq!(catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap(), [], "not yet");
-    pause(80).await;
+    catalog.write(|| catalog.query("UPDATE job SET run_at = {now}")).await.unwrap();
     let claimed = catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap().pop().unwrap();
     assert_eq!((claimed.id, claimed.attempt), (queued[0], 2));
 
@@ -148,11 +153,11 @@ pub(super) async fn late_owners_may_go_on(catalog: Catalog, _: String) {
     let fixture = fixture(&catalog).await;
     let job = new_job(&fixture, "v1");
     let queued = catalog.enqueue_jobs(&[job.clone(), NewJob { override_existing: true, ..job }], 10).await.unwrap();
-    let mine = catalog.claim_jobs("me", 20, 1, 1).await.unwrap().pop().unwrap();
-    pause(40).await;
+    let mine = catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap().pop().unwrap();
+    end_leases(&catalog).await;
     // Late, but nobody has missed it.
-    assert!(catalog.heartbeat(mine.id, mine.attempt, 20, Progress::default()).await.unwrap().owner);
-    pause(40).await;
+    assert!(catalog.heartbeat(mine.id, mine.attempt, LEASE_MS, Progress::default()).await.unwrap().owner);
+    end_leases(&catalog).await;
     // Now its twin may run, if it is claimed first: forget that the older one is due as well.
     catalog.write(|| catalog.query("UPDATE job SET run_at = 0 WHERE state = 'waiting'")).await.unwrap();
     catalog
@@ -174,12 +179,12 @@ pub(super) async fn next_run_is_told(catalog: Catalog, _: String) {
     assert_eq!(catalog.next_run_at().await.unwrap(), None);
     catalog.enqueue_jobs(&[new_job(&fixture, "v1")], 10).await.unwrap();
     assert_eq!(catalog.next_run_at().await.unwrap(), Some(0));
-    let claimed = catalog.claim_jobs("me", 5000, 1, 1).await.unwrap().pop().unwrap();
+    let claimed = catalog.claim_jobs("me", 60_000, 1, 1).await.unwrap().pop().unwrap();
     let lease = catalog.next_run_at().await.unwrap().unwrap();
-    assert!((3000..=5000).contains(&lease), "{lease}");
-    catalog.retry_job(claimed.id, claimed.attempt, 60_000, "why").await.unwrap();
+    assert!((40_000..=60_000).contains(&lease), "{lease}");
+    catalog.retry_job(claimed.id, claimed.attempt, 600_000, "why").await.unwrap();
     let delay = catalog.next_run_at().await.unwrap().unwrap();
-    assert!((50_000..=60_000).contains(&delay), "{delay}");
+    assert!((580_000..=600_000).contains(&delay), "{delay}");
 }
 
 pub(super) async fn orphans_are_released(catalog: Catalog, url: String) {

@@ -44,22 +44,22 @@ enum Run {
 impl Registry {
     /// Starts the job runner and the reaper. When `shutdown` is cancelled no new job is claimed, and the leases of those
     /// that run are given back.
-    pub fn start_workers(&self, shutdown: CancellationToken) -> JoinHandle<()> {
+    ///
+    /// To be called before the first request is taken: where one process owns the catalog, whoever held a lease before it
+    /// started is dead, and its jobs and upload sessions go on now.
+    pub async fn start_workers(&self, shutdown: CancellationToken) -> Result<JoinHandle<()>, ServiceError> {
+        self.catalog().release_orphans().await?;
         let registry = self.clone();
-        tokio::spawn(async move {
+        Ok(tokio::spawn(async move {
             let reaper = tokio::spawn(registry.clone().reap(shutdown.clone()));
             registry.run_jobs(shutdown).await;
             // The reaper only sleeps or deletes; either may be cut short.
             reaper.abort();
-        })
+        }))
     }
 
     async fn run_jobs(self, shutdown: CancellationToken) {
         let owner = format!("{}/{}", self.settings().region, uuid::Uuid::new_v4().simple());
-        // Where one process owns the catalog, whoever held a lease before it started is dead.
-        if let Err(error) = self.catalog().release_orphans().await {
-            tracing::error!("leases of the process before could not be released: {error}");
-        }
         let mut running = JoinSet::new();
         while !shutdown.is_cancelled() {
             let slots = self.settings().slots_per_region;

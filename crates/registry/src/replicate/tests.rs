@@ -11,7 +11,7 @@ async fn region() -> (TestRegion, tokio_util::sync::CancellationToken) {
     region.namespace("group").await;
     region.namespace("copies").await;
     let stop = tokio_util::sync::CancellationToken::new();
-    drop(region.registry.start_workers(stop.clone()));
+    drop(region.registry.start_workers(stop.clone()).await.unwrap());
     (region, stop)
 }
 

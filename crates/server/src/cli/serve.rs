@@ -48,7 +48,7 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
 
     let app = App::new(registry.clone(), config.replication.sync_images_response);
     let stop = CancellationToken::new();
-    let mut workers = registry.start_workers(stop.clone());
+    let mut workers = registry.start_workers(stop.clone()).await?;
     let server = Server::start(app.clone(), listeners, limits::connections(config.limits.connections));
     tracing::info!(
         region = registry.settings().region.as_str(),

@@ -256,7 +256,12 @@ impl From<ServiceError> for ManageError {
         if let Some(reason) = error.log_reason() {
             return Self::internal(reason);
         }
-        Self::new(code_of(&error), error.to_string())
+        let refused = Self::new(code_of(&error), error.to_string());
+        match error {
+            // The caller is right to try again, which a plain 500 does not say.
+            ServiceError::Unavailable(_) => refused.with_status(StatusCode::SERVICE_UNAVAILABLE),
+            _ => refused,
+        }
     }
 }
 
