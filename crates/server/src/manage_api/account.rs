@@ -28,7 +28,10 @@ pub(super) fn show_share_feature_gates(call: &Call, project_id: &str) -> Answer 
         "enable_cci_service": false,
         "enable_image_label": false,
         "enable_pipeline": false,
+        "enable_authorization_token": false,
+        "enable_resource": false,
         "enable_list_v3": true,
+        "enable_image_quota": false,
     });
     Ok(Json(gates).into_response())
 }

@@ -96,7 +96,7 @@ pub(super) fn grants(body: &[u8]) -> Result<Vec<GrantSpec>, ManageError> {
                 })?,
             };
             Ok(GrantSpec {
-                user_id: fields.text("user_id")?.to_owned(),
+                user_id: user_id(fields.text("user_id")?.to_owned())?,
                 user_name: fields.optional_text("user_name")?.unwrap_or_default().to_owned(),
                 level,
             })
@@ -117,10 +117,19 @@ pub(super) fn user_ids(body: &[u8]) -> Result<Vec<String>, ManageError> {
     elements
         .into_iter()
         .map(|element| match element {
-            Value::String(id) => Ok(id),
+            Value::String(id) => user_id(id),
             other => Err(wrong_type("a user id", &other, "a string")),
         })
         .collect()
+}
+
+/// Nobody has an id with a NUL, and PostgreSQL cannot even be asked for one.
+fn user_id(id: String) -> Result<String, ManageError> {
+    if id.contains('\0') {
+        let message = format!("user_id is {}; expected the id of a user", brief(&Value::String(id)));
+        return Err(ManageError::new(ManageCode::BadUser, message));
+    }
+    Ok(id)
 }
 
 pub(super) fn missing(key: &str) -> ManageError {

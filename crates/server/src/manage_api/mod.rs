@@ -35,17 +35,16 @@ mod sync_job;
 mod tags;
 mod versions;
 
-use ::http::StatusCode;
 use ::http::request::Parts;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use transship_registry::{Principal, Registry};
 
 use crate::http::caller::authenticate;
 use crate::http::manage_error::{ManageCode, ManageError};
+use crate::http::whole::{WholeBodyError, read_whole};
 use query::Query;
 use route::Operation;
 
@@ -79,7 +78,7 @@ async fn answer(registry: Registry, request: Request<Body>) -> Answer {
     }
     let body = read(body).await?;
     let principal = authenticate(&registry, &parts, &body).await?;
-    let query = Query::parse(parts.uri.query().unwrap_or(""));
+    let query = Query::parse(parts.uri.query().unwrap_or(""))?;
     let call = Call { registry, principal, parts, query, body };
     dispatch(&call, operation).await
 }
@@ -123,14 +122,12 @@ async fn dispatch(call: &Call, operation: Operation) -> Answer {
 
 /// Signatures cover the body, so it is read before anything is decided.
 async fn read(body: Body) -> Result<Bytes, ManageError> {
-    match Limited::new(body, MAX_BODY_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(ManageError::new(ManageCode::BodyTooLarge, format!("the body is longer than {MAX_BODY_BYTES} bytes"))
-                .with_status(StatusCode::PAYLOAD_TOO_LARGE))
+    read_whole(body, MAX_BODY_BYTES).await.map_err(|error| match error {
+        WholeBodyError::TooLarge => {
+            ManageError::new(ManageCode::BodyTooLarge, format!("the body is longer than {MAX_BODY_BYTES} bytes"))
         }
-        Err(error) => Err(ManageError::new(ManageCode::BodyNotJson, format!("the request body ended early: {error}"))),
-    }
+        WholeBodyError::Broken => ManageError::new(ManageCode::BodyNotJson, "the request body ended early"),
+    })
 }
 
 #[cfg(test)]

@@ -12,17 +12,22 @@ pub(super) struct Query {
 }
 
 impl Query {
-    pub(super) fn parse(raw: &str) -> Self {
+    /// Decodes a query string. A NUL is refused: one of the two databases cannot hold it, so nothing can match it.
+    pub(super) fn parse(raw: &str) -> Result<Self, ManageError> {
         let pairs = raw
             .split('&')
             .filter(|pair| !pair.is_empty())
             .take(MAX_PAIRS)
             .map(|pair| {
                 let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (decode(key), decode(value))
+                let (key, value) = (decode(key), decode(value));
+                if value.contains('\0') {
+                    return Err(bad_query(&key, &value, "text without NUL characters"));
+                }
+                Ok((key, value))
             })
-            .collect();
-        Self { pairs }
+            .collect::<Result<_, _>>()?;
+        Ok(Self { pairs })
     }
 
     /// A parameter; one without a value counts as left out, since the Go SDK sends empty ones (contract 1.3).
@@ -47,12 +52,12 @@ impl Query {
         self.get("filter").map_or_else(|| Err(super::fields::missing("filter")), parse_filter)
     }
 
-    /// A parameter that is true or false.
+    /// A parameter that is true or false, in any case: Python writes `True`.
     pub(super) fn flag(&self, key: &'static str) -> Result<Option<bool>, ManageError> {
         match self.get(key) {
             None => Ok(None),
-            Some("true") => Ok(Some(true)),
-            Some("false") => Ok(Some(false)),
+            Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+            Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
             Some(other) => Err(bad_query(key, other, "true or false")),
         }
     }

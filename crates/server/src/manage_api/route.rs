@@ -1,7 +1,7 @@
 //! From method and path to the operation: the whole table of the management API, top to bottom.
 //!
 //! Each segment is percent-decoded once, after the path was split; in a repository's place `$` stands for `/`, and raw
-//! extra segments are taken as part of its name (contract 1.2). Names are checked later, when the caller is known.
+//! extra segments are taken as part of its name where that leaves no doubt (contract 1.2). Names are checked later, when the caller is known.
 
 use std::borrow::Cow;
 
@@ -120,52 +120,84 @@ impl Operation {
         }
     }
 
-    /// The known endings are looked for from the right, so that a name may span several segments.
+    /// The one reading of a path below `…/repos/` that has this method; `None` where there are two, so that nobody reaches
+    /// a resource by mistake. A name in a single segment leaves no doubt, even when its tag is called `access`.
     fn find_in_repository(method: &str, name: &str, path: &[&str]) -> Option<Self> {
-        match (method, path) {
-            // Nothing, or a resource of a repository that is not built yet: nobody may reach a repository of such a name
-            // instead.
-            (
-                _,
-                []
-                | [_, .., "sync_repo" | "triggers" | "retentions"]
-                | [_, .., "triggers" | "retentions", _]
-                | [_, .., _, "accessories" | "references"],
-            ) => None,
-            ("POST", [repository @ .., "sync_images"]) if !repository.is_empty() => {
-                Some(Self::CreateManualImageSyncRepo(at(name, repository)))
-            }
-            ("GET", [repository @ .., "sync_job"]) if !repository.is_empty() => {
-                Some(Self::ShowSyncJob(at(name, repository)))
-            }
-            (method, [repository @ .., "access"]) if !repository.is_empty() => {
-                let at = at(name, repository);
-                match method {
-                    "GET" => Some(Self::ShowUserRepositoryAuth(at)),
-                    "POST" => Some(Self::CreateUserRepositoryAuth(at)),
-                    "PATCH" => Some(Self::UpdateUserRepositoryAuth(at)),
-                    "DELETE" => Some(Self::DeleteUserRepositoryAuth(at)),
-                    _ => None,
-                }
-            }
-            ("GET", [repository @ .., "tags"]) if !repository.is_empty() => {
-                Some(Self::ListRepositoryTags(at(name, repository)))
-            }
-            ("POST", [repository @ .., "tags"]) if !repository.is_empty() => {
-                Some(Self::CreateRepoTag(at(name, repository)))
-            }
-            ("GET", [repository @ .., "tags", tag]) if !repository.is_empty() => {
-                Some(Self::ShowRepoTag(at(name, repository), (*tag).to_owned()))
-            }
-            ("DELETE", [repository @ .., "tags", tag]) if !repository.is_empty() => {
-                Some(Self::DeleteRepoTag(at(name, repository), (*tag).to_owned()))
-            }
-            ("GET", repository) => Some(Self::ShowRepository(at(name, repository))),
-            ("PATCH", repository) => Some(Self::UpdateRepo(at(name, repository))),
-            ("DELETE", repository) => Some(Self::DeleteRepo(at(name, repository))),
+        let readings = readings(path);
+        let mut found: Vec<(usize, Self)> = readings
+            .iter()
+            .filter_map(|(len, resource)| Some((*len, Self::on(method, at(name, &path[..*len]), *resource)?)))
+            .collect();
+        let in_doubt = found.len() > 1 || readings.iter().any(|(_, resource)| matches!(resource, Resource::NotBuilt));
+        if in_doubt {
+            found.retain(|(len, _)| *len == 1);
+        }
+        found.pop().map(|(_, operation)| operation)
+    }
+
+    fn on(method: &str, at: RepositoryAt, resource: Resource<'_>) -> Option<Self> {
+        match (method, resource) {
+            ("GET", Resource::Itself) => Some(Self::ShowRepository(at)),
+            ("PATCH", Resource::Itself) => Some(Self::UpdateRepo(at)),
+            ("DELETE", Resource::Itself) => Some(Self::DeleteRepo(at)),
+            ("GET", Resource::Access) => Some(Self::ShowUserRepositoryAuth(at)),
+            ("POST", Resource::Access) => Some(Self::CreateUserRepositoryAuth(at)),
+            ("PATCH", Resource::Access) => Some(Self::UpdateUserRepositoryAuth(at)),
+            ("DELETE", Resource::Access) => Some(Self::DeleteUserRepositoryAuth(at)),
+            ("GET", Resource::Tags) => Some(Self::ListRepositoryTags(at)),
+            ("POST", Resource::Tags) => Some(Self::CreateRepoTag(at)),
+            ("GET", Resource::Tag(tag)) => Some(Self::ShowRepoTag(at, tag.to_owned())),
+            ("DELETE", Resource::Tag(tag)) => Some(Self::DeleteRepoTag(at, tag.to_owned())),
+            ("POST", Resource::SyncImages) => Some(Self::CreateManualImageSyncRepo(at)),
+            ("GET", Resource::SyncJob) => Some(Self::ShowSyncJob(at)),
             _ => None,
         }
     }
+}
+
+/// What a path names below `…/repos/`.
+#[derive(Clone, Copy)]
+enum Resource<'a> {
+    Itself,
+    Access,
+    Tags,
+    Tag(&'a str),
+    SyncImages,
+    SyncJob,
+    NotBuilt,
+}
+
+/// Every way to cut a path into a repository's name, as a number of segments, and a resource of it.
+///
+/// A known ending is never part of a name, whatever the method: nobody may delete a repository `app/tags` by a mistake in
+/// a call about the tags of `app`. Such a repository is named with `$`.
+fn readings<'a>(path: &[&'a str]) -> Vec<(usize, Resource<'a>)> {
+    let mut readings = Vec::new();
+    if let [_, .., last] = path {
+        let resource = match *last {
+            "access" => Some(Resource::Access),
+            "tags" => Some(Resource::Tags),
+            "sync_images" => Some(Resource::SyncImages),
+            "sync_job" => Some(Resource::SyncJob),
+            "sync_repo" | "triggers" | "retentions" => Some(Resource::NotBuilt),
+            _ => None,
+        };
+        readings.extend(resource.map(|resource| (path.len() - 1, resource)));
+    }
+    if let [_, .., middle, last] = path {
+        match *middle {
+            "tags" => readings.push((path.len() - 2, Resource::Tag(last))),
+            "triggers" | "retentions" => readings.push((path.len() - 2, Resource::NotBuilt)),
+            _ => {}
+        }
+        if matches!(*last, "accessories" | "references") {
+            readings.push((path.len() - 2, Resource::NotBuilt));
+        }
+    }
+    if readings.is_empty() && !path.is_empty() {
+        readings.push((path.len(), Resource::Itself));
+    }
+    readings
 }
 
 fn at(namespace: &str, repository: &[&str]) -> RepositoryAt {

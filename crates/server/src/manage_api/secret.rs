@@ -20,8 +20,9 @@ const EXPIRE_AT: HeaderName = HeaderName::from_static("x-swr-expireat");
 ///
 /// The same credential twice: a login command in a header, and docker's configuration as the body.
 pub(super) async fn create_secret(call: &Call) -> Answer {
-    if let Some(project) = call.query.get("projectname").filter(|name| !call.registry.is_own_project(name)) {
-        let region = &call.registry.settings().region;
+    let region = call.registry.settings().region.as_str();
+    let project = call.query.get("projectname").unwrap_or(region);
+    if !call.registry.is_own_project(project) || !project.bytes().all(is_project_byte) {
         return Err(bad_query("projectname", project, &format!("{region}, the project of this region")));
     }
     let life_seconds = match call.query.get("duration_seconds") {
@@ -34,8 +35,10 @@ pub(super) async fn create_secret(call: &Call) -> Answer {
     };
     let login = call.registry.create_login(&call.principal, life_seconds).await?;
     let host = &call.registry.settings().registry_host;
-    let command = format!("docker login -u {} -p {} {host}", login.user, login.password);
-    let auth = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", login.user, login.password));
+    let access_key = login.user.rsplit_once('@').map_or(login.user.as_str(), |(_, access_key)| access_key);
+    let user = format!("{project}@{access_key}");
+    let command = format!("docker login -u {user} -p {} {host}", login.password);
+    let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", login.password));
     let mut response = Json(json!({ "auths": { host.as_str(): { "auth": auth } } })).into_response();
     let headers = response.headers_mut();
     let mut command = HeaderValue::try_from(command).map_err(|error| ManageError::internal(&error.to_string()))?;
@@ -46,4 +49,9 @@ pub(super) async fn create_secret(call: &Call) -> Answer {
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// The login command is pasted into shells, so the project's name is plain.
+const fn is_project_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
-use transship_oci::Tag;
+use transship_oci::{RepositoryName, Tag};
 use transship_registry::{ListTags, TagOrder, TagPage, TagView};
 
 use super::fields::Fields;
@@ -26,7 +26,7 @@ pub(super) fn parse_tag(text: &str) -> Result<Tag, ManageError> {
 }
 
 /// Models `ShowReposTagResp` and `ShowReposTagRespV3`, which differ in the spelling of one key.
-fn tag_view(call: &Call, key: &str, tag: TagView, with_manifest: bool) -> Value {
+fn tag_view(account_id: &str, key: &str, tag: TagView, with_manifest: bool) -> Value {
     let mut view = json!({
         "id": tag.id,
         "repo_id": tag.repository_id,
@@ -41,12 +41,18 @@ fn tag_view(call: &Call, key: &str, tag: TagView, with_manifest: bool) -> Value 
         "created": answer::time(tag.created_at_ms),
         "updated": answer::time(tag.updated_at_ms),
         "deleted": null,
-        "domain_id": call.principal.account_id,
+        "domain_id": account_id,
         "scanned": false,
         "tag_type": i32::from(tag.is_index),
     });
     view[key] = json!(tag.tag);
     view
+}
+
+/// The account that a repository belongs to: a public one may be another's.
+async fn owner(call: &Call, name: &RepositoryName) -> Result<String, ManageError> {
+    let access = call.registry.effective_access(name, Some(&call.principal)).await?;
+    Ok(access.repository.map_or_else(|| call.principal.account_id.clone(), |repository| repository.account_id))
 }
 
 /// `GET /v2/manage/…/tags`: 200, a bare array, the key is `Tag`, contract 5.5.
@@ -61,7 +67,8 @@ pub(super) async fn list_repository_tags(call: &Call, at: &RepositoryAt) -> Answ
         page: TagPage::Offset(page.offset),
     };
     let (found, total) = call.registry.list_tags(&call.principal, &name, list).await?;
-    let views: Vec<Value> = found.into_iter().map(|tag| tag_view(call, "Tag", tag, true)).collect();
+    let owner = owner(call, &name).await?;
+    let views: Vec<Value> = found.into_iter().map(|tag| tag_view(&owner, "Tag", tag, true)).collect();
     Ok(page.answer(&views, total))
 }
 
@@ -83,7 +90,8 @@ pub(super) async fn list_repository_tag(call: &Call, at: &RepositoryAt) -> Answe
     let more = i64::try_from(found.len()).unwrap_or(i64::MAX) > limit;
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let next = found.last().filter(|_| more).map(|tag| tag.tag.clone());
-    let tags: Vec<Value> = found.into_iter().map(|tag| tag_view(call, "tag", tag, with_manifest)).collect();
+    let owner = owner(call, &name).await?;
+    let tags: Vec<Value> = found.into_iter().map(|tag| tag_view(&owner, "tag", tag, with_manifest)).collect();
     let mut body = json!({ "tags": tags, "has_more": more });
     if let Some(next) = next {
         body["nextMarker"] = json!(next);
@@ -95,7 +103,7 @@ pub(super) async fn list_repository_tag(call: &Call, at: &RepositoryAt) -> Answe
 pub(super) async fn show_repo_tag(call: &Call, at: &RepositoryAt, tag: &str) -> Answer {
     let (name, tag) = (at.name()?, parse_tag(tag)?);
     let shown = call.registry.show_tag(&call.principal, &name, &tag).await?;
-    Ok(Json(tag_view(call, "tag", shown, true)).into_response())
+    Ok(Json(tag_view(&owner(call, &name).await?, "tag", shown, true)).into_response())
 }
 
 /// `POST …/tags`: 201; 404 without the source, 409 when the destination is there and `override` is not, contract 5.5.

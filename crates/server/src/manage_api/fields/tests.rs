@@ -45,4 +45,6 @@ fn grants_are_read_with_their_codes() {
     assert_eq!(read("{}").unwrap_err().code(), ManageCode::BadParameter);
     assert_eq!(user_ids(b"").unwrap_err().code(), ManageCode::ParameterMissing);
     assert_eq!(user_ids(b"[\"u\"]").unwrap(), ["u"]);
+    assert_eq!(user_ids(b"[\"u\\u0000\"]").unwrap_err().code(), ManageCode::BadUser);
+    assert_eq!(read("[{\"user_id\":\"\\u0000\",\"auth\":1}]").unwrap_err().code(), ManageCode::BadUser);
 }

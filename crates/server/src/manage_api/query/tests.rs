@@ -7,7 +7,7 @@ fn every_spelling_of_a_filter_is_read() {
         "filter=limit::10|offset::0|order::desc",
         "filter=limit::10%7Coffset::0%7Corder::desc&limit=99",
     ] {
-        let filter = Query::parse(raw).effective().unwrap();
+        let filter = Query::parse(raw).unwrap().effective().unwrap();
         assert_eq!(filter.get("limit"), Some("10"), "{raw}");
         assert_eq!(filter.get("order"), Some("desc"), "{raw}");
     }
@@ -15,7 +15,7 @@ fn every_spelling_of_a_filter_is_read() {
 
 #[test]
 fn plain_parameters_count_without_a_filter_only() {
-    let query = Query::parse("limit=5&name=a+b%7E&empty&filter=");
+    let query = Query::parse("limit=5&name=a+b%7E&empty&filter=").unwrap();
     let effective = query.effective().unwrap();
     assert_eq!(effective.get("limit"), Some("5"));
     assert_eq!(effective.get("name"), Some("a b~"));
@@ -24,8 +24,18 @@ fn plain_parameters_count_without_a_filter_only() {
 
 #[test]
 fn junk_is_named() {
-    let error = Query::parse("filter=limit:10").effective().unwrap_err();
+    let error = Query::parse("filter=limit:10").unwrap().effective().unwrap_err();
     assert_eq!(error.code(), ManageCode::BadFilter);
     assert!(error.message().contains("limit:10"), "{}", error.message());
-    assert_eq!(Query::parse("limit=1").mandatory_filter().unwrap_err().code(), ManageCode::ParameterMissing);
+    assert_eq!(Query::parse("limit=1").unwrap().mandatory_filter().unwrap_err().code(), ManageCode::ParameterMissing);
+}
+
+#[test]
+fn flags_are_read_in_any_case_and_nul_is_no_value() {
+    let flag = |raw: &str| Query::parse(raw).unwrap().flag("is_public").map_err(|error| error.code());
+    for (raw, expected) in [("", None), ("is_public=true", Some(true)), ("is_public=False", Some(false))] {
+        assert_eq!(flag(raw), Ok(expected), "{raw}");
+    }
+    assert_eq!(flag("is_public=1"), Err(ManageCode::BadQuery));
+    assert_eq!(Query::parse("name=a%00b").unwrap_err().code(), ManageCode::BadQuery);
 }

@@ -53,6 +53,53 @@ fn resources_that_are_not_built_yet_are_no_repositories() {
 }
 
 #[test]
+fn a_path_with_two_readings_is_the_one_with_a_plain_name_or_none() {
+    let base = "/v2/manage/namespaces/group/repos";
+    let at = |repository: &str| RepositoryAt { namespace: "group".to_owned(), repository: repository.to_owned() };
+    // Tags may be called like an ending.
+    for tag in ["access", "tags", "sync_job", "sync_images", "sync_repo", "triggers", "retentions", "accessories"] {
+        let path = format!("{base}/app/tags/{tag}");
+        assert_eq!(find("GET", &path), Some(Operation::ShowRepoTag(at("app"), tag.to_owned())), "{tag}");
+        assert_eq!(find("DELETE", &path), Some(Operation::DeleteRepoTag(at("app"), tag.to_owned())), "{tag}");
+        assert_eq!(
+            find("DELETE", &path.replace("app", "team$app")),
+            Some(Operation::DeleteRepoTag(at("team/app"), tag.to_owned()))
+        );
+    }
+    for ending in ["access", "tags", "sync_job", "triggers", "retentions", "accessories"] {
+        assert_eq!(find("GET", &format!("{base}/team/app/tags/{ending}")), None, "{ending}");
+    }
+    assert_eq!(find("DELETE", &format!("{base}/team/app/tags/access")), None);
+    // Only one of the readings has the method.
+    assert_eq!(find("POST", &format!("{base}/team/tags/sync_images")), Some(sync("group", "team/tags")));
+    assert_eq!(
+        find("GET", &format!("{base}/team/app/tags/v1")),
+        Some(Operation::ShowRepoTag(at("team/app"), "v1".to_owned()))
+    );
+    // A repository may be called like an ending too.
+    assert_eq!(find("DELETE", &format!("{base}/tags")), Some(Operation::DeleteRepo(at("tags"))));
+    assert_eq!(find("GET", &format!("{base}/tags/tags")), Some(Operation::ListRepositoryTags(at("tags"))));
+}
+
+#[test]
+fn a_wrong_method_on_a_known_path_reaches_no_repository_of_that_name() {
+    for (method, ending) in [
+        ("GET", "sync_images"),
+        ("DELETE", "sync_images"),
+        ("DELETE", "sync_job"),
+        ("DELETE", "tags"),
+        ("PATCH", "tags"),
+        ("PATCH", "tags/v1"),
+        ("PUT", "access"),
+    ] {
+        for repository in ["app", "team/app", "team$app"] {
+            let path = format!("/v2/manage/namespaces/group/repos/{repository}/{ending}");
+            assert_eq!(find(method, &path), None, "{method} {path}");
+        }
+    }
+}
+
+#[test]
 fn unknown_paths_and_methods_are_no_operation() {
     for (method, path) in [
         ("GET", "/v2/manage"),
