@@ -9,6 +9,7 @@ cd "$ROOT"
 # Pinned, so that a failing test is about our change and not about theirs.
 CRANE_VERSION=v0.20.6
 ORAS_VERSION=v1.3.0
+CONFORMANCE_VERSION=v0.0.0-20260831232431-97274622c111
 CARGO_DENY_VERSION=0.20.2
 # The oldest Go that builds the pinned clients.
 GO_MINOR=24
@@ -102,6 +103,13 @@ go_install() {
     say "go install $module"
     GOBIN="$bin" GOFLAGS=-buildvcs=false go install "$module" || die "go could not install $module (is the network to be had?)"
     printf '%s' "$module" >"$bin/.$name"
+}
+
+setup_conformance() {
+    need_go
+    local bin="$TARGET/tools/bin"
+    mkdir -p "$bin"
+    go_install conformance "github.com/opencontainers/distribution-spec/conformance@$CONFORMANCE_VERSION" "$bin"
 }
 
 setup_sdk_go() {

@@ -61,6 +61,7 @@ run "unit and property tests of every crate" cargo test --workspace --exclude tr
 run "regions, replication, permissions, faults" \
     suites architecture push_pull registry_protocol sync_images faults permissions sdk_python postgres
 run "crane and oras (Go)" with_tools go-clients go_clients
+run "the OCI conformance suite (Go)" with_tools conformance conformance
 run "the Go SDK (Go)" with_tools sdk-go sdk_go
 run "the Java SDK (a JDK and Maven)" with_tools sdk-java sdk_java
 run "a docker engine" docker_suite

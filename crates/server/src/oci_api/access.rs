@@ -8,6 +8,7 @@ use transship_oci::{Action, Challenge, ErrorCode, RepositoryName, Route, Scope};
 use transship_registry::{Grant, Registry};
 
 use super::error::OciError;
+use super::query::Query;
 use super::token;
 
 /// Who sent a request: nobody, or the holder of a token that verifies.
@@ -29,7 +30,7 @@ impl Caller {
             }
             Some(Err(_)) => {
                 let scope = Route::parse(parts.uri.path()).ok().and_then(|route| scope_of(&route, parts));
-                Err(challenge(registry, scope.as_ref(), Some(INVALID_TOKEN)))
+                Err(challenge(registry, scope.as_deref(), Some(INVALID_TOKEN)))
             }
             None => Err(challenge(registry, None, None)),
         }
@@ -42,13 +43,11 @@ impl Caller {
     /// The grant, when it carries the right that the route needs.
     ///
     /// Everybody without it gets the same challenge, whether the repository exists or not (H3).
-    pub(super) fn grant(self, registry: &Registry, route: &Route, needed: Option<Action>) -> Result<Grant, OciError> {
-        let scope = route.name().zip(needed).map(|(name, action)| scope_for(name, action));
-        let Some(grant) = self.grant else { return Err(challenge(registry, scope.as_ref(), None)) };
-        match route.name().zip(needed) {
-            Some((name, action)) if !grant.allows(name, action) => {
-                Err(challenge(registry, scope.as_ref(), Some(INSUFFICIENT_SCOPE)))
-            }
+    pub(super) fn grant(self, registry: &Registry, route: &Route, parts: &Parts) -> Result<Grant, OciError> {
+        let refused = |error| challenge(registry, scope_of(route, parts).as_deref(), error);
+        let Some(grant) = self.grant else { return Err(refused(None)) };
+        match route.name().zip(super::needed_action(route, &parts.method)) {
+            Some((name, action)) if !grant.allows(name, action) => Err(refused(Some(INSUFFICIENT_SCOPE))),
             _ => Ok(grant),
         }
     }
@@ -61,12 +60,12 @@ pub(crate) fn bearer(value: &str) -> Option<&str> {
 }
 
 /// 401 with the Bearer challenge. The realm comes from the configuration, never from a `Host` header.
-pub(super) fn challenge(registry: &Registry, scope: Option<&Scope>, error: Option<&str>) -> OciError {
+pub(super) fn challenge(registry: &Registry, scope: Option<&str>, error: Option<&str>) -> OciError {
     let settings = registry.settings();
     let challenge = Challenge {
         realm: format!("{}{}", settings.public_url, token::PATH),
         service: settings.service.clone(),
-        scope: scope.map(ToString::to_string),
+        scope: scope.map(str::to_owned),
         error: error.map(str::to_owned),
     };
     let message = match (scope, error) {
@@ -80,8 +79,20 @@ pub(super) fn challenge(registry: &Registry, scope: Option<&Scope>, error: Optio
     OciError::new(StatusCode::UNAUTHORIZED, code, message).with(WWW_AUTHENTICATE, challenge.to_string())
 }
 
-fn scope_of(route: &Route, parts: &Parts) -> Option<Scope> {
-    route.name().zip(super::needed_action(route, &parts.method)).map(|(name, action)| scope_for(name, action))
+/// What a token for this request must be asked for. A mount also reads the repository it names (registry-protocol,
+/// quirk 3).
+fn scope_of(route: &Route, parts: &Parts) -> Option<String> {
+    let (name, action) = route.name().zip(super::needed_action(route, &parts.method))?;
+    let mut scopes = scope_for(name, action).to_string();
+    if matches!(route, Route::UploadStart { .. }) {
+        let query = Query::parse(parts.uri.query().unwrap_or(""));
+        let from = query.first("from").filter(|_| query.first("mount").is_some());
+        if let Some(from) = from.and_then(|from| from.parse::<RepositoryName>().ok()) {
+            scopes.push(' ');
+            scopes.push_str(&scope_for(&from, Action::Pull).to_string());
+        }
+    }
+    Some(scopes)
 }
 
 /// Who pushes also pulls: clients look whether a blob is there first.

@@ -71,8 +71,7 @@ async fn answer(registry: Registry, request: Request<Body>) -> Result<Response, 
         Err(_) if caller.is_nobody() => return Err(access::challenge(&registry, None, None)),
         Err(error) => return Err(bad_route(&parts.method, &error)),
     };
-    let needed = needed_action(&route, &parts.method);
-    let grant = caller.grant(&registry, &route, needed)?;
+    let grant = caller.grant(&registry, &route, &parts)?;
     let query = Query::parse(parts.uri.query().unwrap_or(""));
     let method = parts.method.clone();
     let call = Call { registry, grant, parts, query };
