@@ -60,6 +60,21 @@ async fn override_decides_about_a_different_image() {
 }
 
 #[tokio::test]
+async fn without_a_wait_nothing_is_said_about_any_tag() {
+    let mut settings = crate::testing::settings("region-a");
+    settings.sync_wait = std::time::Duration::ZERO;
+    let region = TestRegion::start_with(settings).await;
+    region.namespace("group").await;
+    region.namespace("copies").await;
+    drop(region.registry.start_workers(tokio_util::sync::CancellationToken::new()).await.unwrap());
+    region.push_image(&name("group/app"), "v1", b"layer").await;
+    for _ in 0..5 {
+        let said = states(&region, call(&["absent"], false)).await;
+        assert_eq!(said, [("absent".to_owned(), JobState::Waiting)]);
+    }
+}
+
+#[tokio::test]
 async fn each_tag_is_decided_by_itself() {
     let (region, _stop) = region().await;
     region.push_image(&name("group/app"), "v1", b"layer").await;
