@@ -9,6 +9,7 @@ pub mod context;
 mod exchange;
 mod limits;
 pub mod manage_error;
+pub mod query;
 mod request_id;
 pub mod server;
 mod stream;

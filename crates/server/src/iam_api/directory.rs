@@ -4,7 +4,6 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use transship_registry::{Principal, Registry, User};
 
@@ -85,8 +84,6 @@ fn describe(user: &User) -> Value {
 
 /// The first value of a query parameter, decoded.
 pub(super) fn query_value(query: Option<&str>, name: &str) -> Option<String> {
-    query?.split('&').find_map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (key == name).then(|| percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
-    })
+    let pairs = crate::http::query::pairs(query?);
+    pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
 }

@@ -2,7 +2,7 @@
 
 use crate::http::manage_error::{ManageCode, ManageError};
 
-/// Most parameters, and most pairs of a filter, that are looked at.
+/// Most pairs of a filter that are looked at.
 const MAX_PAIRS: usize = 64;
 
 /// The parameters of a call, decoded.
@@ -14,19 +14,10 @@ pub(super) struct Query {
 impl Query {
     /// Decodes a query string. A NUL is refused: one of the two databases cannot hold it, so nothing can match it.
     pub(super) fn parse(raw: &str) -> Result<Self, ManageError> {
-        let pairs = raw
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .take(MAX_PAIRS)
-            .map(|pair| {
-                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                let (key, value) = (decode(key), decode(value));
-                if value.contains('\0') {
-                    return Err(bad_query(&key, &value, "text without NUL characters"));
-                }
-                Ok((key, value))
-            })
-            .collect::<Result<_, _>>()?;
+        let pairs = crate::http::query::pairs(raw);
+        if let Some((key, value)) = pairs.iter().find(|(_, value)| value.contains('\0')) {
+            return Err(bad_query(key, value, "text without NUL characters"));
+        }
         Ok(Self { pairs })
     }
 
@@ -80,12 +71,6 @@ fn parse_filter(text: &str) -> Result<Query, ManageError> {
 pub(super) fn bad_query(key: &str, value: &str, expected: &str) -> ManageError {
     let shown: String = value.chars().take(60).collect();
     ManageError::new(ManageCode::BadQuery, format!("{key} is {shown:?}; expected {expected}"))
-}
-
-/// `+` is a space, everything else is percent-encoded (contract 1.3).
-fn decode(text: &str) -> String {
-    let spaced = text.replace('+', " ");
-    percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

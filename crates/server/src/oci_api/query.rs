@@ -4,9 +4,6 @@ use transship_oci::ErrorCode;
 
 use super::error::OciError;
 
-/// Most parameters that are looked at; `?tag=` may be repeated, and nothing needs more.
-const MAX_PARAMETERS: usize = 64;
-
 /// The parameters of a request.
 #[derive(Debug, Default)]
 pub(super) struct Query {
@@ -15,16 +12,7 @@ pub(super) struct Query {
 
 impl Query {
     pub(super) fn parse(raw: &str) -> Self {
-        let parameters = raw
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .take(MAX_PARAMETERS)
-            .map(|pair| {
-                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (decode(key), decode(value))
-            })
-            .collect();
-        Self { parameters }
+        Self { parameters: crate::http::query::pairs(raw) }
     }
 
     pub(super) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
@@ -61,10 +49,4 @@ impl Query {
             }
         }
     }
-}
-
-/// `+` is a space in a query; bytes that are not UTF-8 become a mark that no grammar accepts.
-fn decode(text: &str) -> String {
-    let spaced = text.replace('+', " ");
-    percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
 }
