@@ -2,12 +2,13 @@
 #
 #   make demo [KEEP=1]   two regions, a real push, one call, the image is there
 #   make test            every suite; CI=true makes a skipped suite a failure
+#   make soak            the long form of the random and fault suites; prints seeds, and how to run a failure again
 #   make bench           push and replication beside skopeo and docker-registry; prints a table
 #   make lint            format, clippy, dependencies, shell scripts
 #   make fmt             format the Rust code
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint fmt
+.PHONY: help demo test soak bench lint fmt
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -17,6 +18,9 @@ demo:
 
 test:
 	@scripts/test.sh
+
+soak:
+	@scripts/soak.sh
 
 bench:
 	@scripts/bench.sh

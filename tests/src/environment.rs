@@ -27,6 +27,13 @@ fn profile_dir() -> PathBuf {
     test.ancestors().nth(2).expect("a test binary is two folders below its profile").to_path_buf()
 }
 
+/// The suite this test belongs to, as `cargo test --test` names it: a test binary is `<suite>-<hash>`.
+pub fn suite() -> String {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let name = test.file_stem().expect("a program has a name").to_string_lossy().into_owned();
+    name.rsplit_once('-').map_or(name.clone(), |(suite, _)| suite.to_owned())
+}
+
 /// What a variable says, if it is set and not empty.
 pub fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())

@@ -18,6 +18,7 @@ pub mod region;
 pub mod registry;
 pub mod sample;
 pub mod signature;
+pub mod soak;
 pub mod tls;
 pub mod wait;
 pub mod wan;

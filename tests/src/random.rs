@@ -1,8 +1,8 @@
-//! Random numbers that can be had again: every run prints its seed, and `TRANSSHIP_TEST_SEED` sets it.
+//! Random numbers that can be had again: every run prints its seed and how to set it.
 
 use std::time::Duration;
 
-use crate::environment;
+use crate::soak;
 
 /// A small generator (`SplitMix64`), good enough to spread faults and to fill layers.
 #[derive(Clone, Debug)]
@@ -11,13 +11,9 @@ pub struct Random {
 }
 
 impl Random {
-    /// A generator for one test: from `TRANSSHIP_TEST_SEED`, or a fresh seed. The seed is printed either way.
-    #[expect(clippy::print_stdout, reason = "the seed is what somebody needs to run a failed test again")]
+    /// A generator for one test, which is named as in `cargo test`. Its seed is that of [`soak::seed`].
     pub fn for_test(name: &str) -> Self {
-        let given = environment::variable("TRANSSHIP_TEST_SEED").and_then(|text| text.to_str()?.parse().ok());
-        let seed = given.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0 >> 32);
-        println!("{name}: TRANSSHIP_TEST_SEED={seed}");
-        Self::seeded(seed)
+        Self::seeded(soak::seed(name))
     }
 
     /// A generator that always gives the same numbers.
