@@ -4,10 +4,7 @@
 //! * an IAM token opens the management API, lives a day, and is checked against the catalog at each use;
 //! * a region token proves one region, and a user of it, to another; it is signed with the region's identity.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
-use serde::de::DeserializeOwned;
+use jsonwebtoken::{Algorithm, DecodingKey, Header};
 use serde::{Deserialize, Serialize};
 use transship_oci::{Action, RegionId, RepositoryName, Scope};
 
@@ -15,26 +12,16 @@ use crate::access::Principal;
 use crate::settings::Peer;
 use crate::{Registry, ServiceError};
 
-/// Clocks of two machines may differ by this much.
-const LEEWAY_SECONDS: u64 = 30;
+mod verify;
+
+pub use verify::TokenError;
+pub(crate) use verify::now_seconds;
+use verify::{Claims, Expected, unverified_issuer, verify};
+
 /// A region token is used at once; this covers a slow link and clocks that differ.
 const REGION_TOKEN_SECONDS: u64 = 300;
 /// The one purpose that a region token has so far.
 const PURPOSE_REPLICATE: &str = "replicate";
-
-/// Why a token was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// It was good once.
-    #[error("the token has expired; get a new one")]
-    Expired,
-    /// It is not one of ours, of another kind, or damaged.
-    #[error("the token is not valid here")]
-    Invalid,
-    /// The user behind it was disabled, or its password or key changed.
-    #[error("the token was withdrawn; log in again")]
-    Withdrawn,
-}
 
 /// A token that was just made.
 #[derive(Clone, Debug)]
@@ -120,6 +107,24 @@ pub(crate) struct RegionClaims {
     pub(crate) namespace: String,
 }
 
+impl Claims for RegistryClaims {
+    fn issued_at_seconds(&self) -> u64 {
+        self.iat
+    }
+}
+
+impl Claims for IamClaims {
+    fn issued_at_seconds(&self) -> u64 {
+        self.iat
+    }
+}
+
+impl Claims for RegionClaims {
+    fn issued_at_seconds(&self) -> u64 {
+        self.iat
+    }
+}
+
 /// The audience of IAM tokens.
 const IAM_AUDIENCE: &str = "management";
 
@@ -188,13 +193,9 @@ impl Registry {
     /// Verifies a registry token. No look-up: its short life is what limits it.
     pub fn verify_registry_token(&self, token: &str) -> Result<Grant, TokenError> {
         let settings = self.settings();
-        let claims: RegistryClaims = verify(
-            token,
-            &self.keys().registry_token().verifying,
-            Algorithm::HS256,
-            settings.region.as_str(),
-            &settings.service,
-        )?;
+        let expected =
+            Expected { algorithm: Algorithm::HS256, issuer: settings.region.as_str(), audience: &settings.service };
+        let claims: RegistryClaims = verify(token, &self.keys().registry_token().verifying, expected)?;
         Ok(Grant { principal: claims.principal, via: claims.via, access: claims.access })
     }
 
@@ -223,12 +224,12 @@ impl Registry {
     /// # Errors
     /// The outer error when the catalog does not answer, the inner one when the token is refused.
     pub async fn verify_iam_token(&self, token: &str) -> Result<Result<Principal, TokenError>, ServiceError> {
-        let region = self.settings().region.as_str();
-        let claims: IamClaims =
-            match verify(token, &self.keys().iam_token().verifying, Algorithm::HS256, region, IAM_AUDIENCE) {
-                Ok(claims) => claims,
-                Err(error) => return Ok(Err(error)),
-            };
+        let issuer = self.settings().region.as_str();
+        let expected = Expected { algorithm: Algorithm::HS256, issuer, audience: IAM_AUDIENCE };
+        let claims: IamClaims = match verify(token, &self.keys().iam_token().verifying, expected) {
+            Ok(claims) => claims,
+            Err(error) => return Ok(Err(error)),
+        };
         let user = self.catalog().find_user_by_id(&claims.sub).await?;
         Ok(match user {
             Some(user) if user.enabled && user.epoch == claims.epoch => Ok(user.into()),
@@ -259,9 +260,9 @@ impl Registry {
         let issuer = unverified_issuer(token).ok_or(TokenError::Invalid)?;
         let peer = self.settings().peers.iter().find(|p| p.id.as_str() == issuer).ok_or(TokenError::Invalid)?;
         let key = crate::registry::decode_public_key(&peer.public_key).ok_or(TokenError::Invalid)?;
-        let own = self.settings().region.as_str();
-        let claims: RegionClaims =
-            verify(token, &DecodingKey::from_ed_der(&key), Algorithm::EdDSA, peer.id.as_str(), own)?;
+        let audience = self.settings().region.as_str();
+        let expected = Expected { algorithm: Algorithm::EdDSA, issuer: peer.id.as_str(), audience };
+        let claims: RegionClaims = verify(token, &DecodingKey::from_ed_der(&key), expected)?;
         if claims.purpose != PURPOSE_REPLICATE {
             return Err(TokenError::Invalid);
         }
@@ -269,46 +270,8 @@ impl Registry {
     }
 }
 
-fn verify<T: DeserializeOwned>(
-    token: &str,
-    key: &DecodingKey,
-    algorithm: Algorithm,
-    issuer: &str,
-    audience: &str,
-) -> Result<T, TokenError> {
-    let mut validation = Validation::new(algorithm);
-    validation.leeway = LEEWAY_SECONDS;
-    validation.validate_nbf = true;
-    validation.set_audience(&[audience]);
-    validation.set_issuer(&[issuer]);
-    validation.set_required_spec_claims(&["exp", "aud", "iss"]);
-    match jsonwebtoken::decode::<T>(token, key, &validation) {
-        Ok(data) => Ok(data.claims),
-        Err(error) if matches!(error.kind(), jsonwebtoken::errors::ErrorKind::ExpiredSignature) => {
-            Err(TokenError::Expired)
-        }
-        Err(_) => Err(TokenError::Invalid),
-    }
-}
-
-/// Who a token says it is from, only to choose the pinned key that must then verify it.
-fn unverified_issuer(token: &str) -> Option<String> {
-    use base64::Engine as _;
-    #[derive(Deserialize)]
-    struct Issuer {
-        iss: String,
-    }
-    let payload = token.split('.').nth(1)?;
-    let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
-    serde_json::from_slice::<Issuer>(&json).ok().map(|claims| claims.iss)
-}
-
 fn token_id() -> String {
     uuid::Uuid::new_v4().simple().to_string()
-}
-
-pub(crate) fn now_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -68,6 +68,49 @@ async fn tokens_end_and_altered_ones_are_refused() {
     assert_eq!(region.registry.verify_registry_token(&unsigned).unwrap_err(), TokenError::Invalid);
 }
 
+/// Damage that only somebody with the key could do, or a bug of ours: signed well, and still not to be believed.
+#[tokio::test]
+async fn a_good_signature_is_not_enough() {
+    let region = TestRegion::start("region-a").await;
+    let now = now_seconds();
+    let sign = |header: serde_json::Value, change: serde_json::Value| {
+        use base64::Engine as _;
+        use jsonwebtoken::crypto::sign;
+        let mut claims = serde_json::json!({"iss": "region-a", "aud": region.registry.settings().service, "sub": "",
+            "iat": now, "nbf": now, "exp": now + 60, "jti": "x", "access": []});
+        for (name, value) in change.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        let encode =
+            |json: &serde_json::Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json.to_string());
+        let message = format!("{}.{}", encode(&header), encode(&claims));
+        let key = &region.registry.keys().registry_token().signing;
+        let signature = sign(message.as_bytes(), key, Algorithm::HS256).unwrap();
+        region.registry.verify_registry_token(&format!("{message}.{signature}")).map(|_| ())
+    };
+    let plain = || serde_json::json!({"alg": "HS256"});
+    assert_eq!(sign(plain(), serde_json::json!({})), Ok(()));
+    for header in [
+        serde_json::json!({"alg": "HS256", "crit": ["exp"]}),
+        serde_json::json!({"alg": "HS256", "crit": []}),
+        serde_json::json!({"alg": "HS384"}),
+    ] {
+        assert_eq!(sign(header.clone(), serde_json::json!({})), Err(TokenError::Invalid), "{header}");
+    }
+    for change in [
+        serde_json::json!({"iat": now + 3600}),
+        serde_json::json!({"nbf": now + 3600}),
+        serde_json::json!({"exp": null}),
+        serde_json::json!({"exp": (now + 60).to_string()}),
+        serde_json::json!({"exp": 1e99}),
+        serde_json::json!({"aud": "another"}),
+        serde_json::json!({"iss": "region-b"}),
+    ] {
+        assert_eq!(sign(plain(), change.clone()), Err(TokenError::Invalid), "{change}");
+    }
+    assert_eq!(sign(plain(), serde_json::json!({"exp": now - 61})), Err(TokenError::Expired));
+}
+
 #[tokio::test]
 async fn a_token_grants_what_was_asked_and_is_allowed() {
     let region = TestRegion::start("region-a").await;

@@ -1,0 +1,80 @@
+//! Whether a token holds: its signature, its times, for whom it is and from whom.
+//!
+//! Owns: that check, the same for each kind of token. Never: keys, and what a token allows. It uses nothing else of this
+//! crate, because the fuzz targets build this file by itself.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// Clocks of two machines may differ by this much.
+pub(crate) const LEEWAY_SECONDS: u64 = 30;
+
+/// Why a token was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It was good once.
+    #[error("the token has expired; get a new one")]
+    Expired,
+    /// It is not one of ours, of another kind, or damaged.
+    #[error("the token is not valid here")]
+    Invalid,
+    /// The user behind it was disabled, or its password or key changed.
+    #[error("the token was withdrawn; log in again")]
+    Withdrawn,
+}
+
+/// What every kind of token says of itself.
+pub(crate) trait Claims: DeserializeOwned {
+    /// When it was made, seconds since 1970.
+    fn issued_at_seconds(&self) -> u64;
+}
+
+/// Who must have made a token, how, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected<'a> {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) issuer: &'a str,
+    pub(crate) audience: &'a str,
+}
+
+/// The claims of a token that was signed with this key and holds now.
+///
+/// The key and the algorithm are ours to name: whatever the token's head says of keys (`kid`, `jwk`, `jku`, `x5u`, `x5c`)
+/// is not looked at, and one that asks to be understood before it may be accepted (`crit`) is refused (bad-inputs G).
+pub(crate) fn verify<T: Claims>(token: &str, key: &DecodingKey, expected: Expected<'_>) -> Result<T, TokenError> {
+    let mut validation = Validation::new(expected.algorithm);
+    validation.leeway = LEEWAY_SECONDS;
+    validation.validate_nbf = true;
+    validation.set_audience(&[expected.audience]);
+    validation.set_issuer(&[expected.issuer]);
+    validation.set_required_spec_claims(&["exp", "aud", "iss"]);
+    let data = jsonwebtoken::decode::<T>(token, key, &validation).map_err(|error| match error.kind() {
+        ErrorKind::ExpiredSignature => TokenError::Expired,
+        _ => TokenError::Invalid,
+    })?;
+    let is_from_the_future = data.claims.issued_at_seconds() > now_seconds().saturating_add(LEEWAY_SECONDS);
+    if data.header.crit.is_some() || is_from_the_future {
+        return Err(TokenError::Invalid);
+    }
+    Ok(data.claims)
+}
+
+/// Who a token says it is from, only to choose the pinned key that must then verify it.
+pub(crate) fn unverified_issuer(token: &str) -> Option<String> {
+    use base64::Engine as _;
+    #[derive(Deserialize)]
+    struct Issuer {
+        iss: String,
+    }
+    let payload = token.split('.').nth(1)?;
+    let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
+    serde_json::from_slice::<Issuer>(&json).ok().map(|claims| claims.iss)
+}
+
+pub(crate) fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
