@@ -59,7 +59,7 @@ export TRANSSHIP_BIN="$TARGET/debug/transship"
 
 run "unit and property tests of every crate" cargo test --workspace --exclude transship-tests --no-fail-fast
 run "regions, replication, permissions, faults" \
-    suites architecture push_pull registry_protocol sync_images faults permissions sdk_python postgres
+    suites architecture push_pull registry_protocol sync_images faults permissions keeping sdk_python postgres
 run "crane and oras (Go)" with_tools go-clients go_clients
 run "the OCI conformance suite (Go)" with_tools conformance conformance
 run "the Go SDK (Go)" with_tools sdk-go sdk_go

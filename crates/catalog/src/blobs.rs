@@ -7,6 +7,7 @@ use sqlx::any::AnyRow;
 use transship_oci::Digest;
 
 use crate::access::has_level;
+use crate::quotas::{links_gone, links_made};
 use crate::retry::{is_foreign_key_violation, repeated};
 use crate::row::{Columns as _, limit_parameter, list_parameter};
 use crate::tx::Tx;
@@ -107,14 +108,22 @@ impl Catalog {
             RETURNING digest";
         let insert = "INSERT INTO blob_link (repository_id, digest, linked_at)
             SELECT $1, digest, {now} FROM blob WHERE digest IN (SELECT value FROM {list:$2}) ORDER BY digest
-            ON CONFLICT (repository_id, digest) DO UPDATE SET linked_at = {now}";
+            ON CONFLICT (repository_id, digest) DO NOTHING RETURNING digest";
+        let renew = "UPDATE blob_link SET linked_at = {now} WHERE repository_id = $1 AND digest IN (
+            SELECT digest FROM blob_link WHERE repository_id = $1 AND digest IN (SELECT value FROM {list:$2})
+            ORDER BY digest{for_touch})";
         repeated!(Write, {
             let mut tx = self.begin().await?;
             let statement = tx.query(readable).bind(account_id).bind(user_id).bind(i64::from(is_admin)).bind(&wanted);
             let readable = list_of(&tx.all(statement).await?)?;
             let touched = list_of(&tx.all(tx.query(touch).bind(list_parameter(&readable))).await?)?;
-            let statement = tx.query(insert).bind(to_repository_id).bind(list_parameter(&touched));
-            tx.execute(statement).await.map_err(|error| repository_absent(error, to_repository_id))?;
+            let list = list_parameter(&touched);
+            tx.execute(tx.query(renew).bind(to_repository_id).bind(&list)).await?;
+            let made = tx.all(tx.query(insert).bind(to_repository_id).bind(&list)).await;
+            let made = list_of(&made.map_err(|error| repository_absent(error, to_repository_id))?)?;
+            if !made.is_empty() {
+                links_made(&mut tx, to_repository_id, &list_parameter(&made)).await?;
+            }
             tx.commit().await?;
             Ok::<_, CatalogError>(touched)
         })
@@ -124,9 +133,18 @@ impl Catalog {
     pub async fn unlink_blob(&self, repository_id: i64, digest: &Digest) -> Result<Unlinked, CatalogError> {
         let sql = "DELETE FROM blob_link WHERE repository_id = $1 AND digest = $2 AND NOT EXISTS (
             SELECT 1 FROM manifest_blob m WHERE m.repository_id = $1 AND m.blob_digest = $2)";
-        match self.write(|| self.query(sql).bind(repository_id).bind(digest.as_str())).await {
-            Ok(0) => {}
-            Ok(_) => return Ok(Unlinked::Done),
+        let unlinked = repeated!(Write, {
+            let mut tx = self.begin().await?;
+            let gone = tx.execute(tx.query(sql).bind(repository_id).bind(digest.as_str())).await? > 0;
+            if gone {
+                links_gone(&mut tx, repository_id, &list_parameter([digest])).await?;
+                tx.commit().await?;
+            }
+            Ok::<_, CatalogError>(gone)
+        });
+        match unlinked {
+            Ok(false) => {}
+            Ok(true) => return Ok(Unlinked::Done),
             // A manifest came in between.
             Err(error) if is_foreign_key_violation(&error) => return Ok(Unlinked::InUse),
             Err(error) => return Err(error),
@@ -149,12 +167,20 @@ impl Catalog {
     }
 }
 
-/// Links a blob, whose row this transaction has updated, into a repository.
+/// Links a blob, whose row this transaction has updated, into a repository. Last in a transaction, since it counts.
 pub(crate) async fn link(tx: &mut Tx, repository_id: i64, digest: &Digest) -> Result<(), CatalogError> {
-    let sql = "INSERT INTO blob_link (repository_id, digest, linked_at) VALUES ($1, $2, {now})
-        ON CONFLICT (repository_id, digest) DO UPDATE SET linked_at = {now}";
-    let linked = tx.execute(tx.query(sql).bind(repository_id).bind(digest.as_str())).await;
-    linked.map(|_| ()).map_err(|error| repository_absent(error, repository_id))
+    let renew = "UPDATE blob_link SET linked_at = {now} WHERE repository_id = $1 AND digest = $2";
+    if tx.execute(tx.query(renew).bind(repository_id).bind(digest.as_str())).await? > 0 {
+        return Ok(());
+    }
+    let insert = "INSERT INTO blob_link (repository_id, digest, linked_at) VALUES ($1, $2, {now})
+        ON CONFLICT (repository_id, digest) DO NOTHING";
+    let linked = tx.execute(tx.query(insert).bind(repository_id).bind(digest.as_str())).await;
+    match linked.map_err(|error| repository_absent(error, repository_id))? {
+        // Somebody else has made it since: the next attempt renews it.
+        0 => Err(CatalogError::Busy),
+        _ => links_made(tx, repository_id, &list_parameter([digest])).await,
+    }
 }
 
 /// Remembers a location that nothing names any more.

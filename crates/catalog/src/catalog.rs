@@ -8,10 +8,10 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::{AnyPool, Executor as _};
 use tokio::sync::Semaphore;
 
-use crate::CatalogError;
 use crate::dialect::Dialect;
 use crate::retry::repeated;
 use crate::tx::{Statement, Tx};
+use crate::{CatalogError, Quotas};
 
 /// How long an operation waits for a connection, or for its turn to write. As long as SQLite's `busy_timeout`.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -20,6 +20,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Catalog {
     inner: Arc<Inner>,
+    quotas: Quotas,
 }
 
 #[derive(Debug)]
@@ -60,9 +61,19 @@ impl Catalog {
             .connect_with(options)
             .await?;
         let turns = (dialect == Dialect::Sqlite).then(|| Arc::new(Semaphore::new(1)));
-        let catalog = Self { inner: Arc::new(Inner { pool, dialect, turns }) };
+        let catalog = Self { inner: Arc::new(Inner { pool, dialect, turns }), quotas: Quotas::default() };
         catalog.migrate().await?;
         Ok(catalog)
+    }
+
+    /// The same catalog, where namespaces may use so much unless something else is said about one.
+    #[must_use]
+    pub fn with_quotas(self, quotas: Quotas) -> Self {
+        Self { quotas, ..self }
+    }
+
+    pub(crate) const fn default_quotas(&self) -> Quotas {
+        self.quotas
     }
 
     /// Whether the database answers and has the tables.
@@ -95,7 +106,7 @@ impl Catalog {
             }
         };
         let transaction = self.inner.pool.begin_with(self.inner.dialect.begin()).await?;
-        Ok(Tx::new(transaction, self.inner.dialect, turn))
+        Ok(Tx::new(transaction, self.inner.dialect, self.quotas, turn))
     }
 
     /// Runs a reading statement for its first row, again after a passing failure.

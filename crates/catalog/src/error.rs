@@ -22,6 +22,15 @@ pub enum CatalogError {
         /// The value, and what is wrong with it.
         what: String,
     },
+    /// A tag that may neither move nor go. Nothing is changed.
+    #[error("tag {tag} is immutable")]
+    Immutable {
+        /// The tag.
+        tag: String,
+    },
+    /// A namespace has no room for it. Nothing is changed.
+    #[error(transparent)]
+    QuotaExceeded(#[from] crate::QuotaExceeded),
     /// The database was locked, or not to be reached, for longer than an operation waits. Trying again later is right.
     #[error("the catalog is busy")]
     Busy,

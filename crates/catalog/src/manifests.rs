@@ -6,9 +6,10 @@ use sqlx::any::AnyRow;
 use transship_oci::{Digest, Reference, Tag};
 
 use crate::blobs::{list_of, repository_absent};
-use crate::repositories::touch_repository;
+use crate::immutability::{moved_away, touch_judging};
+use crate::quotas::tags_changed;
 use crate::retry::repeated;
-use crate::row::{Columns as _, limit_parameter, list_parameter, size_column, storable};
+use crate::row::{Columns as _, count_column, limit_parameter, list_parameter, size_column, storable};
 use crate::tags::move_tag;
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError, TagCondition};
@@ -153,8 +154,9 @@ impl Catalog {
                     moved.push((tag.clone(), old));
                 }
             }
-            // Last, since all pushes to the repository meet here.
-            touch_repository(&mut tx, put.repository_id).await?;
+            touch_judging(&mut tx, put.repository_id, moved_away(&moved)).await?;
+            let made = moved.iter().filter(|(_, old)| old.is_none()).count();
+            tags_changed(&mut tx, put.repository_id, count_column(made)).await?;
             tx.commit().await?;
             Ok(ManifestPut { created, moved })
         })
@@ -200,14 +202,24 @@ impl Catalog {
     /// Deletes a manifest with the tags that point at it. Manifests that it names, or that refer to it, stay; an index
     /// that names it stays too, incomplete, as the OCI specification leaves the order of deletions to the client.
     /// `false` when there was none.
+    ///
+    /// # Errors
+    /// [`CatalogError::Immutable`] when one of the tags is.
     pub async fn delete_manifest(&self, repository_id: i64, digest: &Digest) -> Result<bool, CatalogError> {
         repeated!(Write, {
             let mut tx = self.begin().await?;
-            let sql = "DELETE FROM manifest WHERE repository_id = $1 AND digest = $2";
-            if tx.execute(tx.query(sql).bind(repository_id).bind(digest.as_str())).await? == 0 {
+            // From here on nobody can point a tag at it.
+            let lock = "SELECT digest FROM manifest WHERE repository_id = $1 AND digest = $2{for_update}";
+            if tx.optional(tx.query(lock).bind(repository_id).bind(digest.as_str())).await?.is_none() {
                 return Ok(false);
             }
-            touch_repository(&mut tx, repository_id).await?;
+            let sql = "DELETE FROM tag WHERE repository_id = $1 AND digest = $2 RETURNING name";
+            let tags = tx.all(tx.query(sql).bind(repository_id).bind(digest.as_str())).await?;
+            let tags = tags.iter().map(|row| row.text("name")).collect::<Result<Vec<String>, _>>()?;
+            let sql = "DELETE FROM manifest WHERE repository_id = $1 AND digest = $2";
+            tx.execute(tx.query(sql).bind(repository_id).bind(digest.as_str())).await?;
+            touch_judging(&mut tx, repository_id, tags.iter().map(String::as_str)).await?;
+            tags_changed(&mut tx, repository_id, -count_column(tags.len())).await?;
             tx.commit().await?;
             Ok::<_, CatalogError>(true)
         })

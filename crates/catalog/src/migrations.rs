@@ -7,7 +7,11 @@ use crate::row::Columns as _;
 use crate::{Catalog, CatalogError};
 
 /// The files; a file's version is its place, from 1.
-const FILES: &[&str] = &[include_str!("../migrations/0001_initial.sql")];
+pub(crate) const FILES: &[&str] = &[
+    include_str!("../migrations/0001_initial.sql"),
+    include_str!("../migrations/0002_immutable_tags.sql"),
+    include_str!("../migrations/0003_quotas.sql"),
+];
 
 impl Catalog {
     pub(crate) async fn migrate(&self) -> Result<(), CatalogError> {

@@ -4,7 +4,9 @@ use sqlx::any::AnyRow;
 use transship_oci::{NamespaceName, RepositoryName, RepositoryPath};
 
 use crate::access::has_level;
+use crate::immutability::judge_all;
 use crate::jobs::cancel_jobs;
+use crate::quotas::{repository_goes, repository_made};
 use crate::retry::{is_foreign_key_violation, repeated};
 use crate::row::{Columns as _, limit_parameter, one_changed, storable};
 use crate::tx::Tx;
@@ -220,18 +222,21 @@ impl Catalog {
 
     /// Deletes a repository with its tags, manifests, links, grants and upload sessions, and takes back its open jobs.
     /// The bytes of the sessions become tombstones. `false` when there was none.
+    ///
+    /// # Errors
+    /// [`CatalogError::Immutable`] while it has a tag that is.
     pub async fn delete_repository(&self, id: i64) -> Result<bool, CatalogError> {
         repeated!(Write, {
             let mut tx = self.begin().await?;
             // Whoever adds a row that belongs to the repository waits for us from here on, or we have waited for it.
-            let lock = tx.query("SELECT id FROM repository WHERE id = $1{for_update}").bind(id);
-            if tx.optional(lock).await?.is_none() {
-                return Ok(false);
-            }
+            let lock = tx.query("SELECT immutable_tags FROM repository WHERE id = $1{for_update}").bind(id);
+            let Some(row) = tx.optional(lock).await? else { return Ok(false) };
+            judge_all(&mut tx, id, &row.text("immutable_tags")?).await?;
             let sql = "INSERT INTO tombstone (location, condemned_at)
                 SELECT location, {now} FROM upload WHERE repository_id = $1 ON CONFLICT (location) DO NOTHING";
             tx.execute(tx.query(sql).bind(id)).await?;
             cancel_jobs(&mut tx, id).await?;
+            repository_goes(&mut tx, id).await?;
             // Manifests first: they hold the links. Tags go with them, all else with the repository.
             for sql in [
                 "DELETE FROM manifest WHERE repository_id = $1",
@@ -368,18 +373,15 @@ async fn insert(tx: &mut Tx, new: &NewRepository) -> Result<Option<Repository>, 
         .bind(&new.creator_name);
     match tx.execute(statement).await {
         Ok(0) => Ok(None),
-        Ok(_) => existing(tx, new).await,
+        Ok(_) => {
+            repository_made(tx, new.namespace_id).await?;
+            existing(tx, new).await
+        }
         Err(error) if is_foreign_key_violation(&error) => {
             Err(CatalogError::not_found(format!("namespace {}", new.namespace_id)))
         }
         Err(error) => Err(error),
     }
-}
-
-/// Says that something in a repository has changed.
-pub(crate) async fn touch_repository(tx: &mut Tx, id: i64) -> Result<(), CatalogError> {
-    let statement = tx.query("UPDATE repository SET updated_at = {now} WHERE id = $1").bind(id);
-    one_changed(tx.execute(statement).await?, || format!("repository {id}"))
 }
 
 pub(crate) const fn direction(descending: bool) -> &'static str {

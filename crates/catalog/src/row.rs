@@ -60,6 +60,11 @@ pub(crate) fn size_column(size_bytes: u64) -> Result<i64, CatalogError> {
     i64::try_from(size_bytes).map_err(|_| CatalogError::Invalid { what: format!("size of {size_bytes} bytes") })
 }
 
+/// A number of things that are held in memory, as a column holds it.
+pub(crate) fn count_column(count: usize) -> i64 {
+    i64::try_from(count).expect("memory holds fewer than 2^63 things")
+}
+
 /// A number of rows as a LIMIT takes it.
 pub(crate) fn limit_parameter(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)

@@ -3,7 +3,9 @@
 use sqlx::any::AnyRow;
 use transship_oci::{Digest, Tag};
 
-use crate::repositories::{direction, touch_repository};
+use crate::immutability::{moved_away, touch_judging};
+use crate::quotas::tags_changed;
+use crate::repositories::direction;
 use crate::retry::repeated;
 use crate::row::{Columns as _, limit_parameter};
 use crate::tx::Tx;
@@ -87,7 +89,8 @@ impl Catalog {
     /// Points a tag at a manifest of the repository, and returns where it pointed before.
     ///
     /// # Errors
-    /// [`PutManifestError::ChildUnknown`] without the manifest, [`PutManifestError::ConditionFailed`].
+    /// [`PutManifestError::ChildUnknown`] without the manifest, [`PutManifestError::ConditionFailed`],
+    /// [`CatalogError::Immutable`].
     pub async fn put_tag(
         &self,
         repository_id: i64,
@@ -102,13 +105,18 @@ impl Catalog {
                 return Err(PutManifestError::ChildUnknown(digest.clone()));
             }
             let old = move_tag(&mut tx, repository_id, tag, digest, &condition).await?;
-            touch_repository(&mut tx, repository_id).await?;
+            let moved = [(tag.clone(), old.clone().filter(|old| old != digest))];
+            touch_judging(&mut tx, repository_id, moved_away(&moved)).await?;
+            tags_changed(&mut tx, repository_id, i64::from(old.is_none())).await?;
             tx.commit().await?;
             Ok(old)
         })
     }
 
     /// Deletes a tag; its manifest stays. `false` when there was none.
+    ///
+    /// # Errors
+    /// [`CatalogError::Immutable`].
     pub async fn delete_tag(&self, repository_id: i64, tag: &Tag) -> Result<bool, CatalogError> {
         repeated!(Write, {
             let mut tx = self.begin().await?;
@@ -116,7 +124,8 @@ impl Catalog {
             if tx.execute(tx.query(sql).bind(repository_id).bind(tag.as_str())).await? == 0 {
                 return Ok(false);
             }
-            touch_repository(&mut tx, repository_id).await?;
+            touch_judging(&mut tx, repository_id, [tag.as_str()]).await?;
+            tags_changed(&mut tx, repository_id, -1).await?;
             tx.commit().await?;
             Ok::<_, CatalogError>(true)
         })

@@ -7,10 +7,12 @@ mod accounts;
 mod blobs;
 mod concurrency;
 mod faults;
+mod immutability;
 mod jobs;
 mod manifests;
 mod namespaces;
 mod queue;
+mod quotas;
 mod repositories;
 mod schema;
 mod tags;
@@ -142,6 +144,7 @@ suite! {
         referrers_are_paged, text_is_required, moved_tags_are_told,
     }
     tags::{ tags_sort_by_bytes, tag_pages, put_tag_follows_conditions, details_filter_and_sort }
+    immutability::{ immutable_tags_neither_move_nor_go, patterns_hold_from_the_moment_they_are_set }
     jobs::{
         equal_jobs_are_one, running_copies_of_the_same_digest_are_used, queues_have_limits, jobs_are_listed,
         deleted_repositories_cancel_jobs, old_jobs_are_pruned,
@@ -150,6 +153,10 @@ suite! {
         claims_respect_region_limits, leases_run_out_and_fence, one_copy_at_a_time, retries_wait_and_give_way,
         released_jobs_are_due_at_once, ends_are_final, progress_and_cancellation, next_run_is_told, late_owners_may_go_on,
         orphans_are_released,
+    }
+    quotas::{
+        counters_follow_every_change, what_does_not_fit_changes_nothing, pushes_at_once_do_not_overshoot,
+        counters_are_made_right,
     }
     faults::{ broken_connections_are_replaced, dropped_transactions_change_nothing, cancelled_callers_leave_nothing_locked }
     concurrency::{

@@ -5,8 +5,8 @@ use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe, Transaction};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::CatalogError;
 use crate::dialect::Dialect;
+use crate::{CatalogError, Quotas};
 
 /// A statement with its parameters.
 pub(crate) type Statement<'q> = Query<'q, Any, AnyArguments>;
@@ -29,6 +29,7 @@ pub(crate) struct Tx {
     // First, so that it is rolled back before the next writer gets its turn.
     transaction: Transaction<'static, Any>,
     dialect: Dialect,
+    quotas: Quotas,
     _turn: Option<OwnedSemaphorePermit>,
 }
 
@@ -36,13 +37,18 @@ impl Tx {
     pub(crate) fn new(
         transaction: Transaction<'static, Any>,
         dialect: Dialect,
+        quotas: Quotas,
         turn: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        Self { transaction, dialect, _turn: turn }
+        Self { transaction, dialect, quotas, _turn: turn }
     }
 
     pub(crate) const fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    pub(crate) const fn default_quotas(&self) -> Quotas {
+        self.quotas
     }
 
     /// A statement of this crate.

@@ -141,7 +141,8 @@ impl Catalog {
     /// session is gone, all in one transaction. Content that was there already keeps its location.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] without the session, or when `token` is not its writer any more.
+    /// [`CatalogError::NotFound`] without the session, or when `token` is not its writer any more;
+    /// [`CatalogError::QuotaExceeded`], which leaves the session.
     pub async fn finish_upload(
         &self,
         id: &str,
@@ -165,11 +166,11 @@ impl Catalog {
                     what: format!("size of blob {digest}: it has {size_bytes} bytes"),
                 });
             }
-            link(&mut tx, repository_id, digest).await?;
             let unused_location = (blob.text("location")? != location).then_some(location);
             if let Some(location) = &unused_location {
                 condemn(&mut tx, location).await?;
             }
+            link(&mut tx, repository_id, digest).await?;
             tx.commit().await?;
             Ok::<_, CatalogError>(FinishedUpload { unused_location })
         })

@@ -2,7 +2,7 @@
 //!
 //! Owns: which kinds of refusal exist. Never: status codes or bodies, which each API gives them in its own shape.
 
-use transship_catalog::CatalogError;
+use transship_catalog::{CatalogError, QuotaExceeded};
 use transship_oci::{Digest, ManifestError};
 use transship_store::{StoreError, StoreErrorKind};
 
@@ -84,6 +84,11 @@ pub enum ServiceError {
     /// The tag exists already and `override` is false.
     #[error("tag {0} exists already; set override to true to move it")]
     TagExists(String),
+    /// The tag is immutable, so it was left as it is.
+    #[error(
+        "tag {0} is immutable in this repository: it can neither move to other content nor be deleted; push under another tag, or have the operator change `transship admin immutable-tags`"
+    )]
+    TagImmutable(String),
     /// A grant exists already.
     #[error("user {0} has a permission here already; change it instead of creating it")]
     GrantExists(String),
@@ -105,6 +110,9 @@ pub enum ServiceError {
         limit: i64,
     },
 
+    /// The organization has no room for it.
+    #[error(transparent)]
+    NamespaceFull(#[from] QuotaExceeded),
     /// The caller may not do this.
     #[error("insufficient permission: {0}")]
     Denied(String),
@@ -213,6 +221,8 @@ impl From<CatalogError> for ServiceError {
             CatalogError::NotFound { what } => Self::Absent(what),
             CatalogError::Conflict { what } => Self::Exists(what),
             CatalogError::StorageFull => Self::StorageFull,
+            CatalogError::QuotaExceeded(exceeded) => Self::NamespaceFull(exceeded),
+            CatalogError::Immutable { tag } => Self::TagImmutable(tag),
             other => Self::Internal(other.to_string()),
         }
     }

@@ -8,12 +8,14 @@ mod access;
 mod blobs;
 mod error;
 mod grants;
+mod immutability;
 mod jobs;
 mod keys;
 mod logins;
 mod manifests;
 mod namespaces;
 mod passwords;
+mod quotas;
 mod registry;
 mod replicate;
 mod repositories;
@@ -43,4 +45,6 @@ pub use tokens::{Grant, IssuedToken, TokenError};
 pub use uploads::{Body, UploadStatus};
 
 /// The catalog types that appear in this crate's interface.
-pub use transship_catalog::{AccessKey, Job, JobState, Level, Namespace, RepoOrder, Repository, TagOrder, User};
+pub use transship_catalog::{
+    AccessKey, ImmutableTags, Job, JobState, Level, Namespace, RepoOrder, Repository, TagOrder, User,
+};

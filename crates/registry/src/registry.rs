@@ -66,8 +66,8 @@ impl Registry {
         }
         Ok(Self {
             inner: Arc::new(Inner {
+                catalog: catalog.with_quotas(settings.quotas),
                 settings,
-                catalog,
                 store,
                 keys,
                 peers,

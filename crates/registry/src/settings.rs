@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use transship_catalog::Quotas;
 use transship_oci::RegionId;
 
 /// Everything the service needs to know about its region and its limits.
@@ -17,6 +18,8 @@ pub struct Settings {
     pub service: String,
     /// Organizations an account may have in this region (contract 2.2).
     pub namespaces_per_account: i64,
+    /// What an organization may use where nothing else is said about it.
+    pub quotas: Quotas,
     /// Life of a registry token.
     pub registry_token_seconds: u64,
     /// Life of an IAM token.

@@ -28,6 +28,7 @@ pub(crate) fn settings(region: &str) -> Settings {
         registry_host: format!("{region}.example.test"),
         service: "dockyard".to_owned(),
         namespaces_per_account: 5,
+        quotas: transship_catalog::Quotas::default(),
         registry_token_seconds: 300,
         iam_token_seconds: 86_400,
         login_seconds: 86_400,

@@ -94,6 +94,11 @@ impl Registry {
         detached(async move {
             let mut receiving = Receiving::begin(&registry, upload, range).await?;
             let received = receiving.receive(&registry, range, body).await;
+            if let Err(error @ ServiceError::NamespaceFull(_)) = received {
+                // It never fits, so its bytes are not kept for a next chunk.
+                registry.discard(&receiving.upload).await?;
+                return Err(error);
+            }
             receiving.pause(&registry).await?;
             received?;
             Ok(UploadStatus { session: receiving.upload.id, offset_bytes: receiving.durable_bytes })
@@ -119,7 +124,11 @@ impl Registry {
         detached(async move {
             let mut receiving = Receiving::begin(&registry, upload, range).await?;
             if let Err(error) = receiving.receive(&registry, range, body).await {
-                receiving.pause(&registry).await?;
+                if let ServiceError::NamespaceFull(_) = error {
+                    registry.discard(&receiving.upload).await?;
+                } else {
+                    receiving.pause(&registry).await?;
+                }
                 return Err(error);
             }
             receiving.commit(&registry, expected).await
@@ -245,6 +254,8 @@ impl Receiving {
             let ahead = self.writer.offset_bytes() - self.durable_bytes;
             if ahead >= CHECKPOINT_BYTES || (ahead > 0 && self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL) {
                 self.checkpoint(registry).await?;
+                // Where the length was not told, this is how an upload ends that never fits.
+                registry.catalog().require_room_in(self.upload.repository_id, self.durable_bytes).await?;
             }
         }
         match range {
@@ -309,6 +320,9 @@ impl Receiving {
             return Err(ServiceError::DigestMismatch { expected, actual });
         }
         let finished = registry.catalog().finish_upload(&self.upload.id, &self.lease, &expected, size_bytes).await;
+        if let Err(CatalogError::QuotaExceeded(_)) = &finished {
+            registry.discard(&self.upload).await?;
+        }
         let finished = finished.map_err(|error| match error {
             // Another writer took the session over while this one was silent.
             CatalogError::NotFound { .. } => ServiceError::UploadAbsent,

@@ -186,6 +186,7 @@ impl Registry {
             None => self.ensure_repository(principal, &target, attributes).await?,
         };
         let tag_digest = self.resolve_tag(repository.id, &request.tag).await?;
+        self.refuse_moving_immutable(repository.id, &request.tag, tag_digest.as_ref(), &request.digest).await?;
         let linked = self.catalog().find_linked(repository.id, &request.blobs).await?;
         let present: HashSet<Digest> = linked.into_iter().map(|(digest, _)| digest).collect();
         let absent: Vec<Digest> = request.blobs.iter().filter(|digest| !present.contains(*digest)).cloned().collect();

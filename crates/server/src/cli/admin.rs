@@ -2,6 +2,9 @@
 //!
 //! Owns: arguments and output. Never: the rules for names, passwords and keys.
 
+mod immutable_tags;
+mod quota;
+
 use std::io::Read as _;
 use std::path::PathBuf;
 
@@ -37,6 +40,12 @@ enum What {
     /// Access keys: create, list, disable, enable, rotate
     #[command(subcommand)]
     AccessKey(AccessKeyCommand),
+    /// Tags that may neither move nor be deleted: show, set, clear
+    #[command(subcommand)]
+    ImmutableTags(immutable_tags::ImmutableTagsCommand),
+    /// What organizations use and may use: list, set
+    #[command(subcommand)]
+    Quota(quota::QuotaCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -152,6 +161,8 @@ pub(super) async fn run(config: &Config, admin: Admin) -> anyhow::Result<()> {
         What::Account(command) => account(&registry, output, command).await,
         What::User(command) => user(&registry, output, command).await,
         What::AccessKey(command) => access_key(&registry, output, command).await,
+        What::ImmutableTags(command) => immutable_tags::run(&registry, output, command).await,
+        What::Quota(command) => quota::run(&registry, output, command).await,
     }
 }
 
@@ -348,6 +359,10 @@ mod tests {
             "transship admin access-key create --account a --user u --access-key k --secret-key-file s",
             "transship admin access-key list",
             "transship admin access-key rotate --access-key k",
+            "transship admin immutable-tags set --repository team/app --tag v* --tag release --except *-rc",
+            "transship admin quota set --namespace team --bytes 20GiB --repositories unlimited --tags default",
+            "transship admin quota list",
+            "transship admin immutable-tags show --repository team/app --json",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
@@ -356,6 +371,8 @@ mod tests {
             "transship admin user create --account a --name n --password-stdin --password-file p",
             "transship admin access-key create --account a --user u --access-key k",
             "transship admin access-key list --account a",
+            "transship admin immutable-tags set --repository team/app",
+            "transship admin immutable-tags clear --repository TEAM",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use toml::Value;
+use transship_catalog::Quotas;
 use transship_oci::RegionId;
 
 use super::problem::{ConfigError, Problem};
@@ -153,9 +154,21 @@ fn read_limits(reader: &mut Reader) -> Option<Limits> {
     let section = reader.section("limits");
     reader.refuse_unknown(&section);
     let namespaces = reader.read(&section, "namespaces_per_account", parse::whole_number(1..=1_000_000));
+    let mut quota = |name| {
+        let number = reader.read(&section, name, parse::whole_number(0..=1 << 60));
+        // 0 is no limit.
+        number.map(|number| Some(number).filter(|number| *number > 0))
+    };
+    let (bytes, repositories, tags) =
+        (quota("namespace_bytes"), quota("namespace_repositories"), quota("namespace_tags"));
     let connections = count(reader, &section, "connections", 100_000);
     let upload_expiry = seconds(reader, &section, "upload_expiry_seconds", 60, 2_592_000);
-    Some(Limits { namespaces_per_account: namespaces?, connections: connections?, upload_expiry: upload_expiry? })
+    Some(Limits {
+        namespaces_per_account: namespaces?,
+        quotas: Quotas { bytes: bytes?, repositories: repositories?, tags: tags? },
+        connections: connections?,
+        upload_expiry: upload_expiry?,
+    })
 }
 
 fn read_tokens(reader: &mut Reader) -> Option<Tokens> {

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use transship_catalog::Quotas;
 use transship_oci::RegionId;
 use transship_registry::{Bootstrap, Peer, Settings};
 
@@ -107,6 +108,8 @@ pub enum SyncImagesResponse {
 pub struct Limits {
     /// Organizations of one account in this region (contract 2.2).
     pub namespaces_per_account: i64,
+    /// What an organization may use.
+    pub quotas: Quotas,
     /// Connections at once, over all listeners.
     pub connections: usize,
     /// Life of an upload session after its last byte.
@@ -200,6 +203,7 @@ impl Config {
             registry_host,
             service: TOKEN_SERVICE.to_owned(),
             namespaces_per_account: self.limits.namespaces_per_account,
+            quotas: self.limits.quotas,
             registry_token_seconds: self.tokens.registry_seconds,
             iam_token_seconds: self.tokens.iam_seconds,
             login_seconds: self.tokens.login_seconds,

@@ -191,6 +191,21 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "limits",
+        "namespace_bytes",
+        "0 to 2^60",
+        Value("0"),
+        "Bytes of distinct blobs that one organization may have; 0 is no limit. `transship admin quota` says something else for one.",
+    ),
+    key(
+        "limits",
+        "namespace_repositories",
+        "0 to 2^60",
+        Value("0"),
+        "Repositories that one organization may have; 0 is no limit.",
+    ),
+    key("limits", "namespace_tags", "0 to 2^60", Value("0"), "Tags that one organization may have; 0 is no limit."),
+    key(
+        "limits",
         "connections",
         "1 to 100000",
         Value("4096"),

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
+use transship_catalog::Resource;
 use transship_registry::ServiceError;
 
 use super::context;
@@ -28,6 +29,10 @@ pub enum ManageCode {
     BadPageSize,
     /// Too many organizations.
     TooManyNamespaces,
+    /// Too many images.
+    TooManyRepositories,
+    /// Too many tags.
+    TooManyTags,
     /// The retention rule does not exist.
     RetentionAbsent,
     /// `is_public` is not a boolean.
@@ -113,6 +118,8 @@ impl ManageCode {
             Self::BadParameter => "SVCSTG.SWR.4000014",
             Self::BadPageSize => "SVCSTG.SWR.4000056",
             Self::TooManyNamespaces => "SVCSTG.SWR.4000097",
+            Self::TooManyRepositories => "SVCSTG.SWR.4000098",
+            Self::TooManyTags => "SVCSTG.SWR.4000099",
             Self::RetentionAbsent => "SVCSTG.SWR.4000306",
             Self::BadIsPublic => "SVCSTG.SWR.4001009",
             Self::ParameterMissing => "SVCSTG.SWR.4001014",
@@ -160,6 +167,8 @@ impl ManageCode {
             | Self::BadParameter
             | Self::BadPageSize
             | Self::TooManyNamespaces
+            | Self::TooManyRepositories
+            | Self::TooManyTags
             | Self::RetentionAbsent
             | Self::BadIsPublic
             | Self::ParameterMissing
@@ -284,6 +293,11 @@ fn code_of(error: &ServiceError) -> ManageCode {
         ServiceError::UserAbsent(_) => ManageCode::BadUser,
         ServiceError::DigestMismatch { .. } => ManageCode::BadDigest,
         ServiceError::QuotaExceeded { .. } => ManageCode::TooManyNamespaces,
+        ServiceError::NamespaceFull(full) => match full.resource {
+            Resource::Repositories => ManageCode::TooManyRepositories,
+            Resource::Tags => ManageCode::TooManyTags,
+            Resource::Bytes => ManageCode::Forbidden,
+        },
         ServiceError::Denied(_) => ManageCode::Forbidden,
         ServiceError::NamespaceAbsent { .. } => ManageCode::NamespaceAbsent,
         ServiceError::RepositoryAbsent(_) => ManageCode::RepositoryAbsent,
@@ -296,6 +310,7 @@ fn code_of(error: &ServiceError) -> ManageCode {
         ServiceError::NamespaceTaken(_) => ManageCode::NamespaceExists,
         ServiceError::RepositoryExists(_)
         | ServiceError::TagExists(_)
+        | ServiceError::TagImmutable(_)
         | ServiceError::PreconditionFailed(_)
         | ServiceError::BlobInUse(_) => ManageCode::ImageExists,
         ServiceError::GrantExists(_) => ManageCode::NamespacePermissionExists,

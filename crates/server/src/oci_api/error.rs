@@ -67,7 +67,9 @@ impl From<ServiceError> for OciError {
             E::UploadBusy => (409, ErrorCode::BlobUploadInvalid),
             E::PreconditionFailed(_) => (412, ErrorCode::ManifestInvalid),
             E::BlobInUse(_) => (405, ErrorCode::Unsupported),
-            E::Denied(_) | E::QuotaExceeded { .. } => (403, ErrorCode::Denied),
+            E::Denied(_) | E::QuotaExceeded { .. } | E::TagImmutable(_) | E::NamespaceFull(_) => {
+                (403, ErrorCode::Denied)
+            }
             E::StorageFull => (507, ErrorCode::Unsupported),
             E::Unavailable(_) => (503, ErrorCode::Unsupported),
             E::Internal(reason) => {

@@ -38,6 +38,9 @@ pub(super) async fn start(call: &Call, name: &RepositoryName, body: Body) -> Res
             .map_err(|error| OciError::bad(ErrorCode::DigestInvalid, error.to_string()))?,
         None => digest.as_ref().map_or(DigestAlgorithm::Sha256, Digest::algorithm),
     };
+    if digest.is_some() {
+        require_room(call, name, None, digest.as_ref()).await?;
+    }
     let status = call.registry.start_upload(&call.grant, name, algorithm).await?;
     let Some(digest) = digest else { return Ok(session(StatusCode::ACCEPTED, name, &status)) };
     let finished = call.registry.finish_upload(&call.grant, name, &status.session, None, frames(body), digest.clone());
@@ -60,6 +63,7 @@ pub(super) async fn status(call: &Call, name: &RepositoryName, id: &str) -> Resu
 /// `PATCH` on a session: a stream, or with `Content-Range` a chunk.
 pub(super) async fn append(call: &Call, name: &RepositoryName, id: &str, body: Body) -> Result<Response, OciError> {
     let range = chunk_range(call, name, id).await?;
+    require_room(call, name, Some(id), None).await?;
     let appended = call.registry.append_upload(&call.grant, name, id, range, frames(body)).await;
     Ok(session(StatusCode::ACCEPTED, name, &appended.map_err(|error| OciError::on(name, error))?))
 }
@@ -72,6 +76,7 @@ pub(super) async fn finish(call: &Call, name: &RepositoryName, id: &str, body: B
     })?;
     let digest = parse_digest(text)?;
     let range = chunk_range(call, name, id).await?;
+    require_room(call, name, Some(id), Some(&digest)).await?;
     let finished = call.registry.finish_upload(&call.grant, name, id, range, frames(body), digest.clone()).await;
     finished.map_err(|error| OciError::on(name, error))?;
     Ok(created(name, &digest))
@@ -81,6 +86,23 @@ pub(super) async fn finish(call: &Call, name: &RepositoryName, id: &str, body: B
 pub(super) async fn cancel(call: &Call, name: &RepositoryName, id: &str) -> Result<Response, OciError> {
     call.registry.cancel_upload(&call.grant, name, id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Refuses a body of a known length that the organization has no room for, before it is read.
+async fn require_room(
+    call: &Call,
+    name: &RepositoryName,
+    session: Option<&str>,
+    digest: Option<&Digest>,
+) -> Result<(), OciError> {
+    match content_length(call) {
+        None | Some(0) => Ok(()),
+        Some(length) => Ok(call.registry.require_room(&call.grant, name, session, digest, length).await?),
+    }
+}
+
+fn content_length(call: &Call) -> Option<u64> {
+    call.parts.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The range that a chunk says it covers; its length must be that of the body where the body says so too.
@@ -102,8 +124,7 @@ async fn chunk_range(call: &Call, name: &RepositoryName, id: &str) -> Result<Opt
             .with(header::LOCATION, session_path(name, &status)));
         }
     };
-    let length = call.parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if let Some(length) = length.and_then(|text| text.parse::<u64>().ok())
+    if let Some(length) = content_length(call)
         && length != range.size_bytes()
     {
         return Err(bad(format!(

@@ -70,7 +70,9 @@ fn from_service(error: ServiceError) -> Response {
     let message = error.to_string();
     match error {
         ServiceError::NamespaceAbsent { .. } => refusal(StatusCode::NOT_FOUND, ErrorCode::NameUnknown, message),
-        ServiceError::Denied(_) => refusal(StatusCode::FORBIDDEN, ErrorCode::Denied, message),
+        ServiceError::Denied(_) | ServiceError::TagImmutable(_) | ServiceError::NamespaceFull(_) => {
+            refusal(StatusCode::FORBIDDEN, ErrorCode::Denied, message)
+        }
         ServiceError::Unavailable(_) | ServiceError::StorageFull => {
             refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unsupported, message)
         }

@@ -12,6 +12,8 @@ const ALL: &[ManageCode] = &[
     ManageCode::BadParameter,
     ManageCode::BadPageSize,
     ManageCode::TooManyNamespaces,
+    ManageCode::TooManyRepositories,
+    ManageCode::TooManyTags,
     ManageCode::RetentionAbsent,
     ManageCode::BadIsPublic,
     ManageCode::ParameterMissing,
