@@ -9,6 +9,7 @@ cd "$ROOT"
 # Pinned, so that a failing test is about our change and not about theirs.
 CRANE_VERSION=v0.20.6
 ORAS_VERSION=v1.3.0
+REGCTL_VERSION=v0.11.1
 CONFORMANCE_VERSION=v0.0.0-20260831232431-97274622c111
 CARGO_DENY_VERSION=0.20.2
 # The oldest Go that builds the pinned clients.
@@ -93,6 +94,7 @@ setup_go_clients() {
     mkdir -p "$bin"
     go_install crane "github.com/google/go-containerregistry/cmd/crane@$CRANE_VERSION" "$bin"
     go_install oras "oras.land/oras/cmd/oras@$ORAS_VERSION" "$bin"
+    go_install regctl "github.com/regclient/regclient/cmd/regctl@$REGCTL_VERSION" "$bin"
 }
 
 go_install() {
@@ -143,6 +145,10 @@ setup_postgres() {
 setup_docker() {
     # Debian 12 ships the client inside docker.io, Debian 13 in a package of its own.
     { debian dockerd docker.io && debian docker docker-cli; } || skip "a docker engine cannot be installed"
+}
+
+setup_containerd() {
+    { debian containerd containerd && have ctr; } || skip "containerd cannot be installed"
 }
 
 setup_buildah() { need buildah buildah; }

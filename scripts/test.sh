@@ -44,12 +44,14 @@ suites() {
     cargo test --workspace --no-fail-fast "${arguments[@]}"
 }
 
-# with_tools SETUP SUITE: a suite that needs a toolchain first; 77 when it is not to be had.
+# with_tools SETUP SUITE…: suites that need a toolchain first; 77 when it is not to be had.
 with_tools() {
     scripts/setup.sh "$1" || return $?
-    suites "$2"
+    shift
+    suites "$@"
 }
 
+containerd_suite() { scripts/with-containerd.sh cargo test --workspace --no-fail-fast --test containerd; }
 docker_suite() { scripts/with-docker.sh cargo test --workspace --no-fail-fast --test docker_engine; }
 
 say "building transship and its tests"
@@ -60,10 +62,12 @@ export TRANSSHIP_BIN="$TARGET/debug/transship"
 run "unit and property tests of every crate" cargo test --workspace --exclude transship-tests --no-fail-fast
 run "regions, replication, permissions, faults" \
     suites architecture push_pull registry_protocol sync_images faults permissions keeping sdk_python postgres
-run "crane and oras (Go)" with_tools go-clients go_clients
+run "skopeo and buildah" suites skopeo buildah
+run "crane, oras and regctl (Go)" with_tools go-clients go_clients regctl
 run "the OCI conformance suite (Go)" with_tools conformance conformance
 run "the Go SDK (Go)" with_tools sdk-go sdk_go
 run "the Java SDK (a JDK and Maven)" with_tools sdk-java sdk_java
+run "containerd" containerd_suite
 run "a docker engine" docker_suite
 
 sum() { sed -nE "s/^test result: .* ([0-9]+) $1[;.].*/\1/p" "$log" | awk '{ n += $1 } END { print n + 0 }'; }

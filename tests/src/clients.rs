@@ -1,10 +1,12 @@
 //! Real clients as commands, with a time limit and with their own configuration folder, so that nothing of the user's
 //! is read or changed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -27,7 +29,7 @@ pub struct Said {
 /// Runs a command to its end.
 pub async fn run(mut command: Command) -> Said {
     let name = format!("{:?}", command.as_std());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
     let output = tokio::time::timeout(LIMIT, child.wait_with_output()).await;
     let output =
@@ -47,7 +49,7 @@ pub async fn must(command: Command) -> String {
 /// A command from words.
 pub fn command(program: impl AsRef<Path>, arguments: &[&str]) -> Command {
     let mut command = Command::new(program.as_ref());
-    command.args(arguments);
+    command.args(arguments).stdin(Stdio::null());
     command
 }
 
@@ -89,6 +91,22 @@ impl Client {
         must(self.command(arguments)).await
     }
 
+    /// Runs it; it must fail. Gives back what a person sees.
+    pub async fn refused(&self, arguments: &[&str]) -> String {
+        let said = self.run(arguments).await;
+        assert!(!said.ok, "{} {arguments:?} was not refused: {}\n{}", self.program.display(), said.out, said.err);
+        format!("{}\n{}", said.out, said.err)
+    }
+
+    /// Runs it with this on its standard input; it must succeed.
+    pub async fn must_with(&self, input: &[u8], arguments: &[&str]) -> String {
+        let file = self.home().join("standard-input");
+        std::fs::write(&file, input).expect("the folder is writable");
+        let mut shell = self.command(arguments);
+        shell.stdin(std::fs::File::open(file).expect("it was just written"));
+        must(shell).await
+    }
+
     /// Runs it; it may fail.
     pub async fn run(&self, arguments: &[&str]) -> Said {
         run(self.command(arguments)).await
@@ -123,11 +141,53 @@ impl Layout {
 
     /// The digest of a tag.
     pub fn digest(&self, tag: &str) -> String {
-        let index = std::fs::read(self.path().join("index.json")).expect("a layout has an index");
-        let index: serde_json::Value = serde_json::from_slice(&index).expect("the index is JSON");
-        let entries = index["manifests"].as_array().expect("the index has manifests");
-        let named = |entry: &&serde_json::Value| entry["annotations"]["org.opencontainers.image.ref.name"] == tag;
-        let entry = entries.iter().find(named).unwrap_or_else(|| panic!("no tag {tag} in the layout"));
-        entry["digest"].as_str().expect("a descriptor has a digest").to_owned()
+        layout_digest(self.path(), tag)
+    }
+
+    /// Every byte of what a tag names.
+    pub fn closure(&self, tag: &str) -> BTreeMap<String, Vec<u8>> {
+        closure(self.path(), &self.digest(tag))
+    }
+}
+
+/// The digest of a tag of an OCI image layout.
+pub fn layout_digest(layout: &Path, tag: &str) -> String {
+    let index = std::fs::read(layout.join("index.json")).expect("a layout has an index");
+    let index: Value = serde_json::from_slice(&index).expect("the index is JSON");
+    let entries = index["manifests"].as_array().expect("the index has manifests");
+    let named = |entry: &&Value| entry["annotations"]["org.opencontainers.image.ref.name"] == tag;
+    let entry = entries.iter().find(named).unwrap_or_else(|| panic!("no tag {tag} in the layout: {index}"));
+    entry["digest"].as_str().expect("a descriptor has a digest").to_owned()
+}
+
+/// What a manifest of an OCI image layout names, and itself: digest to bytes.
+pub fn closure(layout: &Path, digest: &str) -> BTreeMap<String, Vec<u8>> {
+    closure_from(digest, &|digest| {
+        let file = layout.join("blobs").join(digest.replace(':', "/"));
+        std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    })
+}
+
+/// What a manifest names, and itself: digest to bytes, however they are read.
+pub fn closure_from(digest: &str, read: &dyn Fn(&str) -> Vec<u8>) -> BTreeMap<String, Vec<u8>> {
+    let raw = read(digest);
+    let manifest: Value = serde_json::from_slice(&raw).expect("a manifest is JSON");
+    let list = |name: &str| manifest[name].as_array().cloned().unwrap_or_default();
+    let text = |descriptor: &Value| descriptor["digest"].as_str().expect("a descriptor has a digest").to_owned();
+    let mut parts = BTreeMap::from([(digest.to_owned(), raw.clone())]);
+    for child in list("manifests") {
+        parts.extend(closure_from(&text(&child), read));
+    }
+    for blob in manifest.get("config").cloned().into_iter().chain(list("layers")) {
+        parts.insert(text(&blob), read(&text(&blob)));
+    }
+    parts
+}
+
+/// Panics unless two closures are the same byte for byte. Says what differs, and not how.
+pub fn assert_same(pushed: &BTreeMap<String, Vec<u8>>, pulled: &BTreeMap<String, Vec<u8>>) {
+    assert_eq!(pushed.keys().collect::<Vec<_>>(), pulled.keys().collect::<Vec<_>>());
+    for (digest, bytes) in pushed {
+        assert!(pulled[digest] == *bytes, "the content of {digest} is not what was pushed");
     }
 }

@@ -19,6 +19,7 @@ pub mod registry;
 pub mod sample;
 pub mod signature;
 pub mod soak;
+pub mod solo;
 pub mod tls;
 pub mod wait;
 pub mod wan;

@@ -37,6 +37,8 @@ pub struct RegionSettings {
     pub catalog_url: Option<String>,
     /// Also listen with TLS.
     pub tls: bool,
+    /// `region.public_url` is the address with TLS.
+    pub public_tls: bool,
     /// More lines of `[replication]`.
     pub replication: Vec<String>,
 }
@@ -51,6 +53,7 @@ impl RegionSettings {
             sync_max_tags: 1000,
             catalog_url: None,
             tls: false,
+            public_tls: false,
             replication: Vec::new(),
         }
     }
@@ -133,11 +136,13 @@ impl Region {
     fn write_configuration(&self) {
         let RegionSettings { id, sync_wait_seconds, sync_images_response, sync_max_tags, .. } = &self.settings;
         let (host, data_dir) = (self.host(), self.data_dir());
+        let public_url =
+            if self.settings.public_tls { format!("https://{}", self.tls_port.address()) } else { self.url() };
         let mut lines = vec![
             "[region]".to_owned(),
             format!("id = \"{id}\""),
             format!("listen = \"{host}\""),
-            format!("public_url = \"http://{host}\""),
+            format!("public_url = \"{public_url}\""),
             format!("data_dir = \"{}\"", data_dir.display()),
         ];
         if let Some(Certificate { certificate, private_key, .. }) = &self.certificate {

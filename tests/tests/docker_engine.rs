@@ -6,6 +6,7 @@ use transship_tests::environment;
 use transship_tests::manage::Sync;
 use transship_tests::pair::{GROUP, Pair, PairSettings, SDSAD};
 use transship_tests::registry::login_of;
+use transship_tests::solo::Solo;
 
 /// The docker client, speaking to the test's engine.
 struct Docker {
@@ -23,8 +24,9 @@ impl Docker {
         self.client.must(&[&["--host", &self.engine], arguments].concat()).await
     }
 
-    async fn refused(&self, arguments: &[&str]) -> bool {
-        !self.client.run(&[&["--host", &self.engine], arguments].concat()).await.ok
+    /// Runs it; it must fail. Gives back what a person sees.
+    async fn refused(&self, arguments: &[&str]) -> String {
+        self.client.refused(&[&["--host", &self.engine], arguments].concat()).await
     }
 
     async fn login(&self, host: &str, user: &str, password: &str) {
@@ -62,8 +64,6 @@ async fn an_image_pushed_here_runs_from_there() {
     let docker = Docker::new();
     for region in [&pair.source, &pair.target] {
         let (user, password) = login_of(region.id(), &pair.admin);
-        let wrong = ["login", "--username", &user, "--password", "wrong", &region.host()];
-        assert!(docker.refused(&wrong).await, "a wrong password was accepted");
         docker.login(&region.host(), &user, &password).await;
     }
     let here = format!("{}/{GROUP}/hello:V1", pair.source.host());
@@ -86,7 +86,7 @@ async fn an_image_pushed_here_runs_from_there() {
         assert_eq!(docker.must(&["run", "--rm", "--network", "host", &name]).await, says);
     }
     docker.must(&["logout", &pair.target.host()]).await;
-    assert!(docker.refused(&["pull", &format!("{there}:V1")]).await, "a private image was pulled without a login");
+    docker.refused(&["pull", &format!("{there}:V1")]).await;
 }
 
 #[tokio::test]
@@ -103,4 +103,78 @@ async fn docker_mounts_layers_between_repositories() {
     let said = docker.must(&["push", &two]).await;
     assert!(said.contains("Mounted from group/one"), "no layer was mounted: {said}");
     assert_eq!(docker.digest(&one).await, docker.digest(&two).await);
+}
+
+/// What a person reads who did something wrong: which thing it was, and what to do.
+#[tokio::test]
+async fn docker_says_what_was_refused_and_what_to_do() {
+    let solo = Solo::start().await;
+    let docker = Docker::new();
+    let host = solo.region.host();
+    let (user, password) = solo.login();
+    // A stranger learns nothing from the difference between a wrong password and an unknown user: there is none.
+    for user in [user.as_str(), "nobody"] {
+        let said = docker.refused(&["login", "--username", user, "--password", "wrong", &host]).await;
+        assert!(said.contains("denied: Authenticate Error: wrong user or password"), "{said}");
+        assert!(said.contains("cn-north-4@ACCESS-KEY"), "how a user is written is not said: {said}");
+    }
+    docker.login(&host, &user, &password).await;
+    let name = solo.name("hello:v1");
+    docker.load(&name, "hello\n").await;
+    docker.must(&["push", "--quiet", &name]).await;
+    let elsewhere = format!("{host}/none/hello:v1");
+    docker.must(&["tag", &name, &elsewhere]).await;
+    let said = docker.refused(&["push", &elsewhere]).await;
+    assert!(said.contains("denied: Image organization does not exist: none; a push never makes one"), "{said}");
+    let absent = solo.name("hello:none");
+    let said = docker.refused(&["pull", &absent]).await;
+    assert!(said.contains(&format!("manifest for {absent} not found: manifest unknown")), "{said}");
+    let said = docker.refused(&["pull", &solo.name("none:v1")]).await;
+    assert!(said.contains("repository group/none not found"), "{said}");
+    docker.must(&["logout", &host]).await;
+    let said = docker.refused(&["push", &name]).await;
+    assert!(said.contains("denied: requested access to the resource is denied"), "{said}");
+    // The same for a tag that is there and one that is not.
+    for name in [&name, &absent] {
+        let said = docker.refused(&["pull", name]).await;
+        assert!(said.contains("may require 'docker login'"), "{said}");
+    }
+
+    let (user, password) = solo.reader_login();
+    docker.login(&host, &user, &password).await;
+    docker.must(&["pull", "--quiet", &name]).await;
+    let said = docker.refused(&["push", &name]).await;
+    assert!(
+        said.contains("the token does not allow repository:group/hello:pull,push; log in as a user who may"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn docker_pushes_an_index_and_pulls_its_platform_without_a_login() {
+    let solo = Solo::start().await;
+    let docker = Docker::new();
+    let host = solo.region.host();
+    let (user, password) = solo.login();
+    docker.login(&host, &user, &password).await;
+    let (one, two, index) = (solo.name("multi:amd64"), solo.name("multi:other"), solo.name("multi:v1"));
+    docker.load(&one, "this platform\n").await;
+    docker.load(&two, "another platform\n").await;
+    docker.must(&["push", "--quiet", &one]).await;
+    docker.must(&["push", "--quiet", &two]).await;
+    docker.must(&["manifest", "create", "--insecure", &index, &one, &two]).await;
+    docker.must(&["manifest", "annotate", "--arch", "arm64", &index, &two]).await;
+    let digest = docker.must(&["manifest", "push", "--insecure", &index]).await;
+    assert_eq!(solo.registry().pull("group/multi", "v1").await.digest, digest);
+    let id = docker.must(&["inspect", "--format", "{{.Id}}", &one]).await;
+    docker.must(&["rmi", "--force", &one, &two]).await;
+
+    docker.must(&["logout", &host]).await;
+    docker.refused(&["pull", "--quiet", &index]).await;
+    solo.publish("multi").await;
+    docker.must(&["pull", "--quiet", &index]).await;
+    assert_eq!(docker.digest(&index).await, digest);
+    // The id is the digest of the config, which names the content of every layer: the same bytes.
+    assert_eq!(docker.must(&["inspect", "--format", "{{.Id}}", &index]).await, id);
+    assert_eq!(docker.must(&["run", "--rm", "--network", "host", &index]).await, "this platform");
 }

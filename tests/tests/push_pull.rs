@@ -1,13 +1,13 @@
-//! Real clients that every Debian has: skopeo and buildah log in, push, list, copy, and pull from the target region
-//! what `sync_images` brought there. (A docker engine, and crane and oras, are suites of their own.)
+//! skopeo logs in, pushes, lists, copies, and pulls from the target region what `sync_images` brought there. What skopeo
+//! and the other clients do with one region are suites of their own, one a client.
 
 use transship_tests::clients::{Client, Layout};
 use transship_tests::http;
+use transship_tests::image;
 use transship_tests::manage::{Sync, repository_path};
 use transship_tests::pair::{GROUP, Pair, PairSettings};
 use transship_tests::region::{ACCOUNT, Region};
 use transship_tests::registry::login_of;
-use transship_tests::{environment, image};
 
 /// The limit of issue 4: a region stays below it whatever it moves.
 const MEMORY_LIMIT_KIB: u64 = 64 * 1024;
@@ -135,60 +135,6 @@ async fn anybody_pulls_what_is_public_and_nothing_else() {
     // The ping is a challenge all the same: clients choose their way from it.
     let ping = http::send(http::client().get(format!("{}/v2/", pair.source.url()))).await.expect(401);
     assert!(ping.header("www-authenticate").unwrap().starts_with("Bearer realm="));
-}
-
-#[tokio::test]
-async fn buildah_builds_pushes_and_pulls_from_the_target() {
-    let pair = Pair::start(PairSettings::default()).await;
-    let buildah = Buildah::new();
-    for region in [&pair.source, &pair.target] {
-        let (user, password) = login_of(region.id(), &pair.admin);
-        buildah.must(&["login", "--tls-verify=false", "-u", &user, "-p", &password, &region.host()]).await;
-    }
-    std::fs::write(buildah.client.home().join("data"), vec![b'x'; 300_000]).unwrap();
-    std::fs::write(buildah.client.home().join("Containerfile"), "FROM scratch\nCOPY data /data\n").unwrap();
-    let name = format!("{}/group/built:v1", pair.source.host());
-    buildah.must(&["build", "--quiet", "--tag", &name, "."]).await;
-    buildah.must(&["push", "--quiet", "--tls-verify=false", "--digestfile", "digest", &name]).await;
-    let digest = std::fs::read_to_string(buildah.client.home().join("digest")).unwrap();
-    assert_eq!(pair.manage().sync(GROUP, "built", &Sync::of(&["v1"])).await, [""; 0]);
-    let there = format!("{}/sdsad/built:v1", pair.target.host());
-    buildah.must(&["pull", "--quiet", "--tls-verify=false", &there]).await;
-    let pulled = buildah.must(&["inspect", "--type", "image", "--format", "{{.FromImageDigest}}", &there]).await;
-    assert_eq!(pulled, digest.trim());
-}
-
-/// buildah with its storage in a folder of its own. Without root it needs its own user namespace, which not every
-/// machine allows, so it is given root's rights by sudo there.
-struct Buildah {
-    client: Client,
-    sudo: bool,
-}
-
-impl Buildah {
-    fn new() -> Self {
-        let sudo = !environment::is_root();
-        Self { client: Client::new(if sudo { "sudo" } else { "buildah" }), sudo }
-    }
-
-    async fn must(&self, arguments: &[&str]) -> String {
-        let home = self.client.home();
-        let (root, run) = (home.join("root").display().to_string(), home.join("run").display().to_string());
-        let auth = format!("REGISTRY_AUTH_FILE={}", home.join("auth.json").display());
-        let mut all = if self.sudo { vec!["-n", "env", &auth, "buildah"] } else { vec![] };
-        all.extend(["--root", &root, "--runroot", &run, "--storage-driver", "vfs"]);
-        all.extend(arguments);
-        self.client.must(&all).await
-    }
-}
-
-impl Drop for Buildah {
-    fn drop(&mut self) {
-        if self.sudo {
-            // What root made in the folder, only root can take away.
-            let _ = std::process::Command::new("sudo").args(["-n", "rm", "-rf"]).arg(self.client.home()).status();
-        }
-    }
 }
 
 #[test]

@@ -48,7 +48,7 @@ async fn by_basic(registry: &Registry, parts: &Parts) -> Result<Response, OciErr
     let principal = match parts.headers.get(header::AUTHORIZATION) {
         None => None,
         Some(value) => {
-            let login = value.to_str().ok().and_then(basic).ok_or_else(wrong_login)?;
+            let login = value.to_str().ok().and_then(basic).ok_or_else(|| wrong_login(registry))?;
             Some(log_in(registry, &login.0, &login.1).await?)
         }
     };
@@ -87,12 +87,12 @@ async fn issue(registry: &Registry, principal: Option<&Principal>, query: &Query
     let scopes: Vec<&str> = query.all("scope").collect();
     let issued = match registry.issue_registry_token(principal, &parse_scopes(&scopes)).await {
         Ok(issued) => issued,
-        Err(ServiceError::NamespaceAbsent { .. }) => {
-            return Err(OciError::new(
-                StatusCode::UNAUTHORIZED,
-                ErrorCode::Denied,
-                "Image organization does not exist",
-            ));
+        Err(ServiceError::NamespaceAbsent { namespace, .. }) => {
+            // The words before the colon are the contract's (7.6).
+            let message = format!(
+                "Image organization does not exist: {namespace}; a push never makes one, POST /v2/manage/namespaces does"
+            );
+            return Err(OciError::new(StatusCode::UNAUTHORIZED, ErrorCode::Denied, message));
         }
         Err(error) => return Err(error.into()),
     };
@@ -108,13 +108,19 @@ async fn issue(registry: &Registry, principal: Option<&Principal>, query: &Query
 }
 
 async fn log_in(registry: &Registry, user: &str, password: &str) -> Result<Principal, OciError> {
-    let principal = registry.authenticate_login(user, password).await?.ok_or_else(wrong_login)?;
+    let principal = registry.authenticate_login(user, password).await?.ok_or_else(|| wrong_login(registry))?;
     crate::http::context::set_caller(&principal);
     Ok(principal)
 }
 
-fn wrong_login() -> OciError {
-    OciError::new(StatusCode::UNAUTHORIZED, ErrorCode::Denied, "Authenticate Error")
+/// The same for an unknown user and a wrong password. The words before the colon are the contract's (7.6); docker shows
+/// the rest to a person.
+fn wrong_login(registry: &Registry) -> OciError {
+    let region = &registry.settings().region;
+    let message = format!(
+        "Authenticate Error: wrong user or password; this region knows users as USER, ACCOUNT/USER and {region}@ACCESS-KEY"
+    );
+    OciError::new(StatusCode::UNAUTHORIZED, ErrorCode::Denied, message)
 }
 
 fn basic(value: &str) -> Option<(String, String)> {
