@@ -11,6 +11,7 @@ pub(crate) const FILES: &[&str] = &[
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_immutable_tags.sql"),
     include_str!("../migrations/0003_quotas.sql"),
+    include_str!("../migrations/0004_upload_by_user.sql"),
 ];
 
 impl Catalog {

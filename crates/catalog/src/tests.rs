@@ -226,6 +226,7 @@ fn new_upload(repository_id: i64, life_ms: i64) -> NewUpload {
         location: format!("aa/{}", Uuid::now_v7().simple()),
         algorithm: DigestAlgorithm::Sha256,
         expires_at_ms: now_ms() + life_ms,
+        most_of_user: 1000,
     }
 }
 

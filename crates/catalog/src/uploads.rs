@@ -25,6 +25,8 @@ pub struct NewUpload {
     pub algorithm: DigestAlgorithm,
     /// When it ends, should nothing come. Each checkpoint gives it the same time again.
     pub expires_at_ms: i64,
+    /// How many sessions of the user there may be, this one included.
+    pub most_of_user: i64,
 }
 
 /// An upload session.
@@ -62,15 +64,17 @@ macro_rules! upload_columns {
 }
 
 impl Catalog {
-    /// Opens a session.
+    /// Opens a session; `false` when the user has too many of them. (On PostgreSQL, calls at the same moment do not see
+    /// each other and may go some sessions beyond the limit.)
     ///
     /// # Errors
     /// [`CatalogError::NotFound`] without the repository, [`CatalogError::Conflict`] when id or location is used already.
-    pub async fn create_upload(&self, new: &NewUpload) -> Result<(), CatalogError> {
+    pub async fn create_upload(&self, new: &NewUpload) -> Result<bool, CatalogError> {
         // How long the session lives is kept by the database's clock, whatever that of the process says later.
         let sql = "INSERT INTO upload (id, repository_id, user_id, location, algorithm, offset_bytes, writer_until,
                 life_ms, expires_at)
-            VALUES ($1, $2, $3, $4, $5, 0, 0, CASE WHEN $6 > {now} THEN $6 - {now} ELSE 0 END, $6)";
+            SELECT $1, $2, $3, $4, $5, 0, 0, CASE WHEN $6 > {now} THEN $6 - {now} ELSE 0 END, $6
+            WHERE (SELECT COUNT(*) FROM (SELECT 1 AS one FROM upload WHERE user_id = $3 LIMIT $7) AS own) < $7";
         let made = self
             .write(|| {
                 self.query(sql)
@@ -80,10 +84,11 @@ impl Catalog {
                     .bind(&new.location)
                     .bind(new.algorithm.as_str())
                     .bind(new.expires_at_ms)
+                    .bind(new.most_of_user)
             })
             .await;
         match made {
-            Ok(_) => Ok(()),
+            Ok(rows) => Ok(rows > 0),
             Err(error) if is_unique_violation(&error) => {
                 Err(CatalogError::conflict(format!("upload session {}", new.id)))
             }

@@ -117,6 +117,19 @@ pub enum ServiceError {
     #[error("insufficient permission: {0}")]
     Denied(String),
 
+    /// Too many failed logins of this name, or from this address.
+    #[error("too many failed logins from your address; try again in {wait_seconds} s")]
+    TooManyAttempts {
+        /// When it is worth trying again.
+        wait_seconds: u64,
+    },
+    /// The user has too many upload sessions open.
+    #[error("{limit} upload sessions of this user are open; finish or cancel some, or wait until they expire")]
+    TooManyUploads {
+        /// The limit.
+        limit: i64,
+    },
+
     /// The target region is not configured.
     #[error("region {0:?} is not configured here; GET /v2/manage/regions lists the regions that are")]
     RegionUnknown(String),
@@ -205,6 +218,14 @@ pub enum ServiceError {
 }
 
 impl ServiceError {
+    /// Seconds to wait before the same request may be let through; nothing when waiting does not help by itself.
+    pub const fn wait_seconds(&self) -> Option<u64> {
+        match self {
+            Self::TooManyAttempts { wait_seconds } => Some(*wait_seconds),
+            _ => None,
+        }
+    }
+
     /// The reason that only the log may show.
     pub fn log_reason(&self) -> Option<&str> {
         match self {

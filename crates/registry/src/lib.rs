@@ -24,6 +24,7 @@ mod sync;
 mod tags;
 #[cfg(test)]
 mod testing;
+mod throttle;
 mod tokens;
 mod uploads;
 
@@ -41,6 +42,7 @@ pub use repositories::{ListRepositories, RepositoryAttributes, RepositoryPage, R
 pub use settings::{Peer, Settings};
 pub use sync::{SyncImages, TagOutcome};
 pub use tags::{ListTags, TagPage, TagView};
+pub use throttle::{Attempt, LoginLimits};
 pub use tokens::{Grant, IssuedToken, TokenError};
 pub use uploads::{Body, UploadStatus};
 

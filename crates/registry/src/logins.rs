@@ -2,13 +2,16 @@
 //!
 //! Owns: the derived registry password (contract 7.5), making and sealing of access keys.
 
+use std::net::IpAddr;
+use std::time::Instant;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::distr::{Alphanumeric, SampleString as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 use transship_catalog::{AccessKey, Account, NewBootstrap, NewUser, User};
 
-use crate::{Principal, Registry, ServiceError};
+use crate::{Attempt, Principal, Registry, ServiceError};
 
 /// Length of a generated access key, as the hosted service has them.
 const ACCESS_KEY_CHARS: usize = 20;
@@ -53,34 +56,66 @@ impl std::fmt::Debug for RegistryLogin {
 impl Registry {
     /// Checks a registry login: `{region}@{access key}` with the derived password, or a user with its password, written
     /// `{account}/{user}`, or `{user}` alone when only one account of the region has a user of that name.
-    pub async fn authenticate_login(&self, user: &str, password: &str) -> Result<Option<Principal>, ServiceError> {
+    ///
+    /// # Errors
+    /// [`ServiceError::TooManyAttempts`] when logins of that name from that address are held back; then nothing is
+    /// looked at, so that a right password is not told from a wrong one.
+    pub async fn authenticate_login(
+        &self,
+        from: IpAddr,
+        user: &str,
+        password: &str,
+    ) -> Result<Option<Principal>, ServiceError> {
         if let Some((project, access_key)) = user.rsplit_once('@') {
-            if !self.is_own_project(project) {
-                return Ok(None);
-            }
-            let Some((principal, secret)) = self.access_key(access_key).await? else { return Ok(None) };
-            let expected = derived_password(access_key, &secret);
+            let attempt = self.begin_attempt(from, access_key)?;
+            let found = if self.is_own_project(project) { self.access_key(access_key).await? } else { None };
+            // An unknown key takes the same time: it is compared with a secret that nobody has.
+            let secret = found.as_ref().map_or("no such access key", |(_, secret)| secret);
+            let expected = derived_password(access_key, secret);
             let same: bool = expected.as_bytes().ct_eq(password.to_ascii_lowercase().as_bytes()).into();
-            return Ok(same.then_some(principal));
+            let principal = found.filter(|_| same).map(|(principal, _)| principal);
+            self.end_attempt(attempt, principal.is_some());
+            return Ok(principal);
         }
-        let found = if let Some((account, name)) = user.split_once('/') {
-            self.catalog().find_user(account, name).await?
-        } else {
+        let found = async {
+            if let Some((account, name)) = user.split_once('/') {
+                return Ok(self.catalog().find_user(account, name).await?);
+            }
             let mut named = self.catalog().find_users_by_name(user).await?;
-            if named.len() == 1 { named.pop() } else { None }
+            Ok(if named.len() == 1 { named.pop() } else { None })
         };
-        self.check_password(found, password).await
+        self.check_password(from, user, found, password).await
     }
 
     /// Checks a password login of IAM (contract 7.1).
+    ///
+    /// # Errors
+    /// As [`Registry::authenticate_login`].
     pub async fn authenticate_password(
         &self,
+        from: IpAddr,
         account: &str,
         user: &str,
         password: &str,
     ) -> Result<Option<Principal>, ServiceError> {
-        let found = self.catalog().find_user(account, user).await?;
-        self.check_password(found, password).await
+        let found = async { Ok(self.catalog().find_user(account, user).await?) };
+        // The same name as in a registry login, so that both doors have one counter.
+        self.check_password(from, &format!("{account}/{user}"), found, password).await
+    }
+
+    /// Begins an attempt to prove that one holds an access key.
+    ///
+    /// # Errors
+    /// [`ServiceError::TooManyAttempts`].
+    pub fn begin_attempt(&self, from: IpAddr, access_key: &str) -> Result<Attempt, ServiceError> {
+        let attempt = self.throttle().attempt(from, "access key", access_key);
+        self.throttle().check(attempt, Instant::now())?;
+        Ok(attempt)
+    }
+
+    /// Says how an attempt ended.
+    pub fn end_attempt(&self, attempt: Attempt, succeeded: bool) {
+        self.throttle().note(attempt, succeeded, Instant::now());
     }
 
     /// A user by its id, enabled or not.
@@ -140,10 +175,24 @@ impl Registry {
         project == region || project.strip_prefix(region).is_some_and(|rest| rest.starts_with('_'))
     }
 
-    async fn check_password(&self, user: Option<User>, password: &str) -> Result<Option<Principal>, ServiceError> {
+    async fn check_password(
+        &self,
+        from: IpAddr,
+        name: &str,
+        find: impl Future<Output = Result<Option<User>, ServiceError>>,
+        password: &str,
+    ) -> Result<Option<Principal>, ServiceError> {
+        let attempt = self.throttle().attempt(from, "user", name);
+        self.throttle().check(attempt, Instant::now())?;
+        let user = find.await?;
+        let mut turn = self.passwords().turn(from).await?;
+        // Passwords are checked one at a time, so whoever sends many at once is counted here as if one after the other.
+        self.throttle().check(attempt, Instant::now())?;
         let stored = user.as_ref().and_then(|user| user.password_hash.clone());
-        let fits = self.passwords().verify(stored, password).await?;
-        Ok(user.filter(|user| fits && user.enabled).map(Principal::from))
+        let fits = turn.verify(stored, password).await?;
+        let principal = user.filter(|user| fits && user.enabled).map(Principal::from);
+        self.throttle().note(attempt, principal.is_some(), Instant::now());
+        Ok(principal)
     }
 
     async fn new_access_key(

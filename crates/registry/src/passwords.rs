@@ -3,12 +3,16 @@
 //! One hash fills several MiB. Allocated anew for each login, on whatever thread, these pieces stay with the allocator and
 //! the process grows with its logins; kept here, they are paid for once.
 
+#![expect(clippy::disallowed_types, reason = "one short lock that is never held over an await")]
+
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use argon2::password_hash::{Output, ParamsString, PasswordHash, Salt, SaltString};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use rand::Rng as _;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::ServiceError;
 
@@ -26,12 +30,27 @@ const MAX_MEMORY_KIB: u32 = 64 << 10;
 const ABSENT_HASH: &str =
     "$argon2id$v=19$m=7168,t=5,p=1$c29tZXNhbHRmb3Jub2JvZHk$Zm9yIGEgdXNlciB0aGF0IGRvZXMgbm90IGV4aXN0ISE";
 
+/// Most logins that wait for their turn; the last of them waits for some seconds.
+const MAX_WAITING: usize = 128;
+/// … and of one address, so that nobody fills the queue alone.
+const MAX_WAITING_OF_ADDRESS: usize = 32;
+/// After so long a queue has become shorter.
+const FULL_WAIT_SECONDS: u64 = 2;
+
 /// The one place where passwords are hashed.
 #[derive(Clone, Default)]
 pub(crate) struct Passwords {
     /// Taken for the time of one hash.
     blocks: Arc<Mutex<Vec<Block>>>,
+    queue: Arc<Queue>,
 }
+
+/// Who waits, by address.
+#[derive(Default)]
+struct Queue(std::sync::Mutex<HashMap<IpAddr, usize>>);
+
+/// The right to hash, once. Others wait until it is dropped.
+pub(crate) struct Turn(Option<OwnedMutexGuard<Vec<Block>>>);
 
 impl Passwords {
     /// Hashes a new password.
@@ -43,12 +62,24 @@ impl Passwords {
                 expected: format!("1 to {MAX_PASSWORD_BYTES} bytes"),
             });
         }
-        self.work(move |blocks| hash(&password, blocks)).await
+        let mut turn = Turn(Some(Arc::clone(&self.blocks).lock_owned().await));
+        turn.work(move |blocks| hash(&password, blocks)).await
     }
 
+    /// Waits for the turn of a login.
+    ///
+    /// # Errors
+    /// [`ServiceError::TooManyAttempts`] when too many wait already, of this address or of all.
+    pub(crate) async fn turn(&self, from: IpAddr) -> Result<Turn, ServiceError> {
+        let _waiting = Queue::enter(&self.queue, from)?;
+        Ok(Turn(Some(Arc::clone(&self.blocks).lock_owned().await)))
+    }
+}
+
+impl Turn {
     /// Whether a password fits a stored hash. Without one it takes the same time and fits nothing, so that nobody can
     /// tell an unknown user from a wrong password.
-    pub(crate) async fn verify(&self, stored: Option<String>, password: &str) -> Result<bool, ServiceError> {
+    pub(crate) async fn verify(&mut self, stored: Option<String>, password: &str) -> Result<bool, ServiceError> {
         if password.len() > MAX_PASSWORD_BYTES {
             return Ok(false);
         }
@@ -58,12 +89,58 @@ impl Passwords {
     }
 
     async fn work<T: Send + 'static>(
-        &self,
+        &mut self,
         work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static,
     ) -> Result<T, ServiceError> {
-        let mut blocks = Arc::clone(&self.blocks).lock_owned().await;
-        let done = tokio::task::spawn_blocking(move || work(&mut blocks));
-        done.await.map_err(|error| ServiceError::Internal(format!("password hash: {error}")))
+        let internal = |reason: String| ServiceError::Internal(format!("password hash: {reason}"));
+        let mut blocks = self.0.take().ok_or_else(|| internal("its turn is over".to_owned()))?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work(&mut blocks);
+            (done, blocks)
+        });
+        let (done, blocks) = done.await.map_err(|error| internal(error.to_string()))?;
+        self.0 = Some(blocks);
+        Ok(done)
+    }
+}
+
+/// One login in the queue; leaves it when dropped.
+struct Waiting {
+    queue: Arc<Queue>,
+    from: IpAddr,
+}
+
+impl Queue {
+    fn enter(queue: &Arc<Self>, from: IpAddr) -> Result<Waiting, ServiceError> {
+        queue.with(|waiting| {
+            let all: usize = waiting.values().sum();
+            let own = waiting.entry(from).or_default();
+            if all >= MAX_WAITING || *own >= MAX_WAITING_OF_ADDRESS {
+                if *own == 0 {
+                    waiting.remove(&from);
+                }
+                return Err(ServiceError::TooManyAttempts { wait_seconds: FULL_WAIT_SECONDS });
+            }
+            *own += 1;
+            Ok(Waiting { queue: Arc::clone(queue), from })
+        })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut HashMap<IpAddr, usize>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.queue.with(|waiting| {
+            if let Some(own) = waiting.get_mut(&self.from) {
+                *own -= 1;
+                if *own == 0 {
+                    waiting.remove(&self.from);
+                }
+            }
+        });
     }
 }
 

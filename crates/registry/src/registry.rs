@@ -15,6 +15,7 @@ use crate::keys::Keys;
 use crate::passwords::Passwords;
 use crate::replicate::Flights;
 use crate::settings::Settings;
+use crate::throttle::Throttle;
 use crate::{Principal, ServiceError};
 
 /// One region: its facts, its bytes, its keys and its peers. Cheap to clone.
@@ -32,6 +33,7 @@ struct Inner {
     jobs: JobSignal,
     flights: Flights,
     passwords: Passwords,
+    throttle: Throttle,
 }
 
 impl std::fmt::Debug for Registry {
@@ -64,6 +66,7 @@ impl Registry {
                 .map_err(|error| format!("peer {}: {error}", peer.id))?;
             peers.insert(peer.id.clone(), client);
         }
+        let throttle = Throttle::new(settings.logins);
         Ok(Self {
             inner: Arc::new(Inner {
                 catalog: catalog.with_quotas(settings.quotas),
@@ -74,6 +77,7 @@ impl Registry {
                 jobs: JobSignal::default(),
                 flights: Flights::default(),
                 passwords: Passwords::default(),
+                throttle,
             }),
         })
     }
@@ -122,6 +126,10 @@ impl Registry {
 
     pub(crate) fn passwords(&self) -> &Passwords {
         &self.inner.passwords
+    }
+
+    pub(crate) fn throttle(&self) -> &Throttle {
+        &self.inner.throttle
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use transship_catalog::Quotas;
 use transship_oci::RegionId;
 
+use crate::throttle::LoginLimits;
+
 /// Everything the service needs to know about its region and its limits.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -42,6 +44,10 @@ pub struct Settings {
     pub blobs_in_parallel: usize,
     /// How long an upload session lives after its last byte.
     pub upload_expiry: Duration,
+    /// Most open upload sessions of one user.
+    pub upload_sessions_per_user: i64,
+    /// When failed logins are held back.
+    pub logins: LoginLimits,
     /// Whether signatures and whatever else refers to an image go with it.
     pub copy_referrers: bool,
     /// How long finished jobs are kept.

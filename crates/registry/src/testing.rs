@@ -1,5 +1,6 @@
 //! A whole region for tests: SQLite in a temporary folder, blobs in memory, an account with an administrator.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use transship_oci::{Action, Digest, DigestAlgorithm, NamespaceName, Reference, R
 use transship_store::{BlobStore, MemoryStore};
 
 use crate::{
-    Bootstrap, Grant, Keys, ManifestPush, Peer, Principal, PushCondition, Pushed, Registry, ServiceError, Settings,
+    Bootstrap, Grant, Keys, LoginLimits, ManifestPush, Peer, Principal, PushCondition, Pushed, Registry, ServiceError,
+    Settings,
 };
 
 pub(crate) struct TestRegion {
@@ -40,6 +42,8 @@ pub(crate) fn settings(region: &str) -> Settings {
         slots_per_region: 4,
         blobs_in_parallel: 4,
         upload_expiry: Duration::from_hours(1),
+        upload_sessions_per_user: 1000,
+        logins: LoginLimits { failures: 10, failures_per_address: 100 },
         copy_referrers: true,
         job_retention: Duration::from_hours(24),
         peers: Vec::new(),
@@ -67,7 +71,11 @@ impl TestRegion {
         };
         assert!(registry.bootstrap(bootstrap.clone()).await.unwrap());
         assert!(!registry.bootstrap(bootstrap).await.unwrap(), "only the first account is made this way");
-        let admin = registry.authenticate_password("demo", "admin", "a password").await.unwrap().unwrap();
+        let admin = registry
+            .authenticate_password(Ipv4Addr::LOCALHOST.into(), "demo", "admin", "a password")
+            .await
+            .unwrap()
+            .unwrap();
         Self { registry, admin, store, _dir: dir }
     }
 

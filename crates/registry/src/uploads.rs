@@ -47,7 +47,9 @@ impl Registry {
         let repository = self.repository_to_push(grant, name).await?;
         let session = uuid::Uuid::new_v4().simple().to_string();
         let expiry_ms = i64::try_from(self.settings().upload_expiry.as_millis()).unwrap_or(i64::MAX);
-        self.catalog()
+        let limit = self.settings().upload_sessions_per_user;
+        let opened = self
+            .catalog()
             .create_upload(&NewUpload {
                 id: session.clone(),
                 repository_id: repository.id,
@@ -55,8 +57,12 @@ impl Registry {
                 location: Location::fresh().to_string(),
                 algorithm,
                 expires_at_ms: now_ms().saturating_add(expiry_ms),
+                most_of_user: limit,
             })
             .await?;
+        if !opened {
+            return Err(ServiceError::TooManyUploads { limit });
+        }
         Ok(UploadStatus { session, offset_bytes: 0 })
     }
 

@@ -98,13 +98,36 @@ fn heads_that_are_not_to_be_trusted_are_refused() {
     assert_eq!(status(&format!("GET /livez HTTP/1.1\r\n{close}\r\n{wide}")), 431);
     let many = format!("X-A: {}\r\n", "a".repeat(1000)).repeat(40);
     assert_eq!(status(&format!("GET /livez HTTP/1.1\r\n{many}{close}")), 431);
-    for coding in ["xchunked", "chunked, identity", "identity"] {
+    for coding in ["xchunked", "chunked, identity", "identity", " chunked", "\tchunked", "gzip, chunked"] {
         assert_eq!(status(&format!("POST /livez HTTP/1.1\r\n{close}\r\nTransfer-Encoding: {coding}")), 400, "{coding}");
     }
-    for bad in ["X-A : b", "X\u{0}: b", "X-A: b\r\n folded"] {
+    for bad in ["X-A : b", "X\u{0}: b", "X-A: b\u{0}", "X-A: b\r\n folded", "X-A: b\nX-B: c"] {
         assert_eq!(status(&format!("GET /livez HTTP/1.1\r\n{close}\r\n{bad}")), 400, "{bad:?}");
     }
+    assert_eq!(region.send_raw(b"GET /livez HTTP/1.1\nHost: h\n\n").status, 400);
+    let endless = format!("GET /livez HTTP/1.1\r\n{close}\r\nX-A: {}", "a".repeat(2 << 20));
+    assert_eq!(region.send_raw(endless.as_bytes()).status, 431);
     assert_eq!(region.get("/livez").status, 200);
+}
+
+/// What the library would have answered with an empty body and no word in the log.
+#[test]
+fn a_refused_head_has_the_shape_of_its_api_and_a_line_in_the_log() {
+    let mut region = Region::start("");
+    for (path, code) in [
+        ("/v2/a/tags/list", "/errors/0/code"),
+        ("/v2/manage/namespaces", "/error_code"),
+        ("/v3/projects", "/error/code"),
+    ] {
+        let answer = region.send_raw(format!("GET {path}?secret=1 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").as_bytes());
+        assert_eq!(answer.status, 400);
+        assert!(answer.json().pointer(code).is_some(), "{answer:?}");
+        assert_eq!((answer.header("connection"), answer.header("content-type")), ("close", "application/json"));
+        let id = answer.header("x-request-id").to_owned();
+        let line = region.wait_for_log(|line| line["request_id"] == id.as_str());
+        assert_eq!((&line["path"], &line["method"], &line["status"]), (&path.into(), &"GET".into(), &400.into()));
+        assert!(!line.to_string().contains("secret"), "{line}");
+    }
 }
 
 #[test]

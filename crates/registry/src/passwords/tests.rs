@@ -1,3 +1,5 @@
+use std::net::Ipv4Addr;
+
 use super::*;
 
 #[test]
@@ -36,8 +38,32 @@ fn the_hash_for_absent_users_parses_and_costs_as_much() {
 async fn an_unknown_user_fits_no_password() {
     let passwords = Passwords::default();
     let stored = passwords.hash("secret".to_owned()).await.unwrap();
-    assert!(passwords.verify(Some(stored), "secret").await.unwrap());
-    assert!(!passwords.verify(None, "secret").await.unwrap());
+    let mut turn = passwords.turn(Ipv4Addr::LOCALHOST.into()).await.unwrap();
+    assert!(turn.verify(Some(stored), "secret").await.unwrap());
+    assert!(!turn.verify(None, "secret").await.unwrap());
+    drop(turn);
     assert!(passwords.hash(String::new()).await.is_err());
     assert!(passwords.hash("x".repeat(1025)).await.is_err());
+}
+
+/// Whoever floods the one place where passwords are hashed fills a part of the queue, and no memory.
+#[tokio::test]
+async fn the_queue_has_an_end_for_one_address_and_for_all() {
+    let passwords = Passwords::default();
+    let address = |number: u32| IpAddr::V4(Ipv4Addr::from(number));
+    let turn = passwords.turn(address(0)).await.unwrap();
+    let mut waiting = Vec::new();
+    for number in 1..=4 {
+        for _ in 0..MAX_WAITING_OF_ADDRESS {
+            waiting.push(Queue::enter(&passwords.queue, address(number)).unwrap());
+        }
+        let full = Queue::enter(&passwords.queue, address(number));
+        assert!(matches!(full.err(), Some(ServiceError::TooManyAttempts { .. })));
+    }
+    assert!(passwords.turn(address(9)).await.is_err(), "{} wait", waiting.len());
+    waiting.pop();
+    assert!(Queue::enter(&passwords.queue, address(9)).is_ok());
+    drop((turn, waiting));
+    assert!(passwords.queue.with(|waiting| waiting.is_empty()));
+    assert!(passwords.turn(address(1)).await.is_ok());
 }

@@ -100,7 +100,10 @@ mod tests {
 
         let registry = crate::cli::open::region(&config, config.listen).await.unwrap();
         assert_eq!(super::bootstrap(&registry, &config.data_dir).await.unwrap(), Some(file.clone()));
-        let login = registry.authenticate_password("default", "admin", &made.password).await.unwrap();
+        let login = registry
+            .authenticate_password(std::net::Ipv4Addr::LOCALHOST.into(), "default", "admin", &made.password)
+            .await
+            .unwrap();
         assert!(login.is_some_and(|principal| principal.is_admin));
         let (access_key, secret_key) = made.access_key.unwrap();
         assert_eq!(registry.access_key(&access_key).await.unwrap().unwrap().1, secret_key);

@@ -6,10 +6,12 @@ use std::time::Duration;
 use toml::Value;
 use transship_catalog::Quotas;
 use transship_oci::RegionId;
+use transship_registry::LoginLimits;
 
 use super::problem::{ConfigError, Problem};
 use super::reader::{Reader, Section};
 use super::{BootstrapConfig, Config, Limits, Log, PeerConfig, Replication, Secret, TlsFiles, Tokens, parse};
+use crate::http::address::TrustedProxies;
 use crate::http::tls;
 
 /// A configuration file is written by hand; what is larger is something else.
@@ -162,12 +164,21 @@ fn read_limits(reader: &mut Reader) -> Option<Limits> {
     let (bytes, repositories, tags) =
         (quota("namespace_bytes"), quota("namespace_repositories"), quota("namespace_tags"));
     let connections = count(reader, &section, "connections", 100_000);
+    let connections_per_address = count(reader, &section, "connections_per_address", 100_000);
     let upload_expiry = seconds(reader, &section, "upload_expiry_seconds", 60, 2_592_000);
+    let sessions = reader.read(&section, "upload_sessions_per_user", parse::whole_number(1..=1_000_000));
+    let failures = count(reader, &section, "login_failures", 1000);
+    let failures_per_address = count(reader, &section, "login_failures_per_address", 100_000);
+    let trusted_proxies = reader.read(&section, "trusted_proxies", parse::address_ranges);
     Some(Limits {
         namespaces_per_account: namespaces?,
         quotas: Quotas { bytes: bytes?, repositories: repositories?, tags: tags? },
         connections: connections?,
+        connections_per_address: connections_per_address?,
         upload_expiry: upload_expiry?,
+        upload_sessions_per_user: sessions?,
+        logins: LoginLimits { failures: failures?, failures_per_address: failures_per_address? },
+        trusted_proxies: TrustedProxies::new(trusted_proxies?),
     })
 }
 

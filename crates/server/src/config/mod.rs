@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use transship_catalog::Quotas;
 use transship_oci::RegionId;
-use transship_registry::{Bootstrap, Peer, Settings};
+use transship_registry::{Bootstrap, LoginLimits, Peer, Settings};
+
+use crate::http::address::TrustedProxies;
 
 pub use load::{load, without_file};
 pub use problem::{ConfigError, Problem};
@@ -112,8 +114,16 @@ pub struct Limits {
     pub quotas: Quotas,
     /// Connections at once, over all listeners.
     pub connections: usize,
+    /// Connections at once of one address.
+    pub connections_per_address: usize,
     /// Life of an upload session after its last byte.
     pub upload_expiry: Duration,
+    /// Open upload sessions of one user.
+    pub upload_sessions_per_user: i64,
+    /// When failed logins are held back.
+    pub logins: LoginLimits,
+    /// Proxies whose `X-Forwarded-For` counts.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// `[tokens]`.
@@ -215,6 +225,8 @@ impl Config {
             slots_per_region: self.replication.slots_per_region,
             blobs_in_parallel: self.replication.blobs_in_parallel,
             upload_expiry: self.limits.upload_expiry,
+            upload_sessions_per_user: self.limits.upload_sessions_per_user,
+            logins: self.limits.logins,
             copy_referrers: self.replication.copy_referrers,
             job_retention: self.replication.job_retention,
             peers: self.peers.iter().map(PeerConfig::to_peer).collect(),

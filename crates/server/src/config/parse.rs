@@ -8,6 +8,7 @@ use toml::Value;
 use transship_oci::RegionId;
 
 use super::{LogFormat, SyncImagesResponse};
+use crate::http::address::AddressRange;
 
 pub(super) fn region_id(value: &Value) -> Result<RegionId, String> {
     let expected =
@@ -89,6 +90,13 @@ pub(super) fn peer_kind(value: &Value) -> Result<(), String> {
         }
         _ => Err("\"transship\"".to_owned()),
     }
+}
+
+/// Addresses and ranges of addresses.
+pub(super) fn address_ranges(value: &Value) -> Result<Vec<AddressRange>, String> {
+    let expected = || "a list of addresses and ranges such as [\"10.0.0.0/8\", \"fd00::1\"]".to_owned();
+    let ranges = value.as_array().ok_or_else(expected)?.iter();
+    ranges.map(|range| range.as_str().and_then(|text| text.parse().ok()).ok_or_else(expected)).collect()
 }
 
 pub(super) fn log_level(value: &Value) -> Result<String, String> {

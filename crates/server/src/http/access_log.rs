@@ -2,7 +2,6 @@
 //!
 //! Owns: the fields of that line. Never: query strings, headers or bodies, which may hold secrets.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,7 +18,6 @@ pub(super) struct Exchange {
     context: Arc<RequestContext>,
     method: Method,
     path: String,
-    remote: IpAddr,
     /// Health probes: only when somebody debugs.
     quiet: bool,
     started: Instant,
@@ -31,12 +29,11 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(context: Arc<RequestContext>, method: Method, path: &str, remote: IpAddr, quiet: bool) -> Self {
+    pub(super) fn new(context: Arc<RequestContext>, method: Method, path: &str, quiet: bool) -> Self {
         Self {
             context,
             method,
             path: path.to_owned(),
-            remote,
             quiet,
             started: Instant::now(),
             status: None,
@@ -83,7 +80,7 @@ impl Drop for Exchange {
                     duration_ms,
                     bytes = self.bytes,
                     complete = self.complete,
-                    remote = %self.remote,
+                    remote = %self.context.client(),
                     user_id = self.context.caller(),
                     error = self.error.as_deref(),
                     "request"

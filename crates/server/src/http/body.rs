@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::access_log::Exchange;
+use super::busy::Flowing;
 
 /// How long a client may pause in the middle of a request body.
 pub(super) const BODY_IDLE: Duration = Duration::from_mins(1);
@@ -70,12 +71,13 @@ where
 pub(super) struct LoggedBody<G> {
     inner: Body,
     exchange: Exchange,
+    flowing: Option<Flowing>,
     _guards: G,
 }
 
 impl<G> LoggedBody<G> {
-    pub(super) const fn new(inner: Body, exchange: Exchange, guards: G) -> Self {
-        Self { inner, exchange, _guards: guards }
+    pub(super) const fn new(inner: Body, exchange: Exchange, flowing: Option<Flowing>, guards: G) -> Self {
+        Self { inner, exchange, flowing, _guards: guards }
     }
 }
 
@@ -89,6 +91,9 @@ impl<G: Unpin> HttpBody for LoggedBody<G> {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = &mut *self;
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        if let Some(flowing) = &this.flowing {
+            flowing.asked(polled.is_ready());
+        }
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);

@@ -134,8 +134,11 @@ async fn verify_signature(
     body: &Bytes,
     authorization: &Authorization,
 ) -> Result<Principal, AuthFailure> {
-    let found = registry.access_key(&authorization.access_key).await?;
-    let (principal, secret) = found.ok_or(AuthFailure::AccessKey)?;
+    let attempt = registry.begin_attempt(context::client(), &authorization.access_key)?;
+    let Some((principal, secret)) = registry.access_key(&authorization.access_key).await? else {
+        registry.end_attempt(attempt, false);
+        return Err(AuthFailure::AccessKey);
+    };
     let request = SignedRequest {
         method: parts.method.as_str(),
         path: parts.uri.path(),
@@ -144,7 +147,12 @@ async fn verify_signature(
         authority: parts.uri.authority().map(http::uri::Authority::as_str),
     };
     let now = jiff::Timestamp::now().as_second();
-    signature::verify(request, authorization, &signature::hash(body), &secret, now)?;
+    let verified = signature::verify(request, authorization, &signature::hash(body), &secret, now);
+    // A clock that is wrong, or a header that is missing, says nothing about whether the key is known.
+    if matches!(verified, Ok(()) | Err(SignatureError::Mismatch { .. })) {
+        registry.end_attempt(attempt, verified.is_ok());
+    }
+    verified?;
     Ok(principal)
 }
 

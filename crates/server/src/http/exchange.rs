@@ -8,14 +8,17 @@ use std::panic::AssertUnwindSafe;
 use axum::body::Body;
 use axum::response::Response;
 use futures::FutureExt as _;
-use http::{HeaderValue, Request, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tracing::Instrument as _;
 
 use super::access_log::Exchange;
+use super::address::TrustedProxies;
 use super::body::{LoggedBody, TimedBody};
+use super::busy::Busy;
 use super::context::RequestContext;
-use super::stream::Busy;
+use super::head::Refused;
 use super::{limits, request_id};
 use crate::app::{Api, App};
 
@@ -23,6 +26,7 @@ use crate::app::{Api, App};
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     pub(super) remote: IpAddr,
+    pub(super) proxies: TrustedProxies,
     pub(super) busy: Busy,
 }
 
@@ -32,10 +36,10 @@ pub(super) async fn serve(app: App, connection: Connection, request: Request<Inc
     let guards = (connection.busy.begin(), app.begin(api));
     let (parts, body) = request.into_parts();
     let id = request_id::of(&parts.headers);
-    let context = RequestContext::new(id.clone());
+    let client = connection.proxies.client(connection.remote, &parts.headers);
+    let context = RequestContext::new(id.clone(), client);
     let path = parts.uri.path();
-    let mut exchange =
-        Exchange::new(context.clone(), parts.method.clone(), path, connection.remote, api == Api::Health);
+    let mut exchange = Exchange::new(context.clone(), parts.method.clone(), path, api == Api::Health);
     let span = tracing::info_span!("request", request_id = id.as_str());
     let version = parts.version;
 
@@ -64,9 +68,40 @@ pub(super) async fn serve(app: App, connection: Connection, request: Request<Inc
     let status = response.status();
     let length = response.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     response.map(|body| {
-        exchange.answered(status, !http_body::Body::is_end_stream(&body), length);
-        Body::new(LoggedBody::new(body, exchange, guards))
+        let has_body = !http_body::Body::is_end_stream(&body);
+        exchange.answered(status, has_body, length);
+        // On HTTP/1 a client that does not read fills the socket, which is watched already.
+        let flowing = (has_body && version >= Version::HTTP_2).then(|| connection.busy.flow());
+        Body::new(LoggedBody::new(body, exchange, flowing, guards))
     })
+}
+
+/// The bytes of an answer to a head that is not passed on, after which the connection ends; writes its log line.
+pub(super) fn refuse(remote: IpAddr, refused: &Refused) -> Vec<u8> {
+    let Refused { refusal, method, path } = refused;
+    let api = Api::of(path);
+    let id = request_id::of(&HeaderMap::new());
+    let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
+    let mut exchange = Exchange::new(RequestContext::new(id.clone(), remote), method, path, api == Api::Health);
+    let (parts, body) = api.failure(refusal.status, refusal.message).into_parts();
+    let body = body.collect().now_or_never().and_then(Result::ok).unwrap_or_default().to_bytes();
+    let reason = refusal.status.canonical_reason().unwrap_or("Refused");
+    let mut answer = format!("HTTP/1.1 {} {reason}\r\n", refusal.status.as_u16()).into_bytes();
+    let length = HeaderValue::from(body.len());
+    let id = HeaderValue::from_str(&id).expect("request ids are made of visible ASCII");
+    let close = HeaderValue::from_static("close");
+    let own = [(&header::CONTENT_LENGTH, &length), (&header::CONNECTION, &close), (&request_id::REQUEST_ID, &id)];
+    for (name, value) in parts.headers.iter().filter(|(name, _)| *name != header::CONTENT_LENGTH).chain(own) {
+        answer.extend_from_slice(name.as_str().as_bytes());
+        answer.extend_from_slice(b": ");
+        answer.extend_from_slice(value.as_bytes());
+        answer.extend_from_slice(b"\r\n");
+    }
+    answer.extend_from_slice(b"\r\n");
+    answer.extend_from_slice(&body);
+    exchange.answered(refusal.status, true, None);
+    exchange.sent(body.len(), true);
+    answer
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -1,10 +1,11 @@
-//! What a request head may look like before anybody asks what it means (bad-inputs F).
+//! What a request head may look like before anybody asks what it means (bad-inputs F). Heads of HTTP/1 went through
+//! [`super::head`] already; this holds for both versions.
 
 use http::request::Parts;
 use http::{StatusCode, Version, header};
 
 /// The longest request target.
-const MAX_TARGET_BYTES: usize = 8 * 1024;
+pub(super) const MAX_TARGET_BYTES: usize = 8 * 1024;
 /// The most that all header names and values may have together.
 pub(super) const MAX_HEADER_BYTES: usize = 32 * 1024;
 

@@ -207,24 +207,29 @@ impl ManageCode {
     }
 }
 
+/// When a queue that is full may have room again, in seconds.
+const WAIT_SECONDS: u64 = 5;
+
 /// An error of the management API: becomes a response with the body of contract 6.1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManageError {
     code: ManageCode,
     status: StatusCode,
     message: Cow<'static, str>,
+    /// Only for status 429.
+    wait_seconds: u64,
 }
 
 impl ManageError {
     /// An error with the usual status of its code.
     pub fn new(code: ManageCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, status: code.status(), message: message.into() }
+        Self { code, status: code.status(), message: message.into(), wait_seconds: WAIT_SECONDS }
     }
 
     /// The same error under another code, with that code's status: for routes on which the contract is more exact.
     #[must_use]
     pub fn with_code(self, code: ManageCode) -> Self {
-        Self { code, status: code.status(), message: self.message }
+        Self { code, status: code.status(), ..self }
     }
 
     /// The same error with another status: where the code stays and only HTTP has something more exact to say.
@@ -265,7 +270,8 @@ impl From<ServiceError> for ManageError {
         if let Some(reason) = error.log_reason() {
             return Self::internal(reason);
         }
-        let refused = Self::new(code_of(&error), error.to_string());
+        let mut refused = Self::new(code_of(&error), error.to_string());
+        refused.wait_seconds = error.wait_seconds().unwrap_or(WAIT_SECONDS);
         match error {
             // The caller is right to try again, which a plain 500 does not say.
             ServiceError::Unavailable(_) => refused.with_status(StatusCode::SERVICE_UNAVAILABLE),
@@ -315,7 +321,10 @@ fn code_of(error: &ServiceError) -> ManageCode {
         | ServiceError::BlobInUse(_) => ManageCode::ImageExists,
         ServiceError::GrantExists(_) => ManageCode::NamespacePermissionExists,
         ServiceError::Exists(_) => ManageCode::PermissionExists,
-        ServiceError::QueueFull { .. } | ServiceError::UploadBusy => ManageCode::Busy,
+        ServiceError::QueueFull { .. }
+        | ServiceError::UploadBusy
+        | ServiceError::TooManyAttempts { .. }
+        | ServiceError::TooManyUploads { .. } => ManageCode::Busy,
         ServiceError::StorageFull => ManageCode::Storage,
         // `Unavailable`, `Internal` and whatever comes later: a fault on this side.
         _ => ManageCode::Internal,
@@ -336,7 +345,7 @@ impl IntoResponse for ManageError {
         }
         let mut response = (self.status, axum::Json(body)).into_response();
         if self.status == StatusCode::TOO_MANY_REQUESTS {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(self.wait_seconds));
         }
         response
     }

@@ -3,10 +3,15 @@
 //! Owns: sockets and everything round a request. Never: what a request means.
 
 mod access_log;
+pub mod address;
 mod body;
+mod busy;
 pub mod caller;
+mod connections;
 pub mod context;
 mod exchange;
+mod framing;
+mod head;
 mod limits;
 pub mod manage_error;
 pub mod query;
@@ -14,4 +19,5 @@ mod request_id;
 pub mod server;
 mod stream;
 pub mod tls;
+pub mod tls_reload;
 pub mod whole;

@@ -13,15 +13,18 @@ use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::address::TrustedProxies;
+use super::busy::Busy;
+use super::connections::{Connections, Seat};
 use super::exchange::{self, Connection};
 use super::limits::MAX_HEADER_BYTES;
-use super::stream::{Busy, GuardedStream, PATIENCE};
+use super::stream::{GuardedStream, PATIENCE};
 use crate::app::App;
 
 /// A TLS handshake takes two round trips and a signature.
@@ -32,6 +35,14 @@ const BUFFER_BYTES: usize = 64 * 1024;
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Four streams at full speed; also the most that one connection can make the server hold.
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Requests at once on one connection of HTTP/2; RFC 9113 advises a hundred at least.
+const MAX_STREAMS: u32 = 100;
+/// Streams that a client opened and reset before anybody looked at them; more is the attack named rapid reset.
+const MAX_RESET_STREAMS: usize = 20;
+/// Streams that were reset here for a fault of the client, over the life of a connection.
+const MAX_FAULTY_STREAMS: usize = 1024;
+/// What waits to be sent on one stream: one piece of a blob. A client that does not read holds so much of each stream.
+const SEND_BUFFER_BYTES: usize = 256 * 1024;
 /// How often a silent HTTP/2 client is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
 /// How long to wait when the process has no more file descriptors.
@@ -71,6 +82,17 @@ impl Listener {
     }
 }
 
+/// How many connections there may be at once.
+#[derive(Clone, Debug)]
+pub struct ConnectionLimits {
+    /// In all.
+    pub all: usize,
+    /// Of one address, a /64 of IPv6 counting as one.
+    pub of_one_address: usize,
+    /// Whose connections are not counted by address.
+    pub proxies: TrustedProxies,
+}
+
 /// The running listeners.
 #[derive(Debug)]
 pub struct Server {
@@ -83,16 +105,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins to accept connections, at most `connections` at once over all listeners.
-    pub fn start(app: App, listeners: Vec<Listener>, connections: usize) -> Self {
+    /// Begins to accept connections, over all listeners not more than `limits` says.
+    pub fn start(app: App, listeners: Vec<Listener>, limits: ConnectionLimits) -> Self {
         let server =
             Self { app, close: CancellationToken::new(), finish: CancellationToken::new(), tasks: TaskTracker::new() };
-        let slots = Arc::new(Semaphore::new(connections));
+        let ConnectionLimits { all, of_one_address, proxies } = limits;
+        let connections = Connections::new(all, of_one_address, proxies.clone());
         for listener in listeners {
             let accept = Accept {
                 listener,
                 app: server.app.clone(),
-                slots: Arc::clone(&slots),
+                connections: connections.clone(),
+                proxies: proxies.clone(),
                 finish: server.finish.clone(),
                 tasks: server.tasks.clone(),
             };
@@ -128,7 +152,8 @@ impl Server {
 struct Accept {
     listener: Listener,
     app: App,
-    slots: Arc<Semaphore>,
+    connections: Connections,
+    proxies: TrustedProxies,
     finish: CancellationToken,
     tasks: TaskTracker,
 }
@@ -136,29 +161,35 @@ struct Accept {
 impl Accept {
     async fn run(&self) {
         loop {
-            // A slot first: connections above the limit wait in the backlog of the kernel.
-            let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
+            // A place first: what cannot have one waits in the backlog of the kernel.
+            let place = self.connections.place().await;
             let (stream, remote) = match self.listener.socket.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     if !is_of_one_connection(&error) {
                         tracing::warn!(%error, "cannot accept connections now");
+                        // Most likely there are no more file descriptors; an idle connection gives one back.
+                        self.connections.make_room(None);
                         tokio::time::sleep(ACCEPT_BACK_OFF).await;
                     }
                     continue;
                 }
             };
+            let connection =
+                Connection { remote: remote.ip().to_canonical(), proxies: self.proxies.clone(), busy: Busy::default() };
+            let Some(seat) = self.connections.admit(place, connection.remote, &connection.busy) else {
+                tracing::debug!(remote = %connection.remote, "refused: too many connections of this address at work");
+                continue;
+            };
             // Without it every small answer waits 40 ms for an acknowledgement.
             let _ = stream.set_nodelay(true);
             let tls = self.listener.tls.as_ref().map(|config| TlsAcceptor::from(Arc::clone(&config.borrow())));
-            let connection = Connection { remote: remote.ip(), busy: Busy::default() };
             let (app, finish) = (self.app.clone(), self.finish.clone());
             self.tasks.spawn(async move {
                 match tls {
-                    None => serve(app, connection, stream, finish).await,
-                    Some(acceptor) => serve_tls(acceptor, app, connection, stream, finish).await,
+                    None => serve(app, connection, stream, &seat, finish).await,
+                    Some(acceptor) => serve_tls(acceptor, app, connection, stream, &seat, finish).await,
                 }
-                drop(slot);
             });
         }
     }
@@ -175,26 +206,28 @@ async fn serve_tls(
     app: App,
     connection: Connection,
     stream: TcpStream,
+    seat: &Seat,
     finish: CancellationToken,
 ) {
     let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
     let handshake = tokio::select! {
         handshake = handshake => handshake,
         () = finish.cancelled() => return,
+        () = seat.close().cancelled() => return,
     };
     match handshake {
-        Ok(Ok(stream)) => serve(app, connection, stream, finish).await,
+        Ok(Ok(stream)) => serve(app, connection, stream, seat, finish).await,
         Ok(Err(error)) => tracing::debug!(remote = %connection.remote, %error, "TLS handshake failed"),
         Err(_) => tracing::debug!(remote = %connection.remote, "TLS handshake took too long"),
     }
 }
 
-async fn serve<S>(app: App, connection: Connection, stream: S, finish: CancellationToken)
+async fn serve<S>(app: App, connection: Connection, stream: S, seat: &Seat, finish: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let remote = connection.remote;
-    let stream = TokioIo::new(GuardedStream::new(stream, connection.busy.clone(), PATIENCE));
+    let (remote, busy) = (connection.remote, connection.busy.clone());
+    let stream = TokioIo::new(GuardedStream::new(stream, &connection, PATIENCE));
     let service = service_fn(move |request| {
         let answer = exchange::serve(app.clone(), connection.clone(), request);
         async move { Ok::<_, Infallible>(answer.await) }
@@ -204,6 +237,14 @@ where
     let result = tokio::select! {
         result = serving.as_mut() => result,
         () = finish.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+        () = seat.close().cancelled() => {
+            if !busy.is_busy() {
+                return;
+            }
+            // A request came just before the place was needed; it is the last one.
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -220,6 +261,10 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
+        .max_local_error_reset_streams(MAX_FAULTY_STREAMS)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).expect("32 KiB fit"))

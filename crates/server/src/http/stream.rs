@@ -1,17 +1,23 @@
 //! A connection that does not wait for ever: for a first byte, for the rest of a request head, for the next request,
-//! or for a reader that has stopped reading.
+//! or for a reader that has stopped reading; and that passes no head on which can be read in two ways.
 //!
-//! Owns: the time-outs of bytes on a connection. Never: the time a handler takes, or a request body (see `body`).
+//! Owns: the time-outs of bytes on a connection, and the answer to a head that is refused. Never: the time a handler
+//! takes, a request body (see `body`), or what a good head is (see `head`).
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use super::busy::Busy;
+use super::exchange::{self, Connection};
+use super::framing::Framing;
+use super::head::Refused;
 
 /// How long a connection may be silent, and when.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +30,11 @@ pub(super) struct Patience {
     keep_alive: Duration,
     /// How long a client may leave a full socket unread.
     stalled_write: Duration,
+    /// How long a client of HTTP/2 may leave an answer alone, whose socket never fills.
+    stalled_answer: Duration,
+    /// How long the rest of a refused request is read and thrown away, so that its sender gets to see the answer
+    /// instead of a broken connection.
+    linger: Duration,
 }
 
 /// What a server has.
@@ -33,35 +44,13 @@ pub(super) const PATIENCE: Patience = Patience {
     // Longer than the minute for which most load balancers keep a connection.
     keep_alive: Duration::from_secs(75),
     stalled_write: Duration::from_mins(1),
+    // An answer moves in pieces of 256 KiB, which a slow line takes its time for.
+    stalled_answer: Duration::from_mins(2),
+    linger: Duration::from_secs(2),
 };
 
-/// What a connection of HTTP/2 begins with.
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2";
-
-/// How many requests of a connection are being handled, shared between the connection and its service.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Busy(Arc<AtomicUsize>);
-
-/// One request being handled; ends when dropped.
-#[derive(Debug)]
-pub(super) struct BusyGuard(Arc<AtomicUsize>);
-
-impl Busy {
-    pub(super) fn begin(&self) -> BusyGuard {
-        self.0.fetch_add(1, Ordering::AcqRel);
-        BusyGuard(Arc::clone(&self.0))
-    }
-
-    fn is_busy(&self) -> bool {
-        self.0.load(Ordering::Acquire) > 0
-    }
-}
-
-impl Drop for BusyGuard {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
+/// How much of a refused request is thrown away at most.
+const LINGER_BYTES: usize = 8 * 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -75,27 +64,45 @@ enum Phase {
     Busy,
 }
 
+/// A refusal on its way out. It is the last that happens on a connection.
+#[derive(Debug)]
+enum End {
+    /// Nothing to say: the stream is at its end.
+    Silent,
+    /// The answer, and how much of it is written.
+    Answer(Vec<u8>, usize),
+    /// All is said; so many bytes may still come.
+    Linger(usize),
+}
+
 /// The connection.
 #[derive(Debug)]
 pub(super) struct GuardedStream<S> {
     inner: S,
+    remote: IpAddr,
     busy: Busy,
     patience: Patience,
     phase: Phase,
-    http2: bool,
+    framing: Framing,
+    end: Option<End>,
+    /// Whether everything that was written has left; a refusal must not go between the halves of an answer.
+    flushed: bool,
     read_deadline: Pin<Box<Sleep>>,
     write_deadline: Pin<Box<Sleep>>,
     write_stalled: bool,
 }
 
 impl<S> GuardedStream<S> {
-    pub(super) fn new(inner: S, busy: Busy, patience: Patience) -> Self {
+    pub(super) fn new(inner: S, connection: &Connection, patience: Patience) -> Self {
         Self {
             inner,
-            busy,
+            remote: connection.remote,
+            busy: connection.busy.clone(),
             patience,
             phase: Phase::Fresh,
-            http2: false,
+            framing: Framing::new(),
+            end: None,
+            flushed: true,
             read_deadline: Box::pin(tokio::time::sleep(patience.first_byte)),
             write_deadline: Box::pin(tokio::time::sleep(patience.stalled_write)),
             write_stalled: false,
@@ -108,23 +115,56 @@ impl<S> GuardedStream<S> {
     }
 
     /// Bytes came: a request head begins or goes on, unless they belong to a body or to HTTP/2, which multiplexes.
-    fn received(&mut self, bytes: &[u8]) {
-        if self.phase == Phase::Fresh {
-            self.http2 = bytes.starts_with(HTTP2_PREFACE);
+    /// Returns how many of them may pass.
+    fn received(&mut self, bytes: &[u8]) -> usize {
+        let mut good = bytes.len();
+        if let Err(stop) = self.framing.received(bytes) {
+            good = stop.good;
+            let refused = stop.refused;
+            self.end = Some(refused.map_or(End::Silent, |refused| self.answer(&refused)));
         }
         if self.busy.is_busy() {
             self.phase = Phase::Busy;
-        } else if self.http2 {
+        } else if self.framing.is_http2() {
             self.enter(Phase::Idle, self.patience.keep_alive);
         } else if self.phase != Phase::Head {
             self.enter(Phase::Head, self.patience.head);
         }
+        good
+    }
+
+    fn answer(&self, refused: &Refused) -> End {
+        End::Answer(exchange::refuse(self.remote, refused), 0)
+    }
+
+    /// A head took too long. Its client is told, unless it has said nothing at all.
+    fn head_too_late(&mut self) {
+        let head = self.framing.partial_head();
+        self.end = Some(if head.is_empty() || self.framing.is_http2() {
+            End::Silent
+        } else {
+            self.answer(&Refused::new(StatusCode::REQUEST_TIMEOUT, "the request head took longer than 10 s", head))
+        });
     }
 
     /// Nothing came: whether it is too late for more.
     fn poll_too_late(&mut self, cx: &mut Context<'_>) -> bool {
         if self.busy.is_busy() {
-            self.phase = Phase::Busy;
+            if !self.framing.is_http2() {
+                self.phase = Phase::Busy;
+                return false;
+            }
+            // A full window of HTTP/2 stops an answer, and not the socket, so somebody has to look.
+            let look = self.patience.stalled_answer / 8;
+            if self.phase != Phase::Busy {
+                self.enter(Phase::Busy, look);
+            }
+            while self.read_deadline.as_mut().poll(cx).is_ready() {
+                if self.busy.is_stalled(self.patience.stalled_answer) {
+                    return true;
+                }
+                self.enter(Phase::Busy, look);
+            }
             return false;
         }
         if self.phase == Phase::Busy {
@@ -153,22 +193,79 @@ fn timed_out(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for GuardedStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
+    /// Says what is to be said, and then that the stream is at its end.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match &mut self.end {
+                None | Some(End::Silent) => return Poll::Ready(Ok(())),
+                // Requests before this one are answered first; whoever answers them reads again afterwards.
+                Some(_) if self.busy.is_busy() || !self.flushed => return Poll::Pending,
+                Some(End::Answer(answer, written)) if *written < answer.len() => {
+                    let result = Pin::new(&mut self.inner).poll_write(cx, &answer[*written..]);
+                    match result {
+                        Poll::Ready(Ok(bytes)) if bytes > 0 => *written += bytes,
+                        Poll::Ready(_) => self.end = Some(End::Silent),
+                        Poll::Pending => {
+                            ready!(self.watch_write::<()>(cx, Poll::Pending))?;
+                        }
+                    }
+                }
+                Some(End::Answer(..)) => {
+                    let result = ready!(Pin::new(&mut self.inner).poll_shutdown(cx));
+                    self.end = Some(if result.is_ok() { End::Linger(LINGER_BYTES) } else { End::Silent });
+                    self.enter(Phase::Idle, self.patience.linger);
+                }
+                Some(End::Linger(left)) => {
+                    let mut bytes = [0_u8; 8192];
+                    let mut buf = ReadBuf::new(&mut bytes);
+                    let left = *left;
+                    let more = match Pin::new(&mut self.inner).poll_read(cx, &mut buf) {
+                        Poll::Ready(Ok(())) => !buf.filled().is_empty() && buf.filled().len() < left,
+                        Poll::Ready(Err(_)) => false,
+                        Poll::Pending => {
+                            ready!(self.read_deadline.as_mut().poll(cx));
+                            false
+                        }
+                    };
+                    self.end = Some(if more { End::Linger(left - buf.filled().len()) } else { End::Silent });
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.end.is_some() {
+            return this.poll_end(cx);
+        }
         // A head that trickles in is always ready, so its deadline counts before the read.
         if this.phase == Phase::Head && !this.busy.is_busy() && this.read_deadline.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(timed_out("the request head took too long")));
+            this.head_too_late();
+            return this.poll_end(cx);
         }
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Ready(result) => {
-                if buf.filled().len() > before {
-                    this.received(&buf.filled()[before..]);
+                let came = buf.filled().len() - before;
+                if came > 0 {
+                    let good = this.received(&buf.filled()[before..]);
+                    buf.set_filled(before + good);
+                    if good == 0 {
+                        return this.poll_end(cx);
+                    }
                 }
                 Poll::Ready(result)
             }
-            Poll::Pending if this.poll_too_late(cx) => Poll::Ready(Err(timed_out("the client sends nothing"))),
+            Poll::Pending if this.poll_too_late(cx) => {
+                if this.phase == Phase::Head {
+                    this.head_too_late();
+                    return this.poll_end(cx);
+                }
+                Poll::Ready(Err(timed_out("the client sends or takes nothing")))
+            }
             Poll::Pending => Poll::Pending,
         }
     }
@@ -177,6 +274,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedStream<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        this.flushed = false;
         let result = Pin::new(&mut this.inner).poll_write(cx, buf);
         this.watch_write(cx, result)
     }
@@ -187,6 +285,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        this.flushed = false;
         let result = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
         this.watch_write(cx, result)
     }
@@ -198,6 +297,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let result = Pin::new(&mut this.inner).poll_flush(cx);
+        this.flushed |= matches!(result, Poll::Ready(Ok(())));
         this.watch_write(cx, result)
     }
 

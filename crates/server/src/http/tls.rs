@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::version::{TLS12, TLS13};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -65,18 +66,47 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// # Errors
 /// Which file cannot be used, and why.
 pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
-    let bad_certificate = |reason: String| TlsError::Certificate { path: files.certificate.clone(), reason };
-    let chain = certificates(&files.certificate).map_err(bad_certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.private_key)
-        .map_err(|error| TlsError::PrivateKey { path: files.private_key.clone(), reason: pem_reason(&error) })?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .expect("the provider serves the default versions of TLS")
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(TlsError::Pair)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    PemPair::read(files)?.server_config(files)
+}
+
+/// The bytes of both files as they were at one moment, so that what is checked is what is served.
+#[derive(PartialEq, Eq)]
+pub(super) struct PemPair {
+    certificate: Vec<u8>,
+    private_key: Vec<u8>,
+}
+
+impl std::fmt::Debug for PemPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PemPair").finish_non_exhaustive()
+    }
+}
+
+impl PemPair {
+    pub(super) fn read(files: &TlsFiles) -> Result<Self, TlsError> {
+        let read = |path: &Path| std::fs::read(path).map_err(|error| format!("which cannot be read: {error}"));
+        Ok(Self {
+            certificate: read(&files.certificate)
+                .map_err(|reason| TlsError::Certificate { path: files.certificate.clone(), reason })?,
+            private_key: read(&files.private_key)
+                .map_err(|reason| TlsError::PrivateKey { path: files.private_key.clone(), reason })?,
+        })
+    }
+
+    pub(super) fn server_config(&self, files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+        let bad_certificate = |reason: String| TlsError::Certificate { path: files.certificate.clone(), reason };
+        let chain = certificates(&self.certificate).map_err(bad_certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(&self.private_key)
+            .map_err(|error| TlsError::PrivateKey { path: files.private_key.clone(), reason: pem_reason(&error) })?;
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .expect("the provider serves TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(TlsError::Pair)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
 }
 
 /// Reads a file with certificate authorities; the error says what was found instead.
@@ -84,12 +114,14 @@ pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
 /// # Errors
 /// When the file cannot be read or holds no certificate.
 pub fn certificate_authority(path: &Path) -> Result<Vec<u8>, String> {
-    certificates(path).map_err(|reason| format!("names {}, {reason}", path.display()))?;
-    std::fs::read(path).map_err(|error| format!("names {}, which cannot be read: {error}", path.display()))
+    let named = |reason: String| format!("names {}, {reason}", path.display());
+    let pem = std::fs::read(path).map_err(|error| named(format!("which cannot be read: {error}")))?;
+    certificates(&pem).map_err(named)?;
+    Ok(pem)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(|error| pem_reason(&error))?.collect();
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let chain = chain.map_err(|error| pem_reason(&error))?;
     if chain.is_empty() { Err("which holds no certificate".to_owned()) } else { Ok(chain) }
 }

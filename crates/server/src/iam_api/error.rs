@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use transship_registry::ServiceError;
 
@@ -18,12 +18,13 @@ pub struct IamError {
     status: StatusCode,
     code: Option<&'static str>,
     message: Cow<'static, str>,
+    wait_seconds: Option<u64>,
 }
 
 impl IamError {
     /// An error with a status and a sentence.
     pub fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code: None, message: message.into() }
+        Self { status, code: None, message: message.into(), wait_seconds: None }
     }
 
     /// The answer to a path, or a method on a path, that is not served.
@@ -39,7 +40,7 @@ impl From<AuthFailure> for IamError {
             AuthFailure::ForeignScope { .. } => Self::new(StatusCode::FORBIDDEN, failure.to_string()),
             AuthFailure::AccessKey | AuthFailure::Signature(_) => {
                 let code = Some(ManageCode::BadSignature.as_str());
-                Self { status: StatusCode::UNAUTHORIZED, code, message: failure.to_string().into() }
+                Self { code, ..Self::new(StatusCode::UNAUTHORIZED, failure.to_string()) }
             }
             _ => Self::new(StatusCode::UNAUTHORIZED, failure.to_string()),
         }
@@ -50,13 +51,14 @@ impl From<ServiceError> for IamError {
     fn from(error: ServiceError) -> Self {
         let status = match &error {
             ServiceError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ServiceError::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
             ServiceError::UserAbsent(_) | ServiceError::Absent(_) => StatusCode::NOT_FOUND,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if let Some(reason) = error.log_reason() {
             tracing::error!(reason, "internal error");
         }
-        Self::new(status, error.to_string())
+        Self { wait_seconds: error.wait_seconds(), ..Self::new(status, error.to_string()) }
     }
 }
 
@@ -70,6 +72,10 @@ impl IntoResponse for IamError {
             body["error_msg"] = json!(message);
             body["request_id"] = json!(context::request_id());
         }
-        (self.status, axum::Json(body)).into_response()
+        let mut response = (self.status, axum::Json(body)).into_response();
+        if let Some(seconds) = self.wait_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use transship_registry::{Principal, Registry};
 
 use super::{IamError, directory};
+use crate::http::context;
 
 /// The header that carries the token.
 const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
@@ -102,10 +103,10 @@ pub(super) async fn create_token(registry: &Registry, body: &Bytes) -> Result<Re
 
     // An unknown account costs and says the same as a wrong password.
     let account = account.unwrap_or_default();
-    let principal = registry.authenticate_password(&account, &name, &secret).await?;
+    let principal = registry.authenticate_password(context::client(), &account, &name, &secret).await?;
     let principal =
         principal.ok_or_else(|| IamError::new(StatusCode::UNAUTHORIZED, "the username or password is wrong"))?;
-    crate::http::context::set_caller(&principal);
+    context::set_caller(&principal);
     let scope = check_scope(registry, &principal, login.auth.scope)?;
 
     let issued = registry.issue_iam_token(&principal).await?;

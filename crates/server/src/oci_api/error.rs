@@ -8,6 +8,9 @@ use transship_registry::ServiceError;
 /// How long a client is asked to wait when a part of the region does not answer, in seconds.
 const RETRY_AFTER_SECONDS: &str = "2";
 
+/// When a client may look again whether its user has closed some upload sessions, in seconds.
+const UPLOADS_RETRY_AFTER_SECONDS: &str = "60";
+
 /// An answer that says no.
 #[derive(Debug)]
 pub(super) struct OciError {
@@ -70,6 +73,7 @@ impl From<ServiceError> for OciError {
             E::Denied(_) | E::QuotaExceeded { .. } | E::TagImmutable(_) | E::NamespaceFull(_) => {
                 (403, ErrorCode::Denied)
             }
+            E::TooManyAttempts { .. } | E::TooManyUploads { .. } => (429, ErrorCode::TooManyRequests),
             E::StorageFull => (507, ErrorCode::Unsupported),
             E::Unavailable(_) => (503, ErrorCode::Unsupported),
             E::Internal(reason) => {
@@ -78,8 +82,14 @@ impl From<ServiceError> for OciError {
             }
             _ => (400, ErrorCode::Unsupported),
         };
+        let wait = error.wait_seconds();
         let error = Self::new(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code, message);
-        if status == 503 { error.with(header::RETRY_AFTER, RETRY_AFTER_SECONDS) } else { error }
+        match wait {
+            Some(seconds) => error.with(header::RETRY_AFTER, HeaderValue::from(seconds)),
+            None if status == 503 => error.with(header::RETRY_AFTER, RETRY_AFTER_SECONDS),
+            None if status == 429 => error.with(header::RETRY_AFTER, UPLOADS_RETRY_AFTER_SECONDS),
+            None => error,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use transship_registry::{Principal, Registry, ServiceError};
 
 use super::error::OciError;
 use super::query::Query;
+use crate::http::context;
 
 /// Where the Bearer challenge points, under `public_url`.
 pub const PATH: &str = "/swr/auth/v2/registry/auth/";
@@ -108,8 +109,9 @@ async fn issue(registry: &Registry, principal: Option<&Principal>, query: &Query
 }
 
 async fn log_in(registry: &Registry, user: &str, password: &str) -> Result<Principal, OciError> {
-    let principal = registry.authenticate_login(user, password).await?.ok_or_else(|| wrong_login(registry))?;
-    crate::http::context::set_caller(&principal);
+    let principal = registry.authenticate_login(context::client(), user, password).await?;
+    let principal = principal.ok_or_else(|| wrong_login(registry))?;
+    context::set_caller(&principal);
     Ok(principal)
 }
 

@@ -39,30 +39,19 @@ pub(crate) struct Region {
 impl Region {
     /// Starts a region `cn-north-4` with account `demo`, user `admin` and an access key; `more` is appended to its file.
     pub(crate) fn start(more: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("password"), PASSWORD).unwrap();
-        std::fs::write(directory.path().join("secret"), SECRET_KEY).unwrap();
-        let config = format!(
-            r#"
-            [region]
-            id = "cn-north-4"
-            listen = "127.0.0.1:0"
-            data_dir = "data"
-            {more}
-            [bootstrap]
-            account = "demo"
-            user = "admin"
-            password = {{ file = "password" }}
-            access_key = "{ACCESS_KEY}"
-            secret_key = {{ file = "secret" }}
-            "#
-        );
-        std::fs::write(directory.path().join("transship.toml"), config).unwrap();
-        Self::start_in(directory)
+        Self::start_in(configured(more), Command::new(env!("CARGO_BIN_EXE_transship")))
     }
 
-    fn start_in(directory: TempDir) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_transship"))
+    /// The same with at most so many open files.
+    pub(crate) fn start_with_files(files: u32, more: &str) -> Self {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_transship")]);
+        Self::start_in(configured(more), shell)
+    }
+
+    fn start_in(directory: TempDir, mut command: Command) -> Self {
+        let mut child = command
             .args(["serve", "--config"])
             .arg(directory.path().join("transship.toml"))
             .stderr(Stdio::piped())
@@ -121,8 +110,19 @@ impl Region {
 
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.signal("-TERM");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Resident memory, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     /// Waits for the process to end by itself.
@@ -166,6 +166,30 @@ impl Drop for Region {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A directory with a configuration in it.
+fn configured(more: &str) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("password"), PASSWORD).unwrap();
+    std::fs::write(directory.path().join("secret"), SECRET_KEY).unwrap();
+    let config = format!(
+        r#"
+        [region]
+        id = "cn-north-4"
+        listen = "127.0.0.1:0"
+        data_dir = "data"
+        {more}
+        [bootstrap]
+        account = "demo"
+        user = "admin"
+        password = {{ file = "password" }}
+        access_key = "{ACCESS_KEY}"
+        secret_key = {{ file = "secret" }}
+        "#
+    );
+    std::fs::write(directory.path().join("transship.toml"), config).unwrap();
+    directory
 }
 
 /// Lets some time pass.

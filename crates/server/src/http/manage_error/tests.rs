@@ -87,7 +87,7 @@ async fn the_body_serves_every_client_of_the_contract() {
 
 #[tokio::test]
 async fn the_gateway_shape_has_the_request_id_too() {
-    let context = crate::http::context::RequestContext::new("abc".to_owned());
+    let context = crate::http::context::RequestContext::new("abc".to_owned(), std::net::Ipv4Addr::LOCALHOST.into());
     let answer = async { body_of(ManageError::new(ManageCode::BadSignature, "no")).await };
     let (status, body) = context.scope(answer).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);

@@ -4,7 +4,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
 
-use super::{Busy, GuardedStream, Patience};
+use super::super::address::TrustedProxies;
+use super::{Busy, Connection, GuardedStream, Patience};
 
 /// The patience of a server, in hundredths of its seconds.
 const HURRIED: Patience = Patience {
@@ -12,12 +13,16 @@ const HURRIED: Patience = Patience {
     first_byte: Duration::from_millis(300),
     keep_alive: Duration::from_millis(750),
     stalled_write: Duration::from_millis(600),
+    stalled_answer: Duration::from_millis(1200),
+    linger: Duration::from_millis(100),
 };
 
 fn pair() -> (DuplexStream, GuardedStream<DuplexStream>, Busy) {
     let (client, server) = duplex(1024);
     let busy = Busy::default();
-    (client, GuardedStream::new(server, busy.clone(), HURRIED), busy)
+    let connection =
+        Connection { remote: [127, 0, 0, 1].into(), proxies: TrustedProxies::default(), busy: busy.clone() };
+    (client, GuardedStream::new(server, &connection, HURRIED), busy)
 }
 
 /// A time-out fires at its time, or later on a busy machine; never so late that it must have been another one.
@@ -46,21 +51,55 @@ async fn a_connection_that_says_nothing_ends() {
 
 #[tokio::test]
 async fn a_head_that_trickles_in_ends_ten_seconds_after_its_first_byte() {
-    let (mut client, mut server, _) = pair();
+    let (client, mut server, _) = pair();
+    let (mut answer, mut trickle) = tokio::io::split(client);
     let writer = tokio::spawn(async move {
-        while client.write_all(b"x").await.is_ok() {
+        while trickle.write_all(b"x").await.is_ok() {
             sleep(Duration::from_millis(40)).await;
         }
     });
-    assert_timed_out(read_out(&mut server).await, HURRIED.head);
+    let reader = tokio::spawn(async move {
+        let mut text = String::new();
+        answer.read_to_string(&mut text).await.map(|_| text)
+    });
+    let started = Instant::now();
+    let mut head = Vec::new();
+    server.read_to_end(&mut head).await.unwrap();
+    let after = started.elapsed();
+    assert!(after >= HURRIED.head && after < HURRIED.head * 5, "{after:?}");
     drop(server);
     writer.await.unwrap();
+    let text = reader.await.unwrap().unwrap();
+    assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
+}
+
+/// Two requests in one packet, the second not to be understood: the first is answered before the refusal goes out.
+#[tokio::test]
+async fn a_refusal_waits_for_the_answers_before_it() {
+    let (mut client, mut server, busy) = pair();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\nHost: x\r\n\r\n").await.unwrap();
+    let mut buffer = [0_u8; 100];
+    let head = server.read(&mut buffer).await.unwrap();
+    assert_eq!(&buffer[..head], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let guard = busy.begin();
+    let waiting = tokio::time::timeout(Duration::from_millis(200), server.read(&mut buffer)).await;
+    assert!(waiting.is_err(), "the end is not told while a request is handled");
+    server.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    server.flush().await.unwrap();
+    drop(guard);
+    assert_eq!(server.read(&mut buffer).await.unwrap(), 0);
+    drop(server);
+    let mut text = String::new();
+    client.read_to_string(&mut text).await.unwrap();
+    let (first, second) = text.split_once("\r\n\r\n").unwrap();
+    assert_eq!(first, "HTTP/1.1 200 OK");
+    assert!(second.starts_with("HTTP/1.1 400 Bad Request\r\n") && second.contains("connection: close"), "{second}");
 }
 
 #[tokio::test]
 async fn a_request_may_take_its_time_and_the_next_may_wait_a_minute() {
     let (mut client, mut server, busy) = pair();
-    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
     let mut buffer = [0_u8; 64];
     assert_eq!(server.read(&mut buffer).await.unwrap(), 18);
     let guard = busy.begin();
@@ -107,4 +146,27 @@ async fn a_slow_reader_is_not_a_stalled_one() {
     server.write_all(&[0; 4096]).await.unwrap();
     drop(server);
     assert_eq!(reader.await.unwrap(), 4096);
+}
+
+/// HTTP/2: the socket takes everything, and the window of the client nothing.
+#[tokio::test]
+async fn an_answer_that_is_left_alone_ends_its_connection() {
+    let (mut client, mut server, busy) = pair();
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let _guard = busy.begin();
+    let (moving, waiting, left) = (busy.flow(), busy.flow(), busy.flow());
+    waiting.asked(false);
+    let mover = tokio::spawn(async move {
+        loop {
+            moving.asked(true);
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    assert_timed_out(read_out(&mut server).await, HURRIED.stalled_answer);
+    drop(left);
+    // Those that move, or wait for the region itself, may go on.
+    let quiet = tokio::time::timeout(Duration::from_secs(2), read_out(&mut server)).await;
+    assert!(quiet.is_err());
+    mover.abort();
+    drop((client, waiting));
 }

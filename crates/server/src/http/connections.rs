@@ -1,0 +1,130 @@
+//! All open connections: how many there may be, in all and of one address, and which one makes room for a new one.
+//!
+//! A connection that handles no request costs its client nothing and others a place. So where places are short, the one
+//! that has been idle for longest ends, and only when all are at work a new one has to wait, or is refused when they are
+//! all of its own address. Owns: places. Never: sockets.
+
+#![expect(clippy::disallowed_types, reason = "a short lock that is never held over an await")]
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::address::{TrustedProxies, counted};
+use super::busy::Busy;
+
+/// How soon it is looked again for an idle connection when all were at work.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The table. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Connections {
+    places: Arc<Semaphore>,
+    of_one_address: usize,
+    proxies: TrustedProxies,
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    open: HashMap<u64, Open>,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+#[derive(Debug)]
+struct Open {
+    address: IpAddr,
+    busy: Busy,
+    close: CancellationToken,
+}
+
+/// A place for a connection that is not accepted yet.
+#[derive(Debug)]
+pub(super) struct Place(#[expect(dead_code, reason = "holding it is what it is for")] OwnedSemaphorePermit);
+
+/// A connection in the table; leaves it when dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    connections: Connections,
+    number: u64,
+    close: CancellationToken,
+    _place: Place,
+}
+
+impl Connections {
+    /// At most `all` connections, and `of_one_address`; a trusted proxy speaks for many, so it is not counted.
+    pub(super) fn new(all: usize, of_one_address: usize, proxies: TrustedProxies) -> Self {
+        Self { places: Arc::new(Semaphore::new(all)), of_one_address, proxies, table: Arc::default() }
+    }
+
+    /// Waits for a place, and has the connection that is idle for longest make it where none is free.
+    pub(super) async fn place(&self) -> Place {
+        loop {
+            if self.places.available_permits() == 0 {
+                self.make_room(None);
+            }
+            let permit = tokio::time::timeout(LOOK, Arc::clone(&self.places).acquire_owned()).await;
+            if let Ok(Ok(permit)) = permit {
+                return Place(permit);
+            }
+        }
+    }
+
+    /// Ends the connection that is idle for longest, of one address or of all. `false` when none is idle.
+    pub(super) fn make_room(&self, of: Option<IpAddr>) -> bool {
+        let table = self.table();
+        let candidates = table.open.values().filter(|open| of.is_none_or(|address| open.address == address));
+        let idle = candidates.filter(|open| !open.close.is_cancelled());
+        let longest = idle.filter_map(|open| Some((open.busy.idle_since_ms()?, open))).min_by_key(|(since, _)| *since);
+        longest.inspect(|(_, open)| open.close.cancel()).is_some()
+    }
+
+    /// Takes a connection in; nothing when its address has as many at work as it may have.
+    pub(super) fn admit(&self, place: Place, remote: IpAddr, busy: &Busy) -> Option<Seat> {
+        let address = counted(remote);
+        let full = || self.table().by_address.get(&address).is_some_and(|count| *count >= self.of_one_address);
+        if !self.proxies.trusts(remote.to_canonical()) && full() && !self.make_room(Some(address)) {
+            return None;
+        }
+        let mut table = self.table();
+        let number = table.next;
+        table.next += 1;
+        let close = CancellationToken::new();
+        table.open.insert(number, Open { address, busy: busy.clone(), close: close.clone() });
+        *table.by_address.entry(address).or_default() += 1;
+        drop(table);
+        Some(Seat { connections: self.clone(), number, close, _place: place })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// Told when the connection must end to make room.
+    pub(super) fn close(&self) -> &CancellationToken {
+        &self.close
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut table = self.connections.table();
+        let Some(open) = table.open.remove(&self.number) else { return };
+        if let Some(count) = table.by_address.get_mut(&open.address) {
+            *count -= 1;
+            if *count == 0 {
+                table.by_address.remove(&open.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

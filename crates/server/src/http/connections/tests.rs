@@ -1,0 +1,71 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Busy, Connections, Seat, TrustedProxies};
+
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+async fn seat(connections: &Connections, from: IpAddr) -> (Option<Seat>, Busy) {
+    let busy = Busy::default();
+    (connections.admit(connections.place().await, from, &busy), busy)
+}
+
+fn told(seat: Option<&Seat>) -> bool {
+    seat.is_some_and(|seat| seat.close().is_cancelled())
+}
+
+/// Times of idleness are counted in milliseconds.
+async fn a_moment() {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+}
+
+#[tokio::test]
+async fn the_longest_idle_makes_room_for_its_own_address() {
+    let connections = Connections::new(10, 2, TrustedProxies::default());
+    let (other, _) = seat(&connections, THERE).await;
+    a_moment().await;
+    let (first, first_busy) = seat(&connections, HERE).await;
+    a_moment().await;
+    let (second, second_busy) = seat(&connections, HERE).await;
+    let at_work = first_busy.begin();
+    let (third, _) = seat(&connections, HERE).await;
+    assert!(third.is_some());
+    assert_eq!((told(other.as_ref()), told(first.as_ref()), told(second.as_ref())), (false, false, true));
+    drop((second, third));
+    let (second, second_busy2) = seat(&connections, HERE).await;
+    let also_at_work = second_busy2.begin();
+    // Both are at work now: a third is refused, and one from elsewhere is not.
+    assert!(seat(&connections, HERE).await.0.is_none());
+    assert!(seat(&connections, THERE).await.0.is_some());
+    drop((at_work, also_at_work, second, second_busy));
+    assert!(seat(&connections, HERE).await.0.is_some());
+}
+
+#[tokio::test]
+async fn when_all_places_are_taken_the_longest_idle_leaves() {
+    let connections = Connections::new(2, 100, TrustedProxies::default());
+    let (first, first_busy) = seat(&connections, HERE).await;
+    let (second, _second_busy) = seat(&connections, THERE).await;
+    let at_work = first_busy.begin();
+    let waiting = {
+        let connections = connections.clone();
+        tokio::spawn(async move { seat(&connections, THERE).await.0.is_some() })
+    };
+    second.as_ref().unwrap().close().cancelled().await;
+    assert!(!told(first.as_ref()));
+    assert!(!waiting.is_finished());
+    drop(second);
+    assert!(waiting.await.unwrap());
+    drop(at_work);
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_speaks_for_many() {
+    let proxies = TrustedProxies::new(vec!["192.0.2.1".parse().unwrap()]);
+    let connections = Connections::new(10, 1, proxies);
+    let seats = [seat(&connections, HERE).await, seat(&connections, HERE).await];
+    let _at_work = [seats[0].1.begin(), seats[1].1.begin()];
+    assert!(seat(&connections, HERE).await.0.is_some());
+    assert!(!told(seats[0].0.as_ref()));
+}

@@ -1,0 +1,82 @@
+//! A new certificate without a restart: the files are looked at every few seconds, and at once on SIGHUP.
+//!
+//! Contents are compared, not times or inodes: a swapped symbolic link, as Kubernetes makes it, a rename and a write in
+//! place all look the same then, and a file that was only touched changes nothing. Owns: when the pair is replaced.
+//! Never: what a good pair is (see [`super::tls`]), nor connections, which keep the pair that they began with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::sync::{Notify, watch};
+
+use super::tls::{PemPair, TlsError};
+use crate::config::TlsFiles;
+
+/// How often the files are read. Two small files; and a certificate that was renewed is wanted long before the old one
+/// ends.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Keeps the listener's pair as new as the files.
+#[derive(Debug)]
+pub struct Reloader {
+    files: TlsFiles,
+    sender: watch::Sender<Arc<ServerConfig>>,
+    served: PemPair,
+    /// The last complaint, so that one bad file is reported once and not every few seconds.
+    complaint: Option<String>,
+}
+
+impl Reloader {
+    /// Reads the pair for the first time, and gives the listener's end of the channel.
+    ///
+    /// # Errors
+    /// Which file cannot be used, and why.
+    pub fn start(files: TlsFiles) -> Result<(Self, watch::Receiver<Arc<ServerConfig>>), TlsError> {
+        let served = PemPair::read(&files)?;
+        let (sender, receiver) = watch::channel(served.server_config(&files)?);
+        Ok((Self { files, sender, served, complaint: None }, receiver))
+    }
+
+    /// Looks again and again, and whenever `now` is told; ends only by being dropped.
+    pub async fn run(mut self, now: Arc<Notify>) {
+        loop {
+            let asked = tokio::select! {
+                () = tokio::time::sleep(LOOK) => false,
+                () = now.notified() => true,
+            };
+            self.look(asked);
+        }
+    }
+
+    /// Reads both files; a pair that is new and good is served from now on. When somebody asked, the log has an answer in
+    /// any case.
+    fn look(&mut self, asked: bool) {
+        let read = PemPair::read(&self.files);
+        let checked = read.and_then(|pair| {
+            let same = pair == self.served;
+            Ok((same, pair.server_config(&self.files)?, pair))
+        });
+        match checked {
+            Ok((true, ..)) => {
+                self.complaint = None;
+                if asked {
+                    tracing::info!("the certificate has not changed");
+                }
+            }
+            Ok((false, config, pair)) => {
+                self.complaint = None;
+                self.served = pair;
+                self.sender.send_replace(config);
+                tracing::info!(certificate = %self.files.certificate.display(), "a new certificate is served");
+            }
+            Err(error) => {
+                let complaint = format!("tls.{} {error}; expected {}", error.key(), error.expected());
+                if asked || self.complaint.as_ref() != Some(&complaint) {
+                    tracing::error!(reason = complaint, "the new certificate cannot be used, the old one stays");
+                }
+                self.complaint = Some(complaint);
+            }
+        }
+    }
+}
