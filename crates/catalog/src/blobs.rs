@@ -132,7 +132,8 @@ impl Catalog {
     /// Takes a link away, unless a manifest of the repository needs it.
     pub async fn unlink_blob(&self, repository_id: i64, digest: &Digest) -> Result<Unlinked, CatalogError> {
         let sql = "DELETE FROM blob_link WHERE repository_id = $1 AND digest = $2 AND NOT EXISTS (
-            SELECT 1 FROM manifest_blob m WHERE m.repository_id = $1 AND m.blob_digest = $2)";
+            SELECT 1 FROM manifest_blob m WHERE m.repository_id = $1 AND m.blob_digest = $2) AND NOT EXISTS (
+            SELECT 1 FROM manifest_missing_blob m WHERE m.repository_id = $1 AND m.blob_digest = $2)";
         let unlinked = repeated!(Write, {
             let mut tx = self.begin().await?;
             let gone = tx.execute(tx.query(sql).bind(repository_id).bind(digest.as_str())).await? > 0;

@@ -9,7 +9,7 @@ use crate::blobs::{list_of, repository_absent};
 use crate::immutability::{moved_away, touch_judging};
 use crate::quotas::tags_changed;
 use crate::retry::repeated;
-use crate::row::{Columns as _, count_column, limit_parameter, list_parameter, size_column, storable};
+use crate::row::{Columns as _, count_column, list_parameter, size_column, storable};
 use crate::tags::move_tag;
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError, TagCondition};
@@ -41,6 +41,8 @@ pub struct PutManifest<'a> {
     pub tags: &'a [Tag],
     /// When the tags may move.
     pub condition: TagCondition,
+    /// Whether blobs and manifests that it needs may be missing.
+    pub sparse: bool,
 }
 
 /// What storing a manifest did.
@@ -107,6 +109,7 @@ macro_rules! manifest_columns {
          m.subject_digest AS subject_digest, m.raw AS raw, m.pushed_at AS pushed_at"
     };
 }
+pub(crate) use manifest_columns;
 
 impl Catalog {
     /// Stores a manifest and moves its tags in one transaction that updates the link of every blob and the row of every
@@ -124,19 +127,22 @@ impl Catalog {
         tags.dedup();
         repeated!(Write, {
             let mut tx = self.begin().await?;
+            let mut missing = Vec::new();
             if !put.blobs.is_empty() {
-                touch_links(&mut tx, &put, &blobs).await?;
+                missing = touch_links(&mut tx, &put, &blobs).await?;
             }
             if !put.children.is_empty() {
                 touch_children(&mut tx, &put, &children).await?;
             }
             let created = insert_manifest(&mut tx, &put, raw, layers_size_bytes).await?;
             if created {
+                let is_there = |digest: &&Digest| !missing.contains(*digest);
+                let there = list_parameter(put.blobs.iter().map(|(digest, _)| digest).filter(is_there));
                 for (sql, list) in [
                     (
                         "INSERT INTO manifest_blob (repository_id, manifest_digest, blob_digest)
                         SELECT DISTINCT $1, $2, value FROM {list:$3}",
-                        &blobs,
+                        &there,
                     ),
                     (
                         "INSERT INTO manifest_child (repository_id, manifest_digest, child_digest)
@@ -144,6 +150,12 @@ impl Catalog {
                         &children,
                     ),
                 ] {
+                    tx.execute(tx.query(sql).bind(put.repository_id).bind(put.digest.as_str()).bind(list)).await?;
+                }
+                if !missing.is_empty() {
+                    let sql = "INSERT INTO manifest_missing_blob (repository_id, manifest_digest, blob_digest)
+                        SELECT DISTINCT $1, $2, value FROM {list:$3}";
+                    let list = list_parameter(&missing);
                     tx.execute(tx.query(sql).bind(put.repository_id).bind(put.digest.as_str()).bind(list)).await?;
                 }
             }
@@ -224,36 +236,11 @@ impl Catalog {
             Ok::<_, CatalogError>(true)
         })
     }
-
-    /// One page of the manifests that refer to a subject, by digest.
-    pub async fn referrers(
-        &self,
-        repository_id: i64,
-        subject: &Digest,
-        after: Option<&Digest>,
-        limit: usize,
-    ) -> Result<Vec<StoredManifest>, CatalogError> {
-        let sql = concat!(
-            "SELECT ",
-            manifest_columns!(),
-            " FROM manifest m WHERE m.repository_id = $1 AND m.subject_digest = $2 AND ($3 IS NULL OR m.digest > $3)
-            ORDER BY m.digest LIMIT $4"
-        );
-        let rows = self
-            .read_all(|| {
-                self.query(sql)
-                    .bind(repository_id)
-                    .bind(subject.as_str())
-                    .bind(after.map(Digest::as_str))
-                    .bind(limit_parameter(limit))
-            })
-            .await?;
-        rows.iter().map(stored).collect()
-    }
 }
 
-/// Updates the link of every blob that a manifest needs, so that none can go before the manifest is there.
-async fn touch_links(tx: &mut Tx, put: &PutManifest<'_>, blobs: &str) -> Result<(), PutManifestError> {
+/// Updates the link of every blob that a manifest needs, so that none can go before the manifest is there. Returns those
+/// that are missing, where they may be.
+async fn touch_links(tx: &mut Tx, put: &PutManifest<'_>, blobs: &str) -> Result<Vec<Digest>, PutManifestError> {
     // Locked in order, so that two pushes with common blobs do not wait in a circle.
     let touch = "UPDATE blob_link SET linked_at = {now} WHERE repository_id = $1 AND digest IN (
             SELECT digest FROM blob_link WHERE repository_id = $1 AND digest IN (SELECT value FROM {list:$2})
@@ -270,13 +257,18 @@ async fn touch_links(tx: &mut Tx, put: &PutManifest<'_>, blobs: &str) -> Result<
     for row in &rows {
         sizes.insert(row.parsed("digest")?, row.size("size_bytes")?);
     }
+    let mut missing = Vec::new();
     for (digest, expected) in put.blobs {
-        let actual = *sizes.get(digest).ok_or_else(|| PutManifestError::BlobUnknown(digest.clone()))?;
-        if actual != *expected {
-            return Err(PutManifestError::SizeDiffers { digest: digest.clone(), expected: *expected, actual });
+        match sizes.get(digest) {
+            Some(actual) if actual == expected => {}
+            Some(&actual) => {
+                return Err(PutManifestError::SizeDiffers { digest: digest.clone(), expected: *expected, actual });
+            }
+            None if put.sparse => missing.push(digest.clone()),
+            None => return Err(PutManifestError::BlobUnknown(digest.clone())),
         }
     }
-    Ok(())
+    Ok(missing)
 }
 
 /// Updates the row of every manifest that a manifest needs.
@@ -286,7 +278,7 @@ async fn touch_children(tx: &mut Tx, put: &PutManifest<'_>, children: &str) -> R
             ORDER BY digest{for_touch})
         RETURNING digest";
     let found = list_of(&tx.all(tx.query(sql).bind(put.repository_id).bind(children)).await?)?;
-    let missing = put.children.iter().find(|child| found.binary_search(child).is_err());
+    let missing = put.children.iter().find(|child| !put.sparse && found.binary_search(child).is_err());
     missing.map_or(Ok(()), |child| Err(PutManifestError::ChildUnknown(child.clone())))
 }
 
@@ -322,7 +314,7 @@ async fn insert_manifest(
     }
 }
 
-fn stored(row: &AnyRow) -> Result<StoredManifest, CatalogError> {
+pub(crate) fn stored(row: &AnyRow) -> Result<StoredManifest, CatalogError> {
     Ok(StoredManifest {
         digest: row.parsed("digest")?,
         media_type: row.text("media_type")?,

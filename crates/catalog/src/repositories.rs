@@ -8,7 +8,7 @@ use crate::immutability::judge_all;
 use crate::jobs::cancel_jobs;
 use crate::quotas::{repository_goes, repository_made};
 use crate::retry::{is_foreign_key_violation, repeated};
-use crate::row::{Columns as _, limit_parameter, one_changed, storable};
+use crate::row::{Columns as _, one_changed, storable};
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError};
 
@@ -319,36 +319,6 @@ impl Catalog {
         let total = total.map_or(Ok(0), |row| row.number("total"))?;
         Ok((rows.iter().map(summary).collect::<Result<_, _>>()?, total))
     }
-
-    /// One page of the full names of the repositories that a user may pull from, public ones of every account among
-    /// them, in byte order; with an empty account and user only the public ones.
-    pub async fn repository_names(
-        &self,
-        account_id: &str,
-        user_id: &str,
-        is_admin: bool,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<String>, CatalogError> {
-        let sql = concat!(
-            "SELECT full_name FROM (
-                SELECT n.name || '/' || r.name AS full_name FROM repository r JOIN namespace n ON n.id = r.namespace_id
-                WHERE r.is_public = 1 OR ",
-            has_level!("$1", "$2", "$3"),
-            ") named WHERE $4 IS NULL OR full_name > $4 ORDER BY full_name LIMIT $5"
-        );
-        let rows = self
-            .read_all(|| {
-                self.query(sql)
-                    .bind(account_id)
-                    .bind(user_id)
-                    .bind(i64::from(is_admin))
-                    .bind(after)
-                    .bind(limit_parameter(limit))
-            })
-            .await?;
-        rows.iter().map(|row| row.text("full_name")).collect()
-    }
 }
 
 async fn existing(tx: &mut Tx, new: &NewRepository) -> Result<Option<Repository>, CatalogError> {
@@ -359,9 +329,13 @@ async fn existing(tx: &mut Tx, new: &NewRepository) -> Result<Option<Repository>
 
 /// Inserts a repository; nothing when another transaction has done so.
 async fn insert(tx: &mut Tx, new: &NewRepository) -> Result<Option<Repository>, CatalogError> {
-    let sql = "INSERT INTO repository
-            (namespace_id, name, is_public, category, description, creator_id, creator_name, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, {now}, {now}) ON CONFLICT (namespace_id, name) DO NOTHING";
+    // Without the namespace the foreign key complains, so path and account may be anything then.
+    let sql = "INSERT INTO repository (namespace_id, name, is_public, category, description, creator_id, creator_name,
+            created_at, updated_at, path, account_id)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, {now}, {now},
+            COALESCE((SELECT name FROM namespace WHERE id = $1), '') || '/' || $2,
+            COALESCE((SELECT account_id FROM namespace WHERE id = $1), ''))
+        ON CONFLICT (namespace_id, name) DO NOTHING";
     let statement = tx
         .query(sql)
         .bind(new.namespace_id)

@@ -91,6 +91,12 @@ pub(crate) fn storable<'a>(what: &str, text: &'a str) -> Result<&'a str, Catalog
     Ok(text)
 }
 
+/// The place in byte order that a text names, without what PostgreSQL cannot hold: no stored name has a NUL, so the same
+/// names follow.
+pub(crate) fn place(text: &str) -> &str {
+    text.split('\0').next().unwrap_or_default()
+}
+
 /// Turns "no row was changed" into "there is no such row".
 pub(crate) fn one_changed(changed: u64, what: impl FnOnce() -> String) -> Result<(), CatalogError> {
     if changed == 0 { Err(CatalogError::not_found(what())) } else { Ok(()) }

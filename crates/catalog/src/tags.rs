@@ -7,9 +7,11 @@ use crate::immutability::{moved_away, touch_judging};
 use crate::quotas::tags_changed;
 use crate::repositories::direction;
 use crate::retry::repeated;
-use crate::row::{Columns as _, limit_parameter};
+use crate::row::{Columns as _, limit_parameter, place};
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError, PutManifestError};
+
+pub(crate) const PAGE: &str = "SELECT name FROM tag WHERE repository_id = $1 AND name > $2 ORDER BY name LIMIT $3";
 
 /// When a tag may move.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,11 +140,10 @@ impl Catalog {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Tag>, CatalogError> {
-        let sql = "SELECT name FROM tag WHERE repository_id = $1 AND name > $2 ORDER BY name LIMIT $3";
         // Every name is greater than the empty text.
-        let after = after.unwrap_or_default();
+        let after = place(after.unwrap_or_default());
         let rows =
-            self.read_all(|| self.query(sql).bind(repository_id).bind(after).bind(limit_parameter(limit))).await?;
+            self.read_all(|| self.query(PAGE).bind(repository_id).bind(after).bind(limit_parameter(limit))).await?;
         rows.iter().map(|row| row.parsed("name")).collect()
     }
 

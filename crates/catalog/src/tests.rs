@@ -11,6 +11,7 @@ mod immutability;
 mod jobs;
 mod manifests;
 mod namespaces;
+mod plans;
 mod queue;
 mod quotas;
 mod repositories;
@@ -140,7 +141,7 @@ suite! {
         expired_sessions_are_found, abandoned_bytes_are_condemned,
     }
     manifests::{
-        raw_bytes_come_back, closures_are_checked, sizes_are_checked, conditions_hold, deletion_takes_tags_along,
+        raw_bytes_come_back, closures_are_checked, sparse_manifests_hold_what_comes_later, sizes_are_checked, conditions_hold, deletion_takes_tags_along,
         referrers_are_paged, text_is_required, moved_tags_are_told,
     }
     tags::{ tags_sort_by_bytes, tag_pages, put_tag_follows_conditions, details_filter_and_sort }
@@ -158,6 +159,7 @@ suite! {
         counters_follow_every_change, what_does_not_fit_changes_nothing, pushes_at_once_do_not_overshoot,
         counters_are_made_right,
     }
+    plans::{ pages_walk_an_index }
     faults::{ broken_connections_are_replaced, dropped_transactions_change_nothing, cancelled_callers_leave_nothing_locked }
     concurrency::{
         no_job_is_claimed_twice, equal_enqueues_make_one_job, pushes_against_unlinking, tags_move_one_after_another,
@@ -258,6 +260,7 @@ fn put<'a>(repository_id: i64, raw: &'a str, blobs: &'a [(Digest, u64)], tags: &
         children: &[],
         tags,
         condition: TagCondition::Always,
+        sparse: false,
     }
 }
 

@@ -46,6 +46,8 @@ pub struct EffectiveAccess {
     pub namespace_level: Option<Level>,
     /// The higher of namespace level and repository level.
     pub level: Option<Level>,
+    /// Whether the caller may use what is public; a region may ask strangers to log in for that too.
+    public_counts: bool,
 }
 
 impl EffectiveAccess {
@@ -56,7 +58,7 @@ impl EffectiveAccess {
             Some(principal) if principal.is_admin => (Some(Level::Manage), Some(Level::Manage)),
             Some(_) => (access.namespace_level, access.namespace_level.max(access.repository_level)),
         };
-        Self { namespace: access.namespace, repository: access.repository, namespace_level, level }
+        Self { namespace: access.namespace, repository: access.repository, namespace_level, level, public_counts: true }
     }
 
     /// Whether the registry protocol may do this (contract 3.3: push needs write on the organization; a write level on
@@ -65,7 +67,7 @@ impl EffectiveAccess {
         match action {
             Action::Pull => {
                 self.level >= Some(Level::Read)
-                    || self.repository.as_ref().is_some_and(|repository| repository.is_public)
+                    || (self.public_counts && self.repository.as_ref().is_some_and(|repository| repository.is_public))
             }
             Action::Push => self.namespace_level >= Some(Level::Write),
             Action::Delete => self.level >= Some(Level::Manage),
@@ -82,7 +84,9 @@ impl Registry {
         principal: Option<&Principal>,
     ) -> Result<EffectiveAccess, ServiceError> {
         let access = self.catalog().access(name, principal.map(|p| p.user_id.as_str())).await?;
-        Ok(EffectiveAccess::new(access, principal))
+        let mut effective = EffectiveAccess::new(access, principal);
+        effective.public_counts = principal.is_some() || self.settings().access.anonymous_pull;
+        Ok(effective)
     }
 
     /// The repository, for a management caller with at least `level` on it.

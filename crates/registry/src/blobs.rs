@@ -17,6 +17,17 @@ pub struct BlobContent {
     location: Location,
 }
 
+/// What became of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mount {
+    /// The blob is linked.
+    Done,
+    /// There is nothing to mount, for whatever reason: the caller then uploads, and learns nothing (H1).
+    Nothing,
+    /// The token does not speak of the source at all, and its user may pull there: a token with both scopes would do.
+    AskForMore,
+}
+
 impl Registry {
     /// Finds a blob of a repository; knowing a digest alone gives nothing (H2).
     pub async fn find_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<BlobContent, ServiceError> {
@@ -31,21 +42,27 @@ impl Registry {
         Ok(self.store().read(&blob.location, range).await?)
     }
 
-    /// Mounts a blob of another repository that the same token may pull from (H1). `false` for every reason why not:
-    /// the caller then uploads, and learns nothing.
+    /// Mounts a blob of another repository that the same token may pull from (H1).
     pub async fn mount_blob(
         &self,
         grant: &Grant,
         name: &RepositoryName,
         digest: &Digest,
         from: &RepositoryName,
-    ) -> Result<bool, ServiceError> {
+    ) -> Result<Mount, ServiceError> {
         if !grant.allows(from, Action::Pull) {
-            return Ok(false);
+            // A token that speaks of the source was asked for with the mount in mind; a region has no other token.
+            if grant.principal.is_none() || grant.via.is_some() || grant.speaks_of(from) {
+                return Ok(Mount::Nothing);
+            }
+            let access = self.effective_access(from, grant.principal.as_ref()).await?;
+            let would_do = access.repository.is_some() && access.allows(Action::Pull);
+            return Ok(if would_do { Mount::AskForMore } else { Mount::Nothing });
         }
-        let Some(source) = self.catalog().find_repository(from).await? else { return Ok(false) };
+        let Some(source) = self.catalog().find_repository(from).await? else { return Ok(Mount::Nothing) };
         let target = self.repository_to_push(grant, name).await?;
-        Ok(self.catalog().mount_blob(source.id, target.id, digest).await?.is_some())
+        let mounted = self.catalog().mount_blob(source.id, target.id, digest).await?;
+        Ok(if mounted.is_some() { Mount::Done } else { Mount::Nothing })
     }
 
     /// Takes a blob out of a repository; its bytes go once nobody links to them.

@@ -39,6 +39,7 @@ pub struct Keys {
     sealing: Aes256Gcm,
     registry_token: SymmetricKey,
     iam_token: SymmetricKey,
+    refresh_token: SymmetricKey,
 }
 
 /// A key that signs and verifies one kind of token.
@@ -88,6 +89,7 @@ impl Keys {
                 .expect("derived keys have 32 bytes"),
             registry_token: SymmetricKey::new(derive(&master, "registry tokens").as_slice()),
             iam_token: SymmetricKey::new(derive(&master, "IAM tokens").as_slice()),
+            refresh_token: SymmetricKey::new(derive(&master, "refresh tokens").as_slice()),
         })
     }
 
@@ -106,6 +108,10 @@ impl Keys {
 
     pub(crate) const fn iam_token(&self) -> &SymmetricKey {
         &self.iam_token
+    }
+
+    pub(crate) const fn refresh_token(&self) -> &SymmetricKey {
+        &self.refresh_token
     }
 
     /// Encrypts a secret for the catalog; `owner` (its access key) is bound to it, so that rows cannot be swapped.

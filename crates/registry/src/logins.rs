@@ -249,6 +249,16 @@ impl Registry {
         Ok(self.catalog().create_user(new).await?)
     }
 
+    /// The administrator in whose name an open region acts: the first by account and name that is enabled.
+    pub(crate) async fn first_administrator(&self) -> Result<Principal, ServiceError> {
+        let users = self.catalog().list_users(None).await?;
+        let found = users.into_iter().find(|user| user.is_admin && user.enabled);
+        let found = found.ok_or_else(|| {
+            ServiceError::Denied("an open region acts as its first administrator, and it has none".to_owned())
+        })?;
+        Ok(found.into())
+    }
+
     /// Every user, of one account or of all.
     pub async fn list_users(&self, account: Option<&str>) -> Result<Vec<User>, ServiceError> {
         let account_id = match account {

@@ -20,6 +20,12 @@ pub struct StoredManifest {
     pub raw: Bytes,
 }
 
+impl From<transship_catalog::StoredManifest> for StoredManifest {
+    fn from(stored: transship_catalog::StoredManifest) -> Self {
+        Self { digest: stored.digest, media_type: stored.media_type, raw: Bytes::from(stored.raw) }
+    }
+}
+
 /// When a push by tag may move the tag (If-Match, If-None-Match).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PushCondition {
@@ -76,7 +82,19 @@ impl Registry {
         let Some(principal) = &grant.principal else {
             return Err(ServiceError::Denied("an anonymous caller may not create repositories".to_owned()));
         };
-        self.ensure_repository(principal, name, crate::RepositoryAttributes::default()).await
+        let made = self.ensure_repository(principal, name, crate::RepositoryAttributes::default()).await;
+        match made {
+            // An open region has nobody who would make the organization first.
+            Err(ServiceError::NamespaceAbsent { .. }) if grant.may_do_everything() => {
+                match self.create_namespace(principal, name.namespace()).await {
+                    // Another push made it meanwhile.
+                    Ok(()) | Err(ServiceError::NamespaceTaken(_)) => {}
+                    Err(error) => return Err(error),
+                }
+                self.ensure_repository(principal, name, crate::RepositoryAttributes::default()).await
+            }
+            made => made,
+        }
     }
 
     /// Finds a manifest by tag or digest.
@@ -86,9 +104,14 @@ impl Registry {
         reference: &Reference,
     ) -> Result<StoredManifest, ServiceError> {
         let repository = self.repository(name).await?;
-        let found = self.catalog().find_manifest(repository.id, reference).await?;
-        let found = found.ok_or_else(|| ServiceError::ManifestAbsent(reference.to_string()))?;
-        Ok(StoredManifest { digest: found.digest, media_type: found.media_type, raw: Bytes::from(found.raw) })
+        let found = match reference {
+            Reference::Tag(tag) => self.manifest_at_tag(repository.id, tag).await?,
+            Reference::Digest(digest) => match self.catalog().find_manifest(repository.id, reference).await? {
+                Some(found) => Some(found.into()),
+                None => self.made_manifest(repository.id, digest).await?,
+            },
+        };
+        found.ok_or_else(|| ServiceError::ManifestAbsent(reference.to_string()))
     }
 
     /// Stores a manifest and moves its tags, all or nothing.
@@ -114,12 +137,12 @@ impl Registry {
                 tags.push(tag);
             }
         }
+        let repository = self.repository_to_push(grant, name).await?;
         let condition = match push.condition {
             PushCondition::Always => TagCondition::Always,
             PushCondition::IfAbsent => TagCondition::IfAbsent,
-            PushCondition::IfDigest(digest) => TagCondition::IfDigest(digest),
+            PushCondition::IfDigest(digest) => self.condition_on(repository.id, &push.reference, digest).await?,
         };
-        let repository = self.repository_to_push(grant, name).await?;
         let registry = self.clone();
         detached(async move { registry.store_manifest(repository.id, digest, &view, &push.raw, tags, condition).await })
             .await
@@ -155,6 +178,7 @@ impl Registry {
             children: &children,
             tags: &tags,
             condition,
+            sparse: self.settings().sparse_indexes,
         };
         match self.catalog().put_manifest(put).await {
             Ok(_) => Ok(Pushed { digest, subject, tags }),
@@ -187,23 +211,6 @@ impl Registry {
     ) -> Result<Vec<Tag>, ServiceError> {
         let repository = self.repository(name).await?;
         Ok(self.catalog().list_tags(repository.id, after, limit).await?)
-    }
-
-    /// One page of the manifests that refer to `subject`, as descriptors need them. A repository that does not exist
-    /// has none (OCI distribution, "Listing Referrers").
-    pub async fn referrers(
-        &self,
-        name: &RepositoryName,
-        subject: &Digest,
-        after: Option<&Digest>,
-        limit: usize,
-    ) -> Result<Vec<StoredManifest>, ServiceError> {
-        let Some(repository) = self.catalog().find_repository(name).await? else { return Ok(Vec::new()) };
-        let found = self.catalog().referrers(repository.id, subject, after, limit).await?;
-        Ok(found
-            .into_iter()
-            .map(|m| StoredManifest { digest: m.digest, media_type: m.media_type, raw: Bytes::from(m.raw) })
-            .collect())
     }
 
     /// One page of the names of the repositories that a caller may pull from.

@@ -13,6 +13,7 @@ use transship_store::BlobStore;
 use crate::jobs::JobSignal;
 use crate::keys::Keys;
 use crate::passwords::Passwords;
+use crate::referrers::MadeIndexes;
 use crate::replicate::Flights;
 use crate::settings::Settings;
 use crate::throttle::Throttle;
@@ -34,6 +35,7 @@ struct Inner {
     flights: Flights,
     passwords: Passwords,
     throttle: Throttle,
+    made_indexes: MadeIndexes,
 }
 
 impl std::fmt::Debug for Registry {
@@ -78,6 +80,7 @@ impl Registry {
                 flights: Flights::default(),
                 passwords: Passwords::default(),
                 throttle,
+                made_indexes: MadeIndexes::default(),
             }),
         })
     }
@@ -122,6 +125,10 @@ impl Registry {
 
     pub(crate) fn flights(&self) -> &Flights {
         &self.inner.flights
+    }
+
+    pub(crate) fn made_indexes(&self) -> &MadeIndexes {
+        &self.inner.made_indexes
     }
 
     pub(crate) fn passwords(&self) -> &Passwords {

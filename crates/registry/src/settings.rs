@@ -24,6 +24,8 @@ pub struct Settings {
     pub quotas: Quotas,
     /// Life of a registry token.
     pub registry_token_seconds: u64,
+    /// Longest life of a refresh token.
+    pub refresh_token_seconds: u64,
     /// Life of an IAM token.
     pub iam_token_seconds: u64,
     /// Life of a temporary login (`CreateSecret`) unless the caller names one.
@@ -52,8 +54,21 @@ pub struct Settings {
     pub copy_referrers: bool,
     /// How long finished jobs are kept.
     pub job_retention: Duration,
+    /// Who may do what without a login.
+    pub access: AccessSettings,
+    /// Whether a manifest may name blobs and manifests that its repository lacks.
+    pub sparse_indexes: bool,
     /// The other regions.
     pub peers: Vec<Peer>,
+}
+
+/// What is allowed to somebody without a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessSettings {
+    /// Whether public repositories may be pulled from.
+    pub anonymous_pull: bool,
+    /// Whether everybody may do everything at the registry; for a laptop or a CI job.
+    pub open: bool,
 }
 
 /// Another region that runs Transship.

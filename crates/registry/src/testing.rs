@@ -32,6 +32,7 @@ pub(crate) fn settings(region: &str) -> Settings {
         namespaces_per_account: 5,
         quotas: transship_catalog::Quotas::default(),
         registry_token_seconds: 300,
+        refresh_token_seconds: 86_400,
         iam_token_seconds: 86_400,
         login_seconds: 86_400,
         sync_wait: Duration::from_secs(20),
@@ -46,6 +47,8 @@ pub(crate) fn settings(region: &str) -> Settings {
         logins: LoginLimits { failures: 10, failures_per_address: 100 },
         copy_referrers: true,
         job_retention: Duration::from_hours(24),
+        access: crate::AccessSettings { anonymous_pull: true, open: false },
+        sparse_indexes: false,
         peers: Vec::new(),
     }
 }

@@ -15,8 +15,8 @@ use crate::{Registry, ServiceError};
 mod verify;
 
 pub use verify::TokenError;
-pub(crate) use verify::now_seconds;
-use verify::{Claims, Expected, unverified_issuer, verify};
+use verify::unverified_issuer;
+pub(crate) use verify::{Claims, Expected, now_seconds, verify};
 
 /// A region token is used at once; this covers a slow link and clocks that differ.
 const REGION_TOKEN_SECONDS: u64 = 300;
@@ -49,14 +49,32 @@ pub struct Grant {
     /// The region that pushes, when the token was given to a region and not to a client.
     pub via: Option<RegionId>,
     access: Vec<Scope>,
+    /// Everything on every repository: what an open region gives.
+    everything: bool,
 }
 
 impl Grant {
     /// Whether the token itself carries this right.
     pub fn allows(&self, name: &RepositoryName, action: Action) -> bool {
-        self.access
-            .iter()
-            .any(|scope| scope.kind == "repository" && scope.name == name.as_str() && scope.actions.contains(&action))
+        let allows = |scope: &Scope| {
+            scope.kind == "repository" && scope.name == name.as_str() && scope.actions.contains(&action)
+        };
+        self.everything || self.access.iter().any(allows)
+    }
+
+    /// Everything that the token carries, as one `scope` parameter.
+    pub fn scope(&self) -> String {
+        self.access.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whether this is the grant of an open region.
+    pub const fn may_do_everything(&self) -> bool {
+        self.everything
+    }
+
+    /// Whether the token names this repository, with whatever rights.
+    pub fn speaks_of(&self, name: &RepositoryName) -> bool {
+        self.access.iter().any(|scope| scope.kind == "repository" && scope.name == name.as_str())
     }
 
     /// What upload sessions are bound to: the user, or nothing for nobody.
@@ -196,7 +214,16 @@ impl Registry {
         let expected =
             Expected { algorithm: Algorithm::HS256, issuer: settings.region.as_str(), audience: &settings.service };
         let claims: RegistryClaims = verify(token, &self.keys().registry_token().verifying, expected)?;
-        Ok(Grant { principal: claims.principal, via: claims.via, access: claims.access })
+        Ok(Grant { principal: claims.principal, via: claims.via, access: claims.access, everything: false })
+    }
+
+    /// What everybody gets in an open region: all rights, in the name of an administrator. `None` in any other region.
+    pub async fn open_grant(&self) -> Result<Option<Grant>, ServiceError> {
+        if !self.settings().access.open {
+            return Ok(None);
+        }
+        let principal = self.first_administrator().await?;
+        Ok(Some(Grant { principal: Some(principal), via: None, access: Vec::new(), everything: true }))
     }
 
     /// Issues an IAM token (contract 7.1).
@@ -270,7 +297,7 @@ impl Registry {
     }
 }
 
-fn token_id() -> String {
+pub(crate) fn token_id() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 

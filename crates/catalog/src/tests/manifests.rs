@@ -1,7 +1,7 @@
 use transship_oci::{Digest, Reference};
 
 use super::{blob, digest, fixture, image, put, tag};
-use crate::{Catalog, CatalogError, ManifestPut, PutManifest, PutManifestError, TagCondition};
+use crate::{Catalog, CatalogError, ManifestPut, PutManifest, PutManifestError, TagCondition, Unlinked};
 
 pub(super) async fn raw_bytes_come_back(catalog: Catalog, _: String) {
     let fixture = fixture(&catalog).await;
@@ -60,6 +60,34 @@ pub(super) async fn closures_are_checked(catalog: Catalog, _: String) {
 
     let nowhere = catalog.put_manifest(put(99, "image", &[], &[])).await;
     assert!(matches!(nowhere, Err(PutManifestError::Catalog(CatalogError::NotFound { .. }))), "{nowhere:?}");
+}
+
+pub(super) async fn sparse_manifests_hold_what_comes_later(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let id = fixture.repository.id;
+    let config = blob(&catalog, id, "config").await;
+    let layer = (digest("layer"), 5);
+    let blobs = [config.clone(), layer.clone()];
+    let manifest = PutManifest { sparse: true, ..put(id, "image", &blobs, &[]) };
+    assert!(catalog.put_manifest(manifest.clone()).await.unwrap().created);
+    assert!(!catalog.put_manifest(manifest).await.unwrap().created);
+    // The same one again where it is not allowed.
+    let outcome = catalog.put_manifest(put(id, "image", &blobs, &[])).await;
+    assert!(matches!(&outcome, Err(PutManifestError::BlobUnknown(digest)) if *digest == layer.0), "{outcome:?}");
+    let children = [digest("image"), digest("other platform")];
+    let tags = [tag("v1")];
+    let index = PutManifest { children: &children, sparse: true, ..put(id, "index", &[], &tags) };
+    catalog.put_manifest(index).await.unwrap();
+
+    // What comes later is needed like what was there.
+    assert_eq!(blob(&catalog, id, "layer").await.0, layer.0);
+    for digest in [&config.0, &layer.0] {
+        assert_eq!(catalog.unlink_blob(id, digest).await.unwrap(), Unlinked::InUse, "{digest}");
+    }
+    assert!(catalog.delete_manifest(id, &digest("image")).await.unwrap());
+    for digest in [&config.0, &layer.0] {
+        assert_eq!(catalog.unlink_blob(id, digest).await.unwrap(), Unlinked::Done, "{digest}");
+    }
 }
 
 pub(super) async fn sizes_are_checked(catalog: Catalog, _: String) {
@@ -143,16 +171,46 @@ pub(super) async fn referrers_are_paged(catalog: Catalog, _: String) {
     }
     expected.sort_unstable();
     image(&catalog, id, "unrelated", "v1").await;
-    let mut found = Vec::new();
-    while let Some(last) = {
-        let page = catalog.referrers(id, &subject, found.last(), 2).await.unwrap();
-        let last = page.last().map(|referrer| referrer.digest.clone());
-        found.extend(page.into_iter().map(|referrer| referrer.digest));
-        last
-    } {
-        assert_eq!(found.last(), Some(&last));
+    let pages = async |subject: &Digest, kind: Option<&str>, limit: usize| {
+        let (mut found, mut pages, mut after) = (Vec::new(), 0, None);
+        loop {
+            let page = catalog.referrers(id, subject, kind, after.as_ref(), limit).await.unwrap();
+            pages += 1;
+            assert!(page.next.is_none() || page.manifests.last().map(|m| &m.digest) == page.next.as_ref());
+            found.extend(page.manifests.into_iter().map(|referrer| referrer.digest));
+            after = page.next;
+            if after.is_none() {
+                return (found, pages);
+            }
+        }
+    };
+    for (limit, count) in [(1, 3), (2, 2), (3, 1), (10, 1)] {
+        assert_eq!(pages(&subject, None, limit).await, (expected.clone(), count), "pages of {limit}");
     }
-    assert_eq!(found, expected);
+    // A page also ends where it would be too large; a manifest as large as that has one for itself.
+    let heavy = digest("heavy");
+    for n in 0..3 {
+        let raw = format!("{n}{}", "x".repeat(2 << 20));
+        let manifest = PutManifest { subject_digest: Some(heavy.clone()), ..put(id, &raw, &[], &[]) };
+        catalog.put_manifest(manifest).await.unwrap();
+    }
+    assert_eq!(pages(&heavy, None, 100).await.1, 3);
+
+    let kind = |name: &str| Some(format!("application/vnd.{name}"));
+    let manifest = PutManifest {
+        subject_digest: Some(subject.clone()),
+        artifact_type: kind("sbom"),
+        ..put(id, "typed", &[], &[])
+    };
+    catalog.put_manifest(manifest).await.unwrap();
+    assert_eq!(pages(&subject, kind("sbom").as_deref(), 10).await, (vec![digest("typed")], 1));
+    for none in ["", "application/vnd.other", "\0"] {
+        assert_eq!(pages(&subject, Some(none), 10).await, (Vec::new(), 1), "{none:?}");
+    }
+    let found = async |start: &str| catalog.subject_like(id, start).await.unwrap();
+    assert_eq!(found(&subject.as_str()[..40]).await, Some(subject.clone()));
+    assert_eq!(found(subject.as_str()).await, Some(subject.clone()));
+    assert_eq!(found("sha512:").await, None);
 }
 
 pub(super) async fn text_is_required(catalog: Catalog, _: String) {

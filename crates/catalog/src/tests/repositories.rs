@@ -176,4 +176,31 @@ pub(super) async fn names_of_pullable_repositories(catalog: Catalog, _: String) 
     assert_eq!(names(account, &fixture.admin.id, true, Some("team-b/pub"), 10).await, ["team/app"]);
     catalog.add_repository_grants(fixture.repository.id, &[(ada.id.clone(), Level::Read)]).await.unwrap();
     assert_eq!(names(account, &ada.id, false, None, 10).await, ["team-b/pub", "team/app"]);
+
+    // A level on an organization shows all of it, each name once however many ways lead to it.
+    let bob = user(&catalog, &fixture.account, "bob", false).await;
+    for namespace in [&similar, &fixture.namespace] {
+        catalog.add_namespace_grants(namespace.id, &[(bob.id.clone(), Level::Read)]).await.unwrap();
+    }
+    for name in ["a", "z", "pub/x"] {
+        repository(&catalog, &similar, &fixture.admin, name).await;
+    }
+    let all = ["team-b/a", "team-b/pub", "team-b/pub/x", "team-b/z", "team/app"];
+    for user in [(&bob, false), (&fixture.admin, true)] {
+        for size in 1..=6 {
+            let mut seen: Vec<String> = Vec::new();
+            loop {
+                let page = names(account, &user.0.id, user.1, seen.last().map(String::as_str), size).await;
+                let last = page.len() < size;
+                seen.extend(page);
+                if last {
+                    break;
+                }
+            }
+            assert_eq!(seen, all, "pages of {size}");
+        }
+        // What names the start of a page need not exist.
+        assert_eq!(names(account, &user.0.id, user.1, Some("team-b/b"), 2).await, all[1..3]);
+        assert_eq!(names(account, &user.0.id, user.1, Some("team-c"), 2).await, all[4..]);
+    }
 }

@@ -109,20 +109,19 @@ impl Registry {
             asked.insert(subject.clone());
             let mut after: Option<Digest> = None;
             loop {
-                let page = self.catalog().referrers(repository_id, &subject, after.as_ref(), REFERRERS_PAGE).await;
+                let page =
+                    self.catalog().referrers(repository_id, &subject, None, after.as_ref(), REFERRERS_PAGE).await;
                 let page = page.map_err(crate::ServiceError::from)?;
-                for referrer in &page {
+                for referrer in &page.manifests {
                     self.walk(repository_id, &referrer.digest, 0, walk).await?;
                 }
-                match page.last() {
-                    Some(last) if page.len() == REFERRERS_PAGE => after = Some(last.digest.clone()),
-                    _ => break,
+                match page.next {
+                    Some(next) => after = Some(next),
+                    None => break,
                 }
             }
             for ending in ATTACHED_TAG_ENDINGS {
-                let name = format!("{}-{}{ending}", subject.algorithm(), subject.hex());
-                // A sha512 digest makes a name that is too long for a tag, so nobody has pushed it.
-                let Ok(tag) = name.parse::<Tag>() else { continue };
+                let Ok(tag) = format!("{}{ending}", subject.referrers_tag()).parse::<Tag>() else { continue };
                 if let Some(digest) = self.resolve_tag(repository_id, &tag).await? {
                     self.walk(repository_id, &digest, 0, walk).await?;
                     attached_tags.push((tag, digest));

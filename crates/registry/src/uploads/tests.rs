@@ -1,9 +1,10 @@
-use transship_oci::{DigestAlgorithm, Reference};
+use transship_oci::{Action, DigestAlgorithm, Reference, Scope};
 
 use super::*;
 use transship_store::BlobStore as _;
 
 use crate::testing::{TestRegion, body, name};
+use crate::{GrantSpec, Mount};
 
 async fn region() -> (TestRegion, RepositoryName, Grant) {
     let region = TestRegion::start("region-a").await;
@@ -125,17 +126,40 @@ async fn a_mount_needs_pull_on_the_source_in_the_same_token() {
     let (region, app, grant) = region().await;
     let layer = region.push_blob(&app, b"layer").await;
     let target = name("group/target");
-    assert!(
-        !region.registry.mount_blob(&region.grant(&region.admin, &target).await, &target, &layer, &app).await.unwrap()
-    );
-    let scopes = [
-        transship_oci::Scope::repository(&target, &[transship_oci::Action::All]),
-        transship_oci::Scope::repository(&app, &[transship_oci::Action::Pull]),
-    ];
+    let mount = async |grant: &crate::Grant, digest: &Digest, from: &RepositoryName| {
+        region.registry.mount_blob(grant, &target, digest, from).await.unwrap()
+    };
+    // The user may pull there, and nobody has asked for that yet.
+    let only_target = region.grant(&region.admin, &target).await;
+    assert_eq!(mount(&only_target, &layer, &app).await, Mount::AskForMore);
+    assert_eq!(mount(&only_target, &layer, &name("group/none")).await, Mount::Nothing);
+    let scopes = [Scope::repository(&target, &[Action::All]), Scope::repository(&app, &[Action::Pull])];
     let both = region.registry.issue_registry_token(Some(&region.admin), &scopes).await.unwrap().token;
     let both = region.registry.verify_registry_token(&both).unwrap();
-    assert!(region.registry.mount_blob(&both, &target, &layer, &app).await.unwrap());
+    assert_eq!(mount(&both, &layer, &app).await, Mount::Done);
     assert_eq!(region.read_blob(&target, &layer).await, b"layer");
-    assert!(!region.registry.mount_blob(&both, &target, &sha256(b"absent"), &app).await.unwrap());
+    assert_eq!(mount(&both, &sha256(b"absent"), &app).await, Mount::Nothing);
+    // A token that was asked for with the source in mind, and got no pull there, is not sent back for more.
+    let scopes = [Scope::repository(&target, &[Action::All]), Scope::repository(&app, &[Action::Push])];
+    let push_only = region.registry.issue_registry_token(Some(&region.admin), &scopes).await.unwrap().token;
+    let push_only = region.registry.verify_registry_token(&push_only).unwrap();
+    assert_eq!(mount(&push_only, &layer, &app).await, Mount::Nothing);
+    // Who may not pull from the source learns nothing, whether it exists or not.
+    let writer = region.user("writer").await;
+    region.namespace("hidden").await;
+    let hidden = name("hidden/app");
+    let secret = region.push_blob(&hidden, b"secret").await;
+    region
+        .registry
+        .add_namespace_grants(
+            &region.admin,
+            target.namespace(),
+            &[GrantSpec { user_id: writer.user_id.clone(), user_name: writer.user_name.clone(), level: 3 }],
+        )
+        .await
+        .unwrap();
+    let theirs = region.grant(&writer, &target).await;
+    assert_eq!(mount(&theirs, &secret, &hidden).await, Mount::Nothing);
+    assert_eq!(mount(&theirs, &secret, &name("hidden/none")).await, Mount::Nothing);
     let _ = grant;
 }

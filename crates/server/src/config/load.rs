@@ -1,16 +1,19 @@
 //! From a file to a checked [`Config`].
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use toml::Value;
 use transship_catalog::Quotas;
 use transship_oci::RegionId;
-use transship_registry::LoginLimits;
+use transship_registry::{AccessSettings, LoginLimits};
 
 use super::problem::{ConfigError, Problem};
 use super::reader::{Reader, Section};
-use super::{BootstrapConfig, Config, Limits, Log, PeerConfig, Replication, Secret, TlsFiles, Tokens, parse};
+use super::{
+    BootstrapConfig, Config, Limits, Log, PeerConfig, RegistryConfig, Replication, Secret, TlsFiles, Tokens, parse,
+};
 use crate::http::address::TrustedProxies;
 use crate::http::tls;
 
@@ -75,6 +78,8 @@ fn read_all(reader: &mut Reader, file: Option<&Path>) -> Option<Config> {
     }
     let catalog_url = read_catalog_url(reader);
     let replication = read_replication(reader);
+    let registry = read_registry(reader);
+    let access = read_access(reader, &[("region.listen", listen), ("region.listen_tls", listen_tls)]);
     let limits = read_limits(reader);
     let tokens = read_tokens(reader);
     let bootstrap = read_bootstrap(reader);
@@ -91,6 +96,8 @@ fn read_all(reader: &mut Reader, file: Option<&Path>) -> Option<Config> {
         tls,
         catalog_url,
         replication: replication?,
+        registry: registry?,
+        access: access?,
         limits: limits?,
         tokens: tokens?,
         bootstrap,
@@ -152,6 +159,28 @@ fn read_replication(reader: &mut Reader) -> Option<Replication> {
     })
 }
 
+fn read_registry(reader: &mut Reader) -> Option<RegistryConfig> {
+    let section = reader.section("registry");
+    reader.refuse_unknown(&section);
+    Some(RegistryConfig { sparse_indexes: reader.read(&section, "sparse_indexes", parse::boolean)? })
+}
+
+/// An open region takes everything from everybody who reaches it, so nobody but this machine may.
+fn read_access(reader: &mut Reader, listeners: &[(&str, Option<SocketAddr>)]) -> Option<AccessSettings> {
+    let section = reader.section("access");
+    reader.refuse_unknown(&section);
+    let anonymous_pull = reader.read(&section, "anonymous", parse::anonymous);
+    let open = reader.read(&section, "open", parse::boolean)?;
+    for (key, address) in listeners {
+        if let Some(address) = address.filter(|address| open && !address.ip().to_canonical().is_loopback()) {
+            let found = format!("is true while {key} is {address}, which other machines reach");
+            let expected = "false, or only loopback addresses such as 127.0.0.1 to listen on";
+            reader.problem(Problem::new("access.open", found, expected));
+        }
+    }
+    Some(AccessSettings { anonymous_pull: anonymous_pull?, open })
+}
+
 fn read_limits(reader: &mut Reader) -> Option<Limits> {
     let section = reader.section("limits");
     reader.refuse_unknown(&section);
@@ -186,9 +215,15 @@ fn read_tokens(reader: &mut Reader) -> Option<Tokens> {
     let section = reader.section("tokens");
     reader.refuse_unknown(&section);
     let registry = seconds(reader, &section, "registry_seconds", 60, 3600);
+    let refresh = seconds(reader, &section, "refresh_seconds", 60, 31_536_000);
     let iam = seconds(reader, &section, "iam_seconds", 60, 604_800);
     let login = seconds(reader, &section, "login_seconds", 60, 2_592_000);
-    Some(Tokens { registry_seconds: registry?.as_secs(), iam_seconds: iam?.as_secs(), login_seconds: login?.as_secs() })
+    Some(Tokens {
+        registry_seconds: registry?.as_secs(),
+        refresh_seconds: refresh?.as_secs(),
+        iam_seconds: iam?.as_secs(),
+        login_seconds: login?.as_secs(),
+    })
 }
 
 fn read_bootstrap(reader: &mut Reader) -> Option<BootstrapConfig> {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use transship_catalog::Quotas;
 use transship_oci::RegionId;
-use transship_registry::{Bootstrap, LoginLimits, Peer, Settings};
+use transship_registry::{AccessSettings, Bootstrap, LoginLimits, Peer, Settings};
 
 use crate::http::address::TrustedProxies;
 
@@ -48,6 +48,10 @@ pub struct Config {
     pub catalog_url: Option<Secret>,
     /// How replication behaves.
     pub replication: Replication,
+    /// What the registry protocol takes.
+    pub registry: RegistryConfig,
+    /// What is allowed without a login.
+    pub access: AccessSettings,
     /// What one caller may use.
     pub limits: Limits,
     /// How long tokens and logins live.
@@ -105,6 +109,13 @@ pub enum SyncImagesResponse {
     Succeeded,
 }
 
+/// `[registry]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryConfig {
+    /// Whether a manifest may name blobs and manifests that its repository lacks.
+    pub sparse_indexes: bool,
+}
+
 /// `[limits]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -131,6 +142,8 @@ pub struct Limits {
 pub struct Tokens {
     /// Life of a registry token.
     pub registry_seconds: u64,
+    /// Longest life of a refresh token.
+    pub refresh_seconds: u64,
     /// Life of an IAM token.
     pub iam_seconds: u64,
     /// Life of a temporary login unless the caller names one.
@@ -215,6 +228,7 @@ impl Config {
             namespaces_per_account: self.limits.namespaces_per_account,
             quotas: self.limits.quotas,
             registry_token_seconds: self.tokens.registry_seconds,
+            refresh_token_seconds: self.tokens.refresh_seconds,
             iam_token_seconds: self.tokens.iam_seconds,
             login_seconds: self.tokens.login_seconds,
             sync_wait: self.replication.sync_wait,
@@ -229,6 +243,8 @@ impl Config {
             logins: self.limits.logins,
             copy_referrers: self.replication.copy_referrers,
             job_retention: self.replication.job_retention,
+            access: self.access,
+            sparse_indexes: self.registry.sparse_indexes,
             peers: self.peers.iter().map(PeerConfig::to_peer).collect(),
         }
     }

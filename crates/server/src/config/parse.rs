@@ -73,6 +73,14 @@ pub(super) fn boolean(value: &Value) -> Result<bool, String> {
     value.as_bool().ok_or_else(|| "true or false".to_owned())
 }
 
+pub(super) fn anonymous(value: &Value) -> Result<bool, String> {
+    match value.as_str() {
+        Some("none") => Ok(false),
+        Some("pull-public") => Ok(true),
+        _ => Err("\"none\" or \"pull-public\"".to_owned()),
+    }
+}
+
 pub(super) fn sync_images_response(value: &Value) -> Result<SyncImagesResponse, String> {
     match value.as_str() {
         Some("failed") => Ok(SyncImagesResponse::Failed),

@@ -51,6 +51,8 @@ pub const SECTIONS: &[Section] = &[
     },
     Section { name: "catalog", repeated: false, meaning: "Where the facts are kept." },
     Section { name: "replication", repeated: false, meaning: "How images get to other regions." },
+    Section { name: "registry", repeated: false, meaning: "What the registry protocol takes." },
+    Section { name: "access", repeated: false, meaning: "What is allowed without a login." },
     Section { name: "limits", repeated: false, meaning: "What one account, or the whole process, may use." },
     Section { name: "tokens", repeated: false, meaning: "How long tokens and temporary logins live." },
     Section {
@@ -183,6 +185,27 @@ pub const KEYS: &[Key] = &[
     ),
     key("replication", "job_retention_days", "1 to 3650", Value("90"), "How long finished jobs stay in `sync_job`."),
     key(
+        "registry",
+        "sparse_indexes",
+        "true or false",
+        Value("false"),
+        "Whether a manifest may name what its repository does not have: an index of which only some platforms are here, or an image whose layers come later or never. Pulls of what is not there end with 404, and replication of such an image fails.",
+    ),
+    key(
+        "access",
+        "anonymous",
+        "`none` or `pull-public`",
+        Value(r#""pull-public""#),
+        "What somebody without a login may do: nothing, or pull from public repositories.",
+    ),
+    key(
+        "access",
+        "open",
+        "true or false",
+        Value("false"),
+        "For a laptop or a CI job: everybody may push, pull and delete at the registry without a login, as the administrator of the first account, and pushing makes the organization too. Refused unless `listen` and `listen_tls` are loopback addresses; requests must come under a loopback name (`localhost`, `127.0.0.1`). The management API asks for credentials as always.",
+    ),
+    key(
         "limits",
         "namespaces_per_account",
         "1 to 1000000",
@@ -259,6 +282,13 @@ pub const KEYS: &[Key] = &[
         "60 to 3600",
         Value("300"),
         "Life of a registry token. It cannot be withdrawn, so keep it short.",
+    ),
+    key(
+        "tokens",
+        "refresh_seconds",
+        "60 to 31536000",
+        Value("31536000"),
+        "Longest life of a refresh token, which clients such as docker keep instead of a password. It is withdrawn when its user is disabled, and when the password or access key that it was given for changes or is disabled.",
     ),
     key(
         "tokens",

@@ -1,12 +1,16 @@
 //! From an `Authorization` header to a grant, or to the challenge that tells a client where to get one.
 
+use std::net::IpAddr;
+
 use ::http::StatusCode;
-use ::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use ::http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
 use ::http::request::Parts;
+use ::http::uri::Authority;
 use transship_oci::challenge::{INSUFFICIENT_SCOPE, INVALID_TOKEN};
 use transship_oci::{Action, Challenge, ErrorCode, RepositoryName, Route, Scope};
 use transship_registry::{Grant, Registry};
 
+use super::Call;
 use super::error::OciError;
 use super::query::Query;
 use super::token;
@@ -18,10 +22,17 @@ pub(super) struct Caller {
 
 impl Caller {
     /// Reads the token of a request. Basic directly on `/v2/…` is refused (contract 7.6).
-    pub(super) fn of(registry: &Registry, parts: &Parts) -> Result<Self, OciError> {
+    pub(super) async fn of(registry: &Registry, parts: &Parts) -> Result<Self, OciError> {
+        if registry.settings().access.open && names_loopback(parts) {
+            return Ok(Self { grant: registry.open_grant().await? });
+        }
         let Some(value) = parts.headers.get(AUTHORIZATION) else { return Ok(Self { grant: None }) };
         let token = value.to_str().ok().and_then(bearer);
         match token.map(|token| registry.verify_registry_token(token)) {
+            // The token is from a time when strangers were let in.
+            Some(Ok(grant)) if grant.principal.is_none() && !registry.settings().access.anonymous_pull => {
+                Ok(Self { grant: None })
+            }
             Some(Ok(grant)) => {
                 if let Some(principal) = &grant.principal {
                     crate::http::context::set_caller(principal);
@@ -51,6 +62,24 @@ impl Caller {
             _ => Ok(grant),
         }
     }
+}
+
+/// Whether a request was sent to this machine by a name of its own. A page in a browser can be given another name that
+/// leads here, and must not get what an open region gives.
+fn names_loopback(parts: &Parts) -> bool {
+    let header = parts.headers.get(HOST).and_then(|value| value.to_str().ok());
+    let authority: Option<Authority> =
+        header.or_else(|| parts.uri.authority().map(Authority::as_str)).and_then(|text| text.parse().ok());
+    authority.is_some_and(|authority| {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    })
+}
+
+/// The challenge to a mount whose token says nothing of the source, for a user who may pull there.
+pub(super) fn ask_for_more(call: &Call, name: &RepositoryName) -> OciError {
+    let scope = scope_of(&Route::UploadStart { name: name.clone() }, &call.parts);
+    challenge(&call.registry, scope.as_deref(), Some(INSUFFICIENT_SCOPE))
 }
 
 /// The token of `Bearer …`.

@@ -1,7 +1,7 @@
 //! The token endpoint: a login becomes a registry token (contract 7.6, registry-protocol 34–37).
 //!
 //! `GET` with Basic, or with nothing for an anonymous token. `POST` with a form as `OAuth2` asks it is answered for the
-//! `password` grant; refresh tokens are not given out.
+//! grants `password` and `refresh_token`. Both give out refresh tokens to who asks for one.
 
 use ::http::request::Parts;
 use ::http::{Method, StatusCode, header};
@@ -46,14 +46,27 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
 
 async fn by_basic(registry: &Registry, parts: &Parts) -> Result<Response, OciError> {
     let query = Query::parse(parts.uri.query().unwrap_or(""));
-    let principal = match parts.headers.get(header::AUTHORIZATION) {
-        None => None,
+    let (principal, user) = match parts.headers.get(header::AUTHORIZATION) {
+        None if !registry.settings().access.anonymous_pull => {
+            return Err(OciError::new(
+                StatusCode::UNAUTHORIZED,
+                ErrorCode::Unauthorized,
+                "this region gives nothing without a login; log in first",
+            ));
+        }
+        None => (None, String::new()),
         Some(value) => {
-            let login = value.to_str().ok().and_then(basic).ok_or_else(|| wrong_login(registry))?;
-            Some(log_in(registry, &login.0, &login.1).await?)
+            let (user, password) = value.to_str().ok().and_then(basic).ok_or_else(|| wrong_login(registry))?;
+            (Some(log_in(registry, &user, &password).await?), user)
         }
     };
-    issue(registry, principal.as_ref(), &query).await
+    let refresh = match &principal {
+        Some(principal) if query.first("offline_token") == Some("true") => {
+            Some(registry.issue_refresh_token(principal, &user).await?.token)
+        }
+        _ => None,
+    };
+    issue(registry, principal.as_ref(), &query, refresh).await
 }
 
 async fn by_form(registry: &Registry, body: Body) -> Result<Response, OciError> {
@@ -71,13 +84,32 @@ async fn by_form(registry: &Registry, body: Body) -> Result<Response, OciError> 
                 return Ok(oauth("invalid_request"));
             };
             let principal = log_in(registry, user, password).await?;
-            issue(registry, Some(&principal), &form).await
+            let refresh = if form.first("access_type") == Some("offline") {
+                Some(registry.issue_refresh_token(&principal, user).await?.token)
+            } else {
+                None
+            };
+            issue(registry, Some(&principal), &form, refresh).await
+        }
+        Some("refresh_token") => {
+            let Some(token) = form.first("refresh_token") else { return Ok(oauth("invalid_request")) };
+            let principal = registry
+                .verify_refresh_token(token)
+                .await?
+                .map_err(|error| OciError::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, error.to_string()))?;
+            crate::http::context::set_caller(&principal);
+            issue(registry, Some(&principal), &form, Some(token.to_owned())).await
         }
         Some(_) => Ok(oauth("unsupported_grant_type")),
     }
 }
 
-async fn issue(registry: &Registry, principal: Option<&Principal>, query: &Query) -> Result<Response, OciError> {
+async fn issue(
+    registry: &Registry,
+    principal: Option<&Principal>,
+    query: &Query,
+    refresh: Option<String>,
+) -> Result<Response, OciError> {
     let service = &registry.settings().service;
     if query.first("service").is_some_and(|asked| asked != service) {
         return Err(OciError::bad(
@@ -98,13 +130,17 @@ async fn issue(registry: &Registry, principal: Option<&Principal>, query: &Query
         Err(error) => return Err(error.into()),
     };
     let issued_at = jiff::Timestamp::from_second(i64::try_from(issued.issued_at_seconds).unwrap_or(0));
-    let body = json!({
+    let granted = registry.verify_registry_token(&issued.token).map(|grant| grant.scope()).unwrap_or_default();
+    let mut body = json!({
         "token": issued.token,
         "access_token": issued.token,
         "expires_in": issued.life_seconds(),
         "issued_at": issued_at.unwrap_or_default().to_string(),
-        "scope": scopes.join(" "),
+        "scope": granted,
     });
+    if let Some(refresh) = refresh {
+        body["refresh_token"] = json!(refresh);
+    }
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
 }
 

@@ -9,9 +9,10 @@ use futures::StreamExt as _;
 use transship_oci::{
     ContentRange, ContentRangeError, Digest, DigestAlgorithm, ErrorCode, RepositoryName, Route, upload_range,
 };
-use transship_registry::UploadStatus;
+use transship_registry::{Mount, UploadStatus};
 
 use super::Call;
+use super::access;
 use super::error::OciError;
 use super::manifests::{DOCKER_CONTENT_DIGEST, text_header};
 
@@ -23,10 +24,12 @@ pub(super) async fn start(call: &Call, name: &RepositoryName, body: Body) -> Res
         let digest = parse_digest(text)?;
         // Every reason why there is nothing to mount looks the same: an upload session (H1).
         let from = call.query.first("from").and_then(|from| from.parse::<RepositoryName>().ok());
-        if let Some(from) = from
-            && call.registry.mount_blob(&call.grant, name, &digest, &from).await?
-        {
-            return Ok(created(name, &digest));
+        if let Some(from) = from {
+            match call.registry.mount_blob(&call.grant, name, &digest, &from).await? {
+                Mount::Done => return Ok(created(name, &digest)),
+                Mount::AskForMore => return Err(access::ask_for_more(call, name)),
+                Mount::Nothing => {}
+            }
         }
         let status = call.registry.start_upload(&call.grant, name, digest.algorithm()).await?;
         return Ok(session(StatusCode::ACCEPTED, name, &status));
