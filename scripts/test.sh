@@ -60,10 +60,11 @@ export TRANSSHIP_BIN="$TARGET/debug/transship"
 [ -x "$TRANSSHIP_BIN" ] || die "cargo built the tests and no $TRANSSHIP_BIN"
 
 run "unit and property tests of every crate" cargo test --workspace --exclude transship-tests --no-fail-fast
+run "the registry protocol" suites protocol_uploads protocol_manifests protocol_lists protocol_tokens
 run "regions, replication, permissions, faults" \
-    suites architecture push_pull registry_protocol sync_images faults permissions keeping sdk_python postgres
+    suites architecture push_pull sync_images faults permissions keeping sdk_python postgres
 run "skopeo and buildah" suites skopeo buildah
-run "crane, oras and regctl (Go)" with_tools go-clients go_clients regctl
+run "crane, oras and regctl (Go)" with_tools go-clients go_clients regctl protocol_access
 run "the OCI conformance suite (Go)" with_tools conformance conformance
 run "the Go SDK (Go)" with_tools sdk-go sdk_go
 run "the Java SDK (a JDK and Maven)" with_tools sdk-java sdk_java

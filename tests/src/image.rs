@@ -2,6 +2,7 @@
 //! from `tools/make-images.py` instead.
 
 use serde_json::{Value, json};
+use sha2::Digest as _;
 
 use crate::random::Random;
 use crate::signature::sha256_hex;
@@ -29,6 +30,11 @@ pub struct Image {
 /// `sha256:<hex>` of the bytes.
 pub fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", sha256_hex(bytes))
+}
+
+/// `sha512:<hex>` of the bytes.
+pub fn sha512_digest(bytes: &[u8]) -> String {
+    format!("sha512:{}", hex::encode(sha2::Sha512::digest(bytes)))
 }
 
 impl Image {

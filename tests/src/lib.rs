@@ -18,6 +18,7 @@ pub mod region;
 pub mod registry;
 pub mod sample;
 pub mod signature;
+pub mod single;
 pub mod soak;
 pub mod solo;
 pub mod tls;

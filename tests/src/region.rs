@@ -41,6 +41,8 @@ pub struct RegionSettings {
     pub public_tls: bool,
     /// More lines of `[replication]`.
     pub replication: Vec<String>,
+    /// More sections of the file, each with its heading.
+    pub sections: Vec<String>,
 }
 
 impl RegionSettings {
@@ -55,6 +57,7 @@ impl RegionSettings {
             tls: false,
             public_tls: false,
             replication: Vec::new(),
+            sections: Vec::new(),
         }
     }
 }
@@ -170,6 +173,7 @@ impl Region {
             format!("access_key = \"{access_key}\""),
             format!("secret_key = {}", self.secret("secret-key", secret_key)),
         ]);
+        lines.extend_from_slice(&self.settings.sections);
         for Peer { id, url, public_key } in &self.peers {
             lines.push("[[peer]]\nkind = \"transship\"".to_owned());
             lines.push(format!("id = \"{id}\"\nurl = \"{url}\"\npublic_key = \"{public_key}\""));
@@ -292,6 +296,14 @@ impl Region {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("the process has a status");
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("the status has a high-water mark");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("the mark is a number")
+    }
+
+    /// Bytes that the process has asked the system for so far, from files and sockets.
+    pub fn bytes_read(&self) -> u64 {
+        let id = self.process.as_ref().and_then(Child::id).expect("the region is running");
+        let account = std::fs::read_to_string(format!("/proc/{id}/io")).expect("the process has an account");
+        let line = account.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("the account counts reads");
+        line.parse().expect("a count is a number")
     }
 
     /// Waits until the region's log holds a text. For tests of what is logged.

@@ -100,6 +100,16 @@ pub struct Repository {
 }
 
 impl Repository {
+    /// A repository at this URL, with whatever token.
+    pub fn with_token(url: &str, repository: &str, token: &str) -> Self {
+        Self {
+            base: format!("{url}/v2/{repository}"),
+            origin: url.to_owned(),
+            token: token.to_owned(),
+            http: http::client(),
+        }
+    }
+
     /// A request with the token on it; `path` is below `/v2/<repository>/`.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}/{path}", self.base)).bearer_auth(&self.token)
