@@ -1,7 +1,8 @@
 //! The conformance suite of the OCI distribution specification, as its authors wrote it, with token logins.
 //!
-//! The suite exits 0 also when its configuration is wrong, so its result file must be there and count at least as many
-//! passes as are pinned here, with nothing failed.
+//! The suite exits 0 also when its configuration is wrong, so the table that it prints at its end must be there and count
+//! at least as many passes as are pinned here, with nothing failed. Its result files are not looked at: in read-only mode
+//! it crashes where it writes them.
 
 use transship_tests::clients::{command, run};
 use transship_tests::environment;
@@ -11,11 +12,6 @@ use transship_tests::postgres;
 use transship_tests::random::Random;
 use transship_tests::region::{Region, RegionSettings};
 use transship_tests::registry::login_of;
-
-/// The mount that names no source is never done (H1). It is one test for each digest algorithm.
-const ANONYMOUS_MOUNT: &str = "/mount anonymous/";
-/// What version 1.1 switches off is counted as skipped too.
-const NOT_IN_1_1: [&str; 2] = [ANONYMOUS_MOUNT, "/post cancel/"];
 
 /// Switches that version 1.1 leaves off and this registry has.
 const EVERY_SWITCH: [(&str, &str); 4] = [
@@ -33,15 +29,8 @@ async fn region(settings: RegionSettings) -> (Region, User) {
     (region, admin)
 }
 
-/// Runs the suite in a region and holds its result against what is pinned: passes, and what may be skipped.
-async fn conforms_in(
-    region: &Region,
-    admin: &User,
-    version: &str,
-    switches: &[(&str, &str)],
-    pinned: u64,
-    skips: &[&str],
-) {
+/// Runs the suite in a region and holds its result against what is pinned.
+async fn conforms_in(region: &Region, admin: &User, version: &str, switches: &[(&str, &str)], pinned: u64) {
     let results = tempfile::tempdir().expect("a temporary folder can be made");
     let (user, password) = login_of(region.id(), admin);
     let mut suite = command(environment::prepared("tools/bin/conformance", "conformance"), &[]);
@@ -59,14 +48,12 @@ async fn conforms_in(
     ]);
     suite.envs(switches.iter().copied());
     let said = run(suite).await;
-    let report = std::fs::read_to_string(results.path().join("junit.xml"));
-    let report = report.unwrap_or_else(|error| panic!("no results: {error}\n{}\n{}", said.out, said.err));
-    let failures: Vec<&str> = said.out.lines().filter(|line| line.contains(": Fail")).collect();
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let lines = |status: &str| said.out.lines().filter(|line| line.ends_with(status)).collect::<Vec<_>>();
+    assert_eq!(lines(": FAIL"), [""; 0], "{}", said.out);
     assert_eq!((count(&said.out, "FAIL"), count(&said.out, "Error")), (0, 0), "{}", said.out);
-    for skipped in report.lines().filter(|line| line.contains(" status=\"skipped\"")) {
-        assert!(skips.iter().any(|name| skipped.contains(name)), "{skipped}");
-    }
+    // The mount that names no source is never done (H1): one test for each digest algorithm.
+    assert!(lines(": Skip").iter().all(|line| line.contains("/mount anonymous")), "{:?}", lines(": Skip"));
+    assert!(count(&said.out, "Skip") <= 2, "{}", said.out);
     let passed = count(&said.out, "Pass");
     assert!(passed >= pinned, "{passed} passed, {pinned} are pinned:\n{}", said.out);
 }
@@ -78,31 +65,31 @@ fn count(said: &str, name: &str) -> u64 {
     line.trim_start_matches(['.', ':', ' ']).parse().expect("a count is a number")
 }
 
-async fn conforms(settings: RegionSettings, version: &str, switches: &[(&str, &str)], pinned: u64, skips: &[&str]) {
+async fn conforms(settings: RegionSettings, version: &str, switches: &[(&str, &str)], pinned: u64) {
     let (region, admin) = region(settings).await;
-    conforms_in(&region, &admin, version, switches, pinned, skips).await;
+    conforms_in(&region, &admin, version, switches, pinned).await;
 }
 
 #[tokio::test]
 async fn version_1_1() {
-    conforms(RegionSettings::named("cn-north-4"), "1.1", &[], 854, &NOT_IN_1_1).await;
+    conforms(RegionSettings::named("cn-north-4"), "1.1", &[], 854).await;
 }
 
 #[tokio::test]
 async fn version_1_1_with_every_switch() {
-    conforms(RegionSettings::named("cn-north-4"), "1.1", &EVERY_SWITCH, 980, &[ANONYMOUS_MOUNT]).await;
+    conforms(RegionSettings::named("cn-north-4"), "1.1", &EVERY_SWITCH, 980).await;
 }
 
 #[tokio::test]
 async fn everything_of_the_coming_version() {
-    conforms(RegionSettings::named("cn-north-4"), "dev", &EVERY_SWITCH, 980, &[ANONYMOUS_MOUNT]).await;
+    conforms(RegionSettings::named("cn-north-4"), "dev", &EVERY_SWITCH, 980).await;
 }
 
 #[tokio::test]
 async fn everything_of_the_coming_version_on_postgresql() {
     let mut settings = RegionSettings::named("cn-north-4");
     settings.catalog_url = Some(postgres::fresh_database().await);
-    conforms(settings, "dev", &EVERY_SWITCH, 980, &[ANONYMOUS_MOUNT]).await;
+    conforms(settings, "dev", &EVERY_SWITCH, 980).await;
 }
 
 /// Manifests that name what was never pushed, where the operator allows them.
@@ -111,7 +98,7 @@ async fn sparse_manifests() {
     let mut settings = RegionSettings::named("cn-north-4");
     settings.sections.push("[registry]\nsparse_indexes = true".to_owned());
     let switches = [&EVERY_SWITCH[..], &[("OCI_DATA_SPARSE", "true")]].concat();
-    conforms(settings, "dev", &switches, 1026, &[ANONYMOUS_MOUNT]).await;
+    conforms(settings, "dev", &switches, 1026).await;
 }
 
 /// What a region holds already, read by a suite that pushes and deletes nothing.
@@ -135,12 +122,10 @@ async fn read_only() {
         ("OCI_API_BLOBS_DELETE", "false"),
         ("OCI_API_MANIFESTS_DELETE", "false"),
         ("OCI_API_TAGS_DELETE", "false"),
-        ("OCI_API_BLOBS_DIGEST_HEADER", "true"),
-        ("OCI_API_MANIFESTS_DIGEST_HEADER", "true"),
         ("OCI_RO_DATA_TAGS", "v1 multi"),
         ("OCI_RO_DATA_MANIFESTS", &manifests),
         ("OCI_RO_DATA_BLOBS", &blobs),
         ("OCI_RO_DATA_REFERRERS", &subject),
     ];
-    conforms_in(&region, &admin, "1.1", &data, 20, &[]).await;
+    conforms_in(&region, &admin, "1.1", &data, 20).await;
 }
