@@ -63,6 +63,8 @@ run "unit and property tests of every crate" cargo test --workspace --exclude tr
 run "the registry protocol" suites protocol_uploads protocol_manifests protocol_lists protocol_tokens
 run "regions, replication, permissions, faults" \
     suites architecture push_pull sync_images faults permissions keeping sdk_python postgres
+run "the harness of the black-box tests" cargo test -p transship-tests --lib
+run "a region at work" suites soak
 run "skopeo and buildah" suites skopeo buildah
 run "crane, oras and regctl (Go)" with_tools go-clients go_clients regctl protocol_access
 run "the OCI conformance suite (Go)" with_tools conformance conformance

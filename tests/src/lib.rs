@@ -7,6 +7,7 @@
 
 pub mod clients;
 pub mod environment;
+pub mod history;
 pub mod http;
 pub mod image;
 pub mod manage;
@@ -24,3 +25,4 @@ pub mod solo;
 pub mod tls;
 pub mod wait;
 pub mod wan;
+pub mod workload;

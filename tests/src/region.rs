@@ -292,10 +292,25 @@ impl Region {
 
     /// Peak resident memory of the process so far, in KiB.
     pub fn peak_memory_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    /// Resident memory of the process now, in KiB.
+    pub fn resident_memory_kib(&self) -> u64 {
+        self.memory_kib("VmRSS:")
+    }
+
+    fn memory_kib(&self, line: &str) -> u64 {
         let id = self.process.as_ref().and_then(Child::id).expect("the region is running");
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("the process has a status");
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("the status has a high-water mark");
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("the mark is a number")
+        let line = status.lines().find(|each| each.starts_with(line)).expect("the status has this line");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("it is a number")
+    }
+
+    /// Files and connections that the process has open now.
+    pub fn open_files(&self) -> usize {
+        let id = self.process.as_ref().and_then(Child::id).expect("the region is running");
+        std::fs::read_dir(format!("/proc/{id}/fd")).expect("the process has a table of them").count()
     }
 
     /// Bytes that the process has asked the system for so far, from files and sockets.

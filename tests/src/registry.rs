@@ -115,6 +115,12 @@ impl Repository {
         self.http.request(method, format!("{}/{path}", self.base)).bearer_auth(&self.token)
     }
 
+    /// A request with the token on it to a `Location` of the registry, which may be a path or a whole URL.
+    pub fn request_at(&self, method: Method, location: &str) -> RequestBuilder {
+        let url = if location.starts_with('/') { format!("{}{location}", self.origin) } else { location.to_owned() };
+        self.http.request(method, url).bearer_auth(&self.token)
+    }
+
     /// Uploads a blob in one `POST` and one `PUT`, unless it is there.
     pub async fn push_blob(&self, bytes: &[u8]) {
         let digest = image::digest(bytes);
