@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("transship-registry", &["transship-oci", "transship-store", "transship-catalog", "transship-client"]),
     ("transship", &["transship-oci", "transship-store", "transship-catalog", "transship-client", "transship-registry"]),
     ("transship-tests", &[]),
+    ("transship-load", &[]),
 ];
 
 /// Crates that do no I/O: what would give it to them.

@@ -41,14 +41,7 @@ impl Catalog {
         let sql = "SELECT b.digest, b.size_bytes, b.location FROM blob_link l JOIN blob b ON b.digest = l.digest
             WHERE l.repository_id = $1 AND l.digest = $2";
         let row = self.read_optional(|| self.query(sql).bind(repository_id).bind(digest.as_str())).await?;
-        row.map(|row| {
-            Ok(Blob {
-                digest: row.parsed("digest")?,
-                size_bytes: row.size("size_bytes")?,
-                location: row.text("location")?,
-            })
-        })
-        .transpose()
+        row.as_ref().map(blob).transpose()
     }
 
     /// Those of some blobs that the repository links, with their sizes, by digest.
@@ -166,6 +159,10 @@ impl Catalog {
         let sql = "DELETE FROM tombstone WHERE location = $1";
         Ok(self.write(|| self.query(sql).bind(location)).await? > 0)
     }
+}
+
+pub(crate) fn blob(row: &AnyRow) -> Result<Blob, CatalogError> {
+    Ok(Blob { digest: row.parsed("digest")?, size_bytes: row.size("size_bytes")?, location: row.text("location")? })
 }
 
 /// Links a blob, whose row this transaction has updated, into a repository. Last in a transaction, since it counts.

@@ -1,7 +1,7 @@
 //! The handle on the database.
 
 use std::str::FromStr as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use crate::dialect::Dialect;
 use crate::retry::repeated;
 use crate::tx::{Statement, Tx};
+use crate::version::VersionFile;
 use crate::{CatalogError, Quotas};
 
 /// How long an operation waits for a connection, or for its turn to write. As long as SQLite's `busy_timeout`.
@@ -23,13 +24,27 @@ pub struct Catalog {
     quotas: Quotas,
 }
 
+/// What a commit promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Commit {
+    /// It survives a power cut: for everything that somebody is told.
+    Durable,
+    /// It survives the end of the process; a power cut may undo it, together with what came after it. For facts that
+    /// mean nothing without the processes of their time: who writes to a session, and a session without bytes.
+    Volatile,
+}
+
 #[derive(Debug)]
 struct Inner {
     pool: AnyPool,
+    /// Connections whose commits do not wait for the disk, where that is a property of the connection.
+    volatile_pool: Option<AnyPool>,
     dialect: Dialect,
     /// One turn: SQLite has one writer at a time, and its own way of waiting is to sleep and try again, which is unfair.
     /// None where the database does this itself.
     turns: Option<Arc<Semaphore>>,
+    /// What tells the versions of an embedded database apart.
+    version_file: OnceLock<VersionFile>,
 }
 
 impl Catalog {
@@ -47,22 +62,19 @@ impl Catalog {
             }
         })?;
         let options = AnyConnectOptions::from_str(url)?;
-        let pool = AnyPoolOptions::new()
-            .max_connections(dialect.connections())
-            .acquire_timeout(LONGEST_WAIT)
-            .after_connect(move |connection, _| {
-                Box::pin(async move {
-                    for statement in dialect.prepare_connection() {
-                        connection.execute(*statement).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .connect_with(options)
-            .await?;
+        let connected = pool(dialect, dialect.connections(), &[]).connect_with(options.clone()).await?;
+        // One: writers take turns anyway.
+        let volatile_pool =
+            dialect.volatile_connection().map(|statements| pool(dialect, 1, statements).connect_lazy_with(options));
         let turns = (dialect == Dialect::Sqlite).then(|| Arc::new(Semaphore::new(1)));
-        let catalog = Self { inner: Arc::new(Inner { pool, dialect, turns }), quotas: Quotas::default() };
+        let inner = Inner { pool: connected, volatile_pool, dialect, turns, version_file: OnceLock::new() };
+        let catalog = Self { inner: Arc::new(inner), quotas: Quotas::default() };
         catalog.migrate().await?;
+        if dialect == Dialect::Sqlite
+            && let Some(path) = catalog.database_file().await?
+        {
+            catalog.inner.version_file.get_or_init(|| VersionFile::of_database(&path));
+        }
         Ok(catalog)
     }
 
@@ -84,7 +96,14 @@ impl Catalog {
 
     /// Closes every connection, so that nothing is left to recover at the next start.
     pub async fn close(&self) {
+        if let Some(pool) = &self.inner.volatile_pool {
+            pool.close().await;
+        }
         self.inner.pool.close().await;
+    }
+
+    pub(crate) fn version_file(&self) -> Option<&VersionFile> {
+        self.inner.version_file.get()
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -98,6 +117,10 @@ impl Catalog {
 
     /// Begins a transaction that will write.
     pub(crate) async fn begin(&self) -> Result<Tx, CatalogError> {
+        self.begin_with(Commit::Durable).await
+    }
+
+    async fn begin_with(&self, commit: Commit) -> Result<Tx, CatalogError> {
         let turn = match &self.inner.turns {
             None => None,
             Some(turns) => {
@@ -105,8 +128,16 @@ impl Catalog {
                 Some(turn.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?)
             }
         };
-        let transaction = self.inner.pool.begin_with(self.inner.dialect.begin()).await?;
-        Ok(Tx::new(transaction, self.inner.dialect, self.quotas, turn))
+        let dialect = self.inner.dialect;
+        let pool = self.inner.volatile_pool.as_ref().filter(|_| commit == Commit::Volatile);
+        let transaction = pool.unwrap_or(&self.inner.pool).begin_with(dialect.begin()).await?;
+        let mut tx = Tx::new(transaction, dialect, self.quotas, turn);
+        if commit == Commit::Volatile
+            && let Some(statement) = dialect.volatile_transaction()
+        {
+            tx.execute(tx.query(statement)).await?;
+        }
+        Ok(tx)
     }
 
     /// Runs a reading statement for its first row, again after a passing failure.
@@ -127,8 +158,17 @@ impl Catalog {
 
     /// Runs one changing statement in a transaction of its own, and tells how many rows it changed.
     pub(crate) async fn write<'q>(&self, statement: impl Fn() -> Statement<'q>) -> Result<u64, CatalogError> {
+        self.write_with(Commit::Durable, statement).await
+    }
+
+    /// [`Catalog::write`] with the promise of its choice.
+    pub(crate) async fn write_with<'q>(
+        &self,
+        commit: Commit,
+        statement: impl Fn() -> Statement<'q>,
+    ) -> Result<u64, CatalogError> {
         repeated!(Write, {
-            let mut tx = self.begin().await?;
+            let mut tx = self.begin_with(commit).await?;
             let changed = tx.execute(statement()).await?;
             tx.commit().await?;
             Ok::<_, CatalogError>(changed)
@@ -140,11 +180,32 @@ impl Catalog {
         &self,
         statement: impl Fn() -> Statement<'q>,
     ) -> Result<Option<AnyRow>, CatalogError> {
+        self.write_returning_with(Commit::Durable, statement).await
+    }
+
+    /// [`Catalog::write_returning`] with the promise of its choice.
+    pub(crate) async fn write_returning_with<'q>(
+        &self,
+        commit: Commit,
+        statement: impl Fn() -> Statement<'q>,
+    ) -> Result<Option<AnyRow>, CatalogError> {
         repeated!(Write, {
-            let mut tx = self.begin().await?;
+            let mut tx = self.begin_with(commit).await?;
             let row = tx.optional(statement()).await?;
             tx.commit().await?;
             Ok::<_, CatalogError>(row)
         })
     }
+}
+
+/// Connections that have been told what the dialect and `more` say.
+fn pool(dialect: Dialect, most: u32, more: &'static [&'static str]) -> AnyPoolOptions {
+    AnyPoolOptions::new().max_connections(most).acquire_timeout(LONGEST_WAIT).after_connect(move |connection, _| {
+        Box::pin(async move {
+            for statement in dialect.prepare_connection().iter().chain(more) {
+                connection.execute(*statement).await?;
+            }
+            Ok(())
+        })
+    })
 }

@@ -129,6 +129,23 @@ impl Dialect {
         }
     }
 
+    /// What a connection is told besides, so that its commits do not wait for the disk.
+    pub(crate) const fn volatile_connection(self) -> Option<&'static [&'static str]> {
+        match self {
+            // The log is written in order all the same, and the next durable commit makes it durable as far as it goes.
+            Self::Sqlite => Some(&["PRAGMA synchronous = NORMAL"]),
+            Self::Postgres => None,
+        }
+    }
+
+    /// The same, where it is a property of the transaction.
+    pub(crate) const fn volatile_transaction(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some("SET LOCAL synchronous_commit TO OFF"),
+        }
+    }
+
     /// Connections in the pool.
     pub(crate) const fn connections(self) -> u32 {
         match self {

@@ -20,6 +20,7 @@ mod manifests;
 mod migrations;
 mod names;
 mod namespaces;
+mod pull;
 mod queue;
 mod quotas;
 mod referrers;
@@ -30,6 +31,7 @@ mod startup;
 mod tags;
 mod tx;
 mod uploads;
+mod version;
 
 pub use access::Access;
 pub use accounts::{AccessKey, Account, AccountOverview, NewBootstrap, NewUser, User};
@@ -47,6 +49,7 @@ pub use referrers::Referrers;
 pub use repositories::{ListRepositories, NewRepository, RepoOrder, Repository, RepositorySummary};
 pub use tags::{ListTagDetails, TagCondition, TagDetail, TagOrder};
 pub use uploads::{FinishedUpload, NewUpload, Upload};
+pub use version::Version;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use transship_oci::{Digest, DigestAlgorithm};
 
 use crate::blobs::{condemn, link, repository_absent};
+use crate::catalog::Commit;
 use crate::retry::{is_unique_violation, repeated};
 use crate::row::{Columns as _, limit_parameter, size_column};
 use crate::{Catalog, CatalogError};
@@ -67,6 +68,8 @@ impl Catalog {
     /// Opens a session; `false` when the user has too many of them. (On PostgreSQL, calls at the same moment do not see
     /// each other and may go some sessions beyond the limit.)
     ///
+    /// A power cut may take the session away as long as it has no durable bytes.
+    ///
     /// # Errors
     /// [`CatalogError::NotFound`] without the repository, [`CatalogError::Conflict`] when id or location is used already.
     pub async fn create_upload(&self, new: &NewUpload) -> Result<bool, CatalogError> {
@@ -76,7 +79,7 @@ impl Catalog {
             SELECT $1, $2, $3, $4, $5, 0, 0, CASE WHEN $6 > {now} THEN $6 - {now} ELSE 0 END, $6
             WHERE (SELECT COUNT(*) FROM (SELECT 1 AS one FROM upload WHERE user_id = $3 LIMIT $7) AS own) < $7";
         let made = self
-            .write(|| {
+            .write_with(Commit::Volatile, || {
                 self.query(sql)
                     .bind(&new.id)
                     .bind(new.repository_id)
@@ -110,7 +113,8 @@ impl Catalog {
             WHERE id = $1 AND (writer_token IS NULL OR writer_token = $2 OR writer_until <= {now}) RETURNING ",
             upload_columns!()
         );
-        let row = self.write_returning(|| self.query(sql).bind(id).bind(token).bind(lease_ms)).await?;
+        let row =
+            self.write_returning_with(Commit::Volatile, || self.query(sql).bind(id).bind(token).bind(lease_ms)).await?;
         row.as_ref().map(upload).transpose()
     }
 
@@ -139,7 +143,7 @@ impl Catalog {
     /// Ends the writer's lease. `false` when it was not the writer.
     pub async fn release_writer(&self, id: &str, token: &str) -> Result<bool, CatalogError> {
         let sql = "UPDATE upload SET writer_token = NULL, writer_until = 0 WHERE id = $1 AND writer_token = $2";
-        Ok(self.write(|| self.query(sql).bind(id).bind(token)).await? > 0)
+        Ok(self.write_with(Commit::Volatile, || self.query(sql).bind(id).bind(token)).await? > 0)
     }
 
     /// Closes a session whose bytes are durable and have this digest: the blob exists, the repository links it, and the

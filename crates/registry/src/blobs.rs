@@ -1,6 +1,7 @@
 //! Reading, mounting and deleting blobs.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use transship_oci::{Action, Digest, RepositoryName};
 use transship_store::{ByteStream, Location};
@@ -30,11 +31,18 @@ pub enum Mount {
 
 impl Registry {
     /// Finds a blob of a repository; knowing a digest alone gives nothing (H2).
-    pub async fn find_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<BlobContent, ServiceError> {
-        let repository = self.repository(name).await?;
-        let blob = self.catalog().find_blob(repository.id, digest).await?;
-        let blob = blob.ok_or_else(|| ServiceError::BlobAbsent(digest.clone()))?;
-        Ok(BlobContent { digest: blob.digest, size_bytes: blob.size_bytes, location: Location::from(blob.location) })
+    pub async fn find_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Arc<BlobContent>, ServiceError> {
+        let key = format!("{name} {digest}");
+        let ask = async || match self.catalog().pull_blob(name, digest).await? {
+            Some(blob) => Ok(BlobContent {
+                digest: blob.digest,
+                size_bytes: blob.size_bytes,
+                location: Location::from(blob.location),
+            }),
+            // The repository may be what is missing.
+            None => Err(self.repository(name).await.err().unwrap_or_else(|| ServiceError::BlobAbsent(digest.clone()))),
+        };
+        self.blob_cache().get(self.catalog(), &key, ask).await
     }
 
     /// Streams a blob, or a range of it.

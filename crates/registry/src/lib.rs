@@ -15,6 +15,7 @@ mod logins;
 mod manifests;
 mod namespaces;
 mod passwords;
+mod pull_cache;
 mod quotas;
 mod referrers;
 mod refresh;

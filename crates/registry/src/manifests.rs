@@ -2,8 +2,11 @@
 //!
 //! Owns: how a digest is settled, and what a push must name. Never re-serialises a manifest (rule 9).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use transship_catalog::{PutManifest, PutManifestError, Repository, TagCondition};
+use transship_oci::digest::referrers_tag_subject;
 use transship_oci::{Digest, DigestAlgorithm, ManifestView, NamespaceName, Reference, RepositoryName, Tag};
 
 use crate::registry::detached;
@@ -102,14 +105,27 @@ impl Registry {
         &self,
         name: &RepositoryName,
         reference: &Reference,
+    ) -> Result<Arc<StoredManifest>, ServiceError> {
+        let key = format!("{name} {reference}");
+        let ask = async || self.asked_manifest(name, reference).await;
+        self.manifest_cache().get(self.catalog(), &key, ask).await
+    }
+
+    /// What the catalog says now. What is read at a referrers tag is made from more than what is stored there.
+    async fn asked_manifest(
+        &self,
+        name: &RepositoryName,
+        reference: &Reference,
     ) -> Result<StoredManifest, ServiceError> {
+        let is_made = matches!(reference, Reference::Tag(tag) if referrers_tag_subject(tag).is_some());
+        if !is_made && let Some(found) = self.catalog().pull_manifest(name, reference).await? {
+            return Ok(found.into());
+        }
+        // The repository may be what is missing.
         let repository = self.repository(name).await?;
         let found = match reference {
             Reference::Tag(tag) => self.manifest_at_tag(repository.id, tag).await?,
-            Reference::Digest(digest) => match self.catalog().find_manifest(repository.id, reference).await? {
-                Some(found) => Some(found.into()),
-                None => self.made_manifest(repository.id, digest).await?,
-            },
+            Reference::Digest(digest) => self.made_manifest(repository.id, digest).await?,
         };
         found.ok_or_else(|| ServiceError::ManifestAbsent(reference.to_string()))
     }

@@ -13,11 +13,17 @@ use transship_store::BlobStore;
 use crate::jobs::JobSignal;
 use crate::keys::Keys;
 use crate::passwords::Passwords;
+use crate::pull_cache::PullCache;
 use crate::referrers::MadeIndexes;
 use crate::replicate::Flights;
 use crate::settings::Settings;
 use crate::throttle::Throttle;
-use crate::{Principal, ServiceError};
+use crate::{BlobContent, Principal, ServiceError, StoredManifest};
+
+/// Manifests are small (a few KiB) and asked for again and again; this holds thousands of them.
+const MANIFEST_CACHE_BYTES: u64 = 8 << 20;
+/// What is known of blobs is smaller still.
+const BLOB_CACHE_BYTES: u64 = 4 << 20;
 
 /// One region: its facts, its bytes, its keys and its peers. Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +42,8 @@ struct Inner {
     passwords: Passwords,
     throttle: Throttle,
     made_indexes: MadeIndexes,
+    manifests: PullCache<StoredManifest>,
+    blobs: PullCache<BlobContent>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -81,6 +89,8 @@ impl Registry {
                 passwords: Passwords::default(),
                 throttle,
                 made_indexes: MadeIndexes::default(),
+                manifests: PullCache::new(MANIFEST_CACHE_BYTES, |manifest: &StoredManifest| manifest.raw.len()),
+                blobs: PullCache::new(BLOB_CACHE_BYTES, |_: &BlobContent| 0),
             }),
         })
     }
@@ -137,6 +147,14 @@ impl Registry {
 
     pub(crate) fn throttle(&self) -> &Throttle {
         &self.inner.throttle
+    }
+
+    pub(crate) fn manifest_cache(&self) -> &PullCache<StoredManifest> {
+        &self.inner.manifests
+    }
+
+    pub(crate) fn blob_cache(&self) -> &PullCache<BlobContent> {
+        &self.inner.blobs
     }
 }
 

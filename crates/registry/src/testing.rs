@@ -20,6 +20,7 @@ pub(crate) struct TestRegion {
     pub(crate) registry: Registry,
     pub(crate) admin: Principal,
     pub(crate) store: Arc<MemoryStore>,
+    pub(crate) catalog_url: String,
     _dir: tempfile::TempDir,
 }
 
@@ -79,7 +80,7 @@ impl TestRegion {
             .await
             .unwrap()
             .unwrap();
-        Self { registry, admin, store, _dir: dir }
+        Self { registry, admin, store, catalog_url: url, _dir: dir }
     }
 
     pub(crate) async fn namespace(&self, name: &str) {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde_json::json;
 use transship_oci::{Digest, Reference, media};
 
@@ -27,7 +29,7 @@ async fn sign(region: &TestRegion, subject: &Digest, kind: &str) -> Digest {
     region.push_manifest(&name(NAME), digest.as_str(), &manifest).await.unwrap().digest
 }
 
-async fn at(region: &TestRegion, reference: impl Into<Reference>) -> Result<StoredManifest, ServiceError> {
+async fn at(region: &TestRegion, reference: impl Into<Reference>) -> Result<Arc<StoredManifest>, ServiceError> {
     region.registry.find_manifest(&name(NAME), &reference.into()).await
 }
 
@@ -65,7 +67,7 @@ async fn the_tag_of_a_subject_lists_what_refers_to_it() {
 
     region.registry.delete_manifest(&name(NAME), &Reference::Digest(first)).await.unwrap();
     assert_eq!(entries(&at(&region, tag).await.unwrap()), sorted([second]));
-    assert!(matches!(at(&region, index.digest).await, Err(ServiceError::ManifestAbsent(_))), "it has changed");
+    assert!(matches!(at(&region, index.digest.clone()).await, Err(ServiceError::ManifestAbsent(_))), "it has changed");
 }
 
 /// A client that knows only the tag reads it, adds its own and puts it back, while others use the API.
@@ -108,7 +110,7 @@ async fn an_index_that_a_client_keeps_is_brought_up_to_date() {
         region.registry.push_manifest(&grant, &name(NAME), push).await
     };
     put(read.digest.clone(), "first").await.unwrap();
-    let late = put(read.digest, "second").await;
+    let late = put(read.digest.clone(), "second").await;
     assert!(matches!(late, Err(ServiceError::PreconditionFailed(_))), "{late:?}");
 }
 

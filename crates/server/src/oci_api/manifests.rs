@@ -25,7 +25,8 @@ pub(super) async fn get(call: &Call, name: &RepositoryName, reference: &Referenc
     let matches = call.parts.headers.get(header::IF_NONE_MATCH).is_some_and(|value| lists_etag(value, &etag));
     let status = if matches { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
     let size_bytes = stored.raw.len();
-    let body = if matches || call.parts.method == Method::HEAD { Body::empty() } else { Body::from(stored.raw) };
+    let body =
+        if matches || call.parts.method == Method::HEAD { Body::empty() } else { Body::from(stored.raw.clone()) };
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, text_header(&stored.media_type));

@@ -33,6 +33,8 @@ pub(super) struct FsWriter {
     buffer: Vec<u8>,
     offset_bytes: u64,
     disk: Disk,
+    /// Whether a power cut could take the file's name.
+    is_name_durable: bool,
 }
 
 #[derive(Debug)]
@@ -53,8 +55,6 @@ struct OpenFile {
     file: File,
     /// An empty buffer, to be used again.
     spare: Vec<u8>,
-    /// Whether a power cut could take the file's name.
-    is_name_durable: bool,
 }
 
 /// What the disk shall do with the bytes that it gets.
@@ -91,8 +91,8 @@ impl FsWriter {
     }
 
     fn new(path: BlobPath, file: File, offset_bytes: u64, is_name_durable: bool) -> Self {
-        let file = OpenFile { path: path.clone(), file, spare: Vec::new(), is_name_durable };
-        Self { path, buffer: Vec::new(), offset_bytes, disk: Disk::Idle(file) }
+        let file = OpenFile { path: path.clone(), file, spare: Vec::new() };
+        Self { path, buffer: Vec::new(), offset_bytes, disk: Disk::Idle(file), is_name_durable }
     }
 
     /// Hands the buffer to the disk, behind the work that is under way.
@@ -112,9 +112,21 @@ impl FsWriter {
         }
     }
 
+    /// Makes bytes and name durable, both at once: a journaling file system answers two waiting syncs with one commit.
     async fn sync(&mut self) -> Result<(), StoreError> {
         self.hand_over(Then::Sync { size_bytes: self.offset_bytes }).await?;
-        self.settle().await
+        if self.is_name_durable {
+            return self.settle().await;
+        }
+        let directory = self.path.directory.clone();
+        let name = tokio::task::spawn_blocking(move || sync_directory(&directory));
+        self.settle().await?;
+        if let Err(error) = joined(name.await).and_then(|result| result) {
+            self.disk = Disk::Failed { kind: error.kind(), reason: error.to_string() };
+            return Err(error);
+        }
+        self.is_name_durable = true;
+        Ok(())
     }
 
     /// Waits for the work that is under way. A caller that is cancelled here loses nothing.
@@ -194,19 +206,10 @@ impl OpenFile {
         bytes.clear();
         self.spare = bytes;
         if let Then::Sync { size_bytes } = then {
-            self.sync()?;
+            self.file.sync_data().map_err(|error| failed("syncing", &self.path.file, error))?;
             self.verify(size_bytes)?;
         }
         Ok(self)
-    }
-
-    fn sync(&mut self) -> Result<(), StoreError> {
-        self.file.sync_data().map_err(|error| failed("syncing", &self.path.file, error))?;
-        if !self.is_name_durable {
-            sync_directory(&self.path.directory)?;
-            self.is_name_durable = true;
-        }
-        Ok(())
     }
 
     /// Nobody else may have touched the file: it is as long as what was written, and it has not been deleted.

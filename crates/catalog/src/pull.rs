@@ -1,0 +1,67 @@
+//! What a pull asks: from a name to what is stored under it, in one query each.
+
+use transship_oci::{Digest, Reference, RepositoryName};
+
+use crate::blobs::{Blob, blob};
+use crate::manifests::{StoredManifest, manifest_columns, stored};
+use crate::row::Columns as _;
+use crate::version::Version;
+use crate::{Catalog, CatalogError};
+
+impl Catalog {
+    /// The state of the catalog, as cheap to ask as memory. What was read after asking holds as long as the answer stays
+    /// the same. `None` when there is no cheap way to know: on `PostgreSQL`, where others write too.
+    pub fn version(&self) -> Option<Version> {
+        self.version_file()?.read()
+    }
+
+    /// The manifest with that digest, or that a tag points at now, in the repository of that name.
+    pub async fn pull_manifest(
+        &self,
+        name: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>, CatalogError> {
+        let (sql, reference) = match reference {
+            Reference::Digest(digest) => (
+                concat!(
+                    "SELECT ",
+                    manifest_columns!(),
+                    " FROM namespace n JOIN repository r ON r.namespace_id = n.id
+                    JOIN manifest m ON m.repository_id = r.id WHERE n.name = $1 AND r.name = $2 AND m.digest = $3"
+                ),
+                digest.as_str(),
+            ),
+            Reference::Tag(tag) => (
+                concat!(
+                    "SELECT ",
+                    manifest_columns!(),
+                    " FROM namespace n JOIN repository r ON r.namespace_id = n.id
+                    JOIN tag t ON t.repository_id = r.id
+                    JOIN manifest m ON m.repository_id = t.repository_id AND m.digest = t.digest
+                    WHERE n.name = $1 AND r.name = $2 AND t.name = $3"
+                ),
+                tag.as_str(),
+            ),
+        };
+        let (namespace, repository) = (name.namespace().as_str(), name.repository().as_str());
+        let row = self.read_optional(|| self.query(sql).bind(namespace).bind(repository).bind(reference)).await?;
+        row.as_ref().map(stored).transpose()
+    }
+
+    /// A blob, when the repository of that name links it.
+    pub async fn pull_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Blob>, CatalogError> {
+        let sql = "SELECT b.digest, b.size_bytes, b.location
+            FROM namespace n JOIN repository r ON r.namespace_id = n.id
+            JOIN blob_link l ON l.repository_id = r.id JOIN blob b ON b.digest = l.digest
+            WHERE n.name = $1 AND r.name = $2 AND l.digest = $3";
+        let (namespace, repository) = (name.namespace().as_str(), name.repository().as_str());
+        let row = self.read_optional(|| self.query(sql).bind(namespace).bind(repository).bind(digest.as_str())).await?;
+        row.as_ref().map(blob).transpose()
+    }
+
+    /// The file of an embedded database.
+    pub(crate) async fn database_file(&self) -> Result<Option<String>, CatalogError> {
+        let row = self.read_optional(|| self.query("PRAGMA database_list")).await?;
+        row.map(|row| row.text("file")).transpose().map(|file| file.filter(|file| !file.is_empty()))
+    }
+}

@@ -1,0 +1,68 @@
+use transship_oci::{Reference, RepositoryName};
+
+use super::{blob, digest, fixture, image, repository, repository_name, tag};
+use crate::{Catalog, Unlinked};
+
+fn by_tag(name: &str) -> Reference {
+    Reference::Tag(tag(name))
+}
+
+pub(super) async fn names_lead_to_content(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let app = fixture.repository.full_name();
+    let other = repository(&catalog, &fixture.namespace, &fixture.admin, "other").await.full_name();
+    let pushed = image(&catalog, fixture.repository.id, "image", "v1").await;
+    for reference in [by_tag("v1"), Reference::Digest(pushed.clone())] {
+        let pulled = catalog.pull_manifest(&app, &reference).await.unwrap().unwrap();
+        assert_eq!((&pulled.digest, pulled.raw.as_slice()), (&pushed, b"image".as_slice()));
+        assert_eq!(catalog.pull_manifest(&other, &reference).await.unwrap(), None);
+        let nowhere: RepositoryName = repository_name("nobody/app");
+        assert_eq!(catalog.pull_manifest(&nowhere, &reference).await.unwrap(), None);
+    }
+    assert_eq!(catalog.pull_manifest(&app, &by_tag("v2")).await.unwrap(), None);
+
+    let (layer, size_bytes) = blob(&catalog, fixture.repository.id, "layer").await;
+    let pulled = catalog.pull_blob(&app, &layer).await.unwrap().unwrap();
+    assert_eq!((&pulled.digest, pulled.size_bytes), (&layer, size_bytes));
+    assert_eq!(catalog.pull_blob(&other, &layer).await.unwrap(), None, "a digest alone gives nothing");
+    assert_eq!(catalog.pull_blob(&app, &digest("absent")).await.unwrap(), None);
+    assert_eq!(catalog.unlink_blob(fixture.repository.id, &layer).await.unwrap(), Unlinked::Done);
+    assert_eq!(catalog.pull_blob(&app, &layer).await.unwrap(), None);
+}
+
+pub(super) async fn versions_tell_every_commit(catalog: Catalog, url: String) {
+    let fixture = fixture(&catalog).await;
+    let Some(begin) = catalog.version() else {
+        assert!(!url.starts_with("sqlite:"), "an embedded database has a version");
+        return;
+    };
+    catalog.find_repository(&fixture.repository.full_name()).await.unwrap();
+    assert_eq!(catalog.version(), Some(begin), "reading is no change");
+
+    image(&catalog, fixture.repository.id, "image", "v1").await;
+    let own = catalog.version();
+    assert_ne!(own, Some(begin));
+
+    // Sessions are committed without waiting for the disk; they count like every other change.
+    catalog.create_upload(&super::new_upload(fixture.repository.id, 60_000)).await.unwrap();
+    let volatile = catalog.version();
+    assert_ne!(volatile, own);
+
+    // As an operator's command does it, beside the process that serves.
+    let command = Catalog::open(&url).await.unwrap();
+    assert!(command.delete_tag(fixture.repository.id, &tag("v1")).await.unwrap());
+    let others = catalog.version();
+    assert!(others.is_some());
+    assert_ne!(others, volatile);
+    command.close().await;
+    assert_eq!(catalog.version(), others, "the other one's end is no change");
+
+    // The last connection takes the file away. What came later is never taken for what was before.
+    catalog.close().await;
+    assert_eq!(catalog.version(), None);
+    let again = Catalog::open(&url).await.unwrap();
+    image(&again, fixture.repository.id, "image", "v2").await;
+    assert_eq!(catalog.version(), again.version());
+    assert!(again.version().is_some_and(|version| Some(version) != others));
+    again.close().await;
+}
