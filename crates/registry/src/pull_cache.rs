@@ -21,6 +21,7 @@ pub(crate) struct PullCache<V> {
 impl<V: Send + Sync + 'static> PullCache<V> {
     /// A cache that holds so many bytes, as `weigh` counts them.
     pub(crate) fn new(most_bytes: u64, weigh: impl Fn(&V) -> usize + Send + Sync + 'static) -> Self {
+        #[expect(clippy::borrowed_box, reason = "a weigher gets the key as the cache holds it")]
         let weigher = move |key: &Box<str>, (_, value): &(Version, Arc<V>)| {
             u32::try_from(key.len() + weigh(value) + ENTRY_BYTES).unwrap_or(u32::MAX)
         };
