@@ -3,12 +3,13 @@
 #   make demo [KEEP=1]   two regions, a real push, one call, the image is there
 #   make test            every suite; CI=true makes a skipped suite a failure
 #   make soak            the long form of the random and fault suites; prints seeds, and how to run a failure again
+#   make fuzz            each fuzz target for SECONDS (600) with new seeds; what it finds stays in target/fuzz
 #   make bench           push and replication beside skopeo and docker-registry; prints a table
 #   make lint            format, clippy, dependencies, shell scripts
 #   make fmt             format the Rust code
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint fmt
+.PHONY: help demo test soak fuzz bench lint fmt
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -21,6 +22,9 @@ test:
 
 soak:
 	@scripts/soak.sh
+
+fuzz:
+	@scripts/fuzz.sh long $(SECONDS)
 
 bench:
 	@scripts/bench.sh

@@ -9,6 +9,7 @@ scripts/setup.sh rust lint
 
 say "cargo fmt"
 cargo fmt --all --check
+cargo fmt --check --manifest-path fuzz/Cargo.toml
 say "cargo clippy"
 cargo clippy --workspace --all-targets -- -D warnings
 # Not `advisories`: its database changes from day to day, so the same commit would pass today and fail tomorrow.

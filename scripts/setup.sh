@@ -153,6 +153,12 @@ setup_containerd() {
 
 setup_buildah() { need buildah buildah; }
 
+# libFuzzer comes as source in a crate, and is C++. What else the fuzz targets need, Rust has.
+setup_fuzz() {
+    setup_rust
+    need c++ build-essential
+}
+
 setup_docker_registry() { need docker-registry docker-registry; }
 
 setup_lint() {

@@ -67,6 +67,8 @@ run "the harness of the black-box tests" cargo test -p transship-tests --lib
 run "a region at work" suites soak
 run "skopeo and buildah" suites skopeo buildah
 run "crane, oras and regctl (Go)" with_tools go-clients go_clients regctl protocol_access
+run "bad inputs: every row, and more of each group" suites bad_inputs bad_input_groups
+run "fuzz targets, a short fixed number of runs each" scripts/fuzz.sh
 run "the OCI conformance suite (Go)" with_tools conformance conformance
 run "the Go SDK (Go)" with_tools sdk-go sdk_go
 run "the Java SDK (a JDK and Maven)" with_tools sdk-java sdk_java

@@ -5,6 +5,7 @@
 //! A step that must succeed panics with what it was and what came back, so that a test reads as a list of steps. A
 //! region dropped while a test panics prints the end of its log.
 
+pub mod bad_inputs;
 pub mod clients;
 pub mod environment;
 pub mod history;
@@ -25,4 +26,5 @@ pub mod solo;
 pub mod tls;
 pub mod wait;
 pub mod wan;
+pub mod wire;
 pub mod workload;

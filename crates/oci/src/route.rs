@@ -137,6 +137,10 @@ impl Route {
             [name @ .., "referrers", digest] => {
                 Ok(Route::Referrers { name: parse_name(name)?, digest: parse_digest(digest)? })
             }
+            // A session is one segment, so `blobs/uploads/../x` names none.
+            other if other.windows(2).any(|pair| pair == ["blobs", "uploads"]) => Err(RouteError::Session(
+                GrammarError::new("upload session", raw_path, "one segment of letters, digits, - and _"),
+            )),
             _ => Err(RouteError::NotFound),
         }
     }

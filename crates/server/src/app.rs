@@ -69,8 +69,8 @@ impl Api {
             }
             Self::Iam => IamError::new(status, message).into_response(),
             Self::Oci | Self::Peer | Self::Health => {
-                let code = if status.is_server_error() { "UNKNOWN" } else { "UNSUPPORTED" };
-                let body = json!({ "errors": [{ "code": code, "message": message }] });
+                // Of the specification's codes this one comes nearest to both kinds.
+                let body = json!({ "errors": [{ "code": "UNSUPPORTED", "message": message }] });
                 (status, axum::Json(body)).into_response()
             }
         }

@@ -6,7 +6,7 @@ use http_body_util::BodyExt as _;
 
 /// How much of a body that is too large is still read and thrown away, so that its sender gets to see the answer
 /// instead of a broken connection.
-const DISCARDED_BYTES: usize = 8 * 1024 * 1024;
+pub const DISCARDED_BYTES: usize = 8 * 1024 * 1024;
 
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,15 +1,16 @@
 //! Manifests: pull, push and delete (end-2, end-7, end-9).
 
+use ::http::request::Parts;
 use ::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use transship_oci::{Digest, ErrorCode, MAX_MANIFEST_BYTES, Reference, RepositoryName, Route, Tag};
 use transship_registry::{ManifestPush, PushCondition};
 
 use super::Call;
 use super::error::OciError;
+use crate::http::whole::{DISCARDED_BYTES, WholeBodyError, read_whole};
 
 /// Most `?tag=` parameters of one push; the specification asks for at least ten.
 const MAX_TAG_PARAMETERS: usize = 46;
@@ -48,7 +49,7 @@ pub(super) async fn put(
 ) -> Result<Response, OciError> {
     let tags = tag_parameters(call)?;
     let condition = condition(call)?;
-    let content_type = match call.parts.headers.get(header::CONTENT_TYPE) {
+    let content_type = match only(&call.parts, &header::CONTENT_TYPE)? {
         None => None,
         Some(value) => {
             let text = value.to_str().map_err(|_| bad_manifest("Content-Type is not text"))?;
@@ -62,7 +63,7 @@ pub(super) async fn put(
             "a manifest is pushed as it is; leave Content-Encoding out",
         ));
     }
-    let raw = read_manifest(body).await?;
+    let raw = read_manifest(&call.parts, body).await?;
     let push = ManifestPush { reference, tags: tags.clone(), content_type, raw, condition };
     let pushed = call.registry.push_manifest(&call.grant, name, push).await.map_err(|e| OciError::on(name, e))?;
     let location = Route::Manifest { name: name.clone(), reference: Reference::Digest(pushed.digest.clone()) }.path();
@@ -111,16 +112,36 @@ fn condition(call: &Call) -> Result<PushCondition, OciError> {
     }
 }
 
-async fn read_manifest(body: Body) -> Result<Bytes, OciError> {
-    match Limited::new(body, MAX_MANIFEST_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(OciError::new(
+/// A header that may be there once: of two, one reader would take the first and another the last.
+fn only<'a>(parts: &'a Parts, name: &HeaderName) -> Result<Option<&'a HeaderValue>, OciError> {
+    let mut values = parts.headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(bad_manifest(format!("there is more than one header {name}")));
+    }
+    Ok(first)
+}
+
+/// The whole manifest. What is somewhat too large is read and thrown away, so that its sender gets to see the answer;
+/// what is far too large, or waits for a word, is not even asked for.
+async fn read_manifest(parts: &Parts, body: Body) -> Result<Bytes, OciError> {
+    let too_large = || {
+        OciError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::ManifestInvalid,
             format!("the manifest has more than {MAX_MANIFEST_BYTES} bytes"),
-        )),
-        Err(error) => Err(bad_manifest(format!("the body ended early: {error}"))),
+        )
+    };
+    let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let waits = parts.headers.contains_key(header::EXPECT);
+    let most = if waits { MAX_MANIFEST_BYTES } else { MAX_MANIFEST_BYTES + DISCARDED_BYTES };
+    if announced.is_some_and(|size_bytes: usize| size_bytes > most) {
+        return Err(too_large());
     }
+    read_whole(body, MAX_MANIFEST_BYTES).await.map_err(|error| match error {
+        WholeBodyError::TooLarge => too_large(),
+        WholeBodyError::Broken => bad_manifest("the body ended early"),
+    })
 }
 
 fn bad_manifest(message: impl Into<String>) -> OciError {

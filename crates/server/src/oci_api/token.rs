@@ -10,7 +10,6 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
-use http_body_util::{BodyExt as _, Limited};
 use serde_json::json;
 use transship_oci::{ErrorCode, parse_scopes};
 use transship_registry::{Principal, Registry, ServiceError};
@@ -18,6 +17,7 @@ use transship_registry::{Principal, Registry, ServiceError};
 use super::error::OciError;
 use super::query::Query;
 use crate::http::context;
+use crate::http::whole::read_whole;
 
 /// Where the Bearer challenge points, under `public_url`.
 pub const PATH: &str = "/swr/auth/v2/registry/auth/";
@@ -71,14 +71,14 @@ async fn by_basic(registry: &Registry, parts: &Parts) -> Result<Response, OciErr
 
 async fn by_form(registry: &Registry, body: Body) -> Result<Response, OciError> {
     let oauth = |error: &str| (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response();
-    let Ok(collected) = Limited::new(body, MAX_FORM_BYTES).collect().await else {
+    let Ok(bytes) = read_whole(body, MAX_FORM_BYTES).await else {
         return Ok(oauth("invalid_request"));
     };
-    let bytes = collected.to_bytes();
     let Ok(text) = std::str::from_utf8(&bytes) else { return Ok(oauth("invalid_request")) };
     let form = Query::parse(text);
     match form.first("grant_type") {
         None => Ok(oauth("invalid_request")),
+        Some("password" | "refresh_token") if form.first("client_id").is_none() => Ok(oauth("invalid_request")),
         Some("password") => {
             let (Some(user), Some(password)) = (form.first("username"), form.first("password")) else {
                 return Ok(oauth("invalid_request"));
@@ -111,7 +111,8 @@ async fn issue(
     refresh: Option<String>,
 ) -> Result<Response, OciError> {
     let service = &registry.settings().service;
-    if query.first("service").is_some_and(|asked| asked != service) {
+    // A token is for one service, so a request that names none, or two, is not one that the challenge led here.
+    if query.once("service", ErrorCode::Unsupported)? != Some(service.as_str()) {
         return Err(OciError::bad(
             ErrorCode::Unsupported,
             format!("service must be {service:?}, as the challenge says"),

@@ -110,8 +110,12 @@ fn content_length(call: &Call) -> Option<u64> {
 
 /// The range that a chunk says it covers; its length must be that of the body where the body says so too.
 async fn chunk_range(call: &Call, name: &RepositoryName, id: &str) -> Result<Option<ContentRange>, OciError> {
-    let Some(value) = call.parts.headers.get(header::CONTENT_RANGE) else { return Ok(None) };
+    let mut values = call.parts.headers.get_all(header::CONTENT_RANGE).iter();
+    let Some(value) = values.next() else { return Ok(None) };
     let bad = |message: String| OciError::bad(ErrorCode::BlobUploadInvalid, message);
+    if values.next().is_some() {
+        return Err(bad("there is more than one Content-Range".to_owned()));
+    }
     let text = value.to_str().map_err(|_| bad("Content-Range is not text".to_owned()))?;
     let range = match text.parse::<ContentRange>() {
         Ok(range) => range,
