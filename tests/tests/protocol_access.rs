@@ -1,4 +1,5 @@
-//! `[access]` and `[registry]`: regions that want a login for everything, want none at all, or take sparse indexes.
+//! `[access]` and `[registry]`: regions that want a login for everything, want none at all, or take sparse indexes. And
+//! clients that know only the referrers tag.
 
 use reqwest::Method;
 use transship_tests::clients::{self, Client};
@@ -8,7 +9,7 @@ use transship_tests::image::{self, Image};
 use transship_tests::manage::User;
 use transship_tests::random::Random;
 use transship_tests::region::{Region, RegionSettings};
-use transship_tests::registry::Repository;
+use transship_tests::registry::{Repository, login_of};
 use transship_tests::single::{APP, Single, ask, blob, code};
 
 /// A registry that the whole world may reach shows nothing to who has not logged in.
@@ -172,4 +173,48 @@ c.commit()
     let repository = region.registry(&admin).open("group/app", "pull").await;
     let page = ask(&repository, Method::GET, "tags/list?n=2&last=t0050000").await.expect(200);
     assert_eq!(page.json()["tags"], serde_json::json!(["t0050001", "t0050002"]));
+}
+
+/// oras made to use the referrers tag, beside oras with the API: each sees what the other attaches, and takes away.
+#[tokio::test]
+async fn oras_by_tag_and_oras_by_api_see_the_same() {
+    let single = Single::start().await;
+    let oras = Client::new(environment::prepared("tools/bin/oras", "go-clients"));
+    let (user, password) = login_of(single.region.id(), &single.admin);
+    oras.must(&["login", "--plain-http", "-u", &user, "-p", &password, &single.region.host()]).await;
+    let image = Image::random(&mut Random::seeded(1), 1, 1000);
+    single.registry().push(APP, "v1", &image).await;
+    let here = format!("{}/{APP}:v1", single.region.host());
+    let (by_api, by_tag) = ("v1.1-referrers-api", "v1.1-referrers-tag");
+    let attach = async |spec: &str, kind: &str| {
+        std::fs::write(oras.home().join("file.txt"), kind).expect("the folder is writable");
+        let kind = format!("application/vnd.{kind}");
+        let words = ["attach", "--plain-http", "--distribution-spec", spec, "--format", "json", "--artifact-type"];
+        let said = oras.must(&[&words[..], &[&kind, &here, "file.txt"]].concat()).await;
+        let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        said["digest"].as_str().expect("a digest").to_owned()
+    };
+    let discover = async |spec: &str| {
+        let words = ["discover", "--plain-http", "--distribution-spec", spec, "--format", "json", &here];
+        oras.must(&words).await
+    };
+    let first = attach(by_api, "first").await;
+    let second = attach(by_tag, "second").await;
+    let third = attach(by_api, "third").await;
+    let fourth = attach(by_tag, "fourth").await;
+    for spec in [by_api, by_tag] {
+        let found = discover(spec).await;
+        for digest in [&first, &second, &third, &fourth] {
+            assert!(found.contains(digest.as_str()), "{spec} {digest}: {found}");
+        }
+    }
+    let repository = single.app().await;
+    for digest in [&third, &fourth] {
+        ask(&repository, Method::DELETE, &format!("manifests/{digest}")).await.expect(202);
+    }
+    for spec in [by_api, by_tag] {
+        let found = discover(spec).await;
+        assert!(found.contains(&first) && found.contains(&second), "{spec}: {found}");
+        assert!(!found.contains(&third) && !found.contains(&fourth), "{spec}: {found}");
+    }
 }
