@@ -210,23 +210,7 @@ fn a_client_cannot_name_another_address() {
 #[test]
 fn a_user_has_so_many_upload_sessions_and_no_more() {
     let region = Region::start("[limits]\nupload_sessions_per_user = 3");
-    let create = Request {
-        method: "POST",
-        target: "/v2/manage/namespaces",
-        body: r#"{"namespace":"team"}"#,
-        ..Request::default()
-    };
-    let signature = create.signed(region.address, ACCESS_KEY, SECRET_KEY);
-    let headers: Vec<_> = signature.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    assert_eq!(region.send(&Request { headers: &headers, ..create }).status, 201);
-    let basic = base64::engine::general_purpose::STANDARD.encode(format!("demo/admin:{PASSWORD}"));
-    let scope = format!("{TOKEN}?service=dockyard&scope=repository:team/app:pull,push");
-    let token = region.send(&Request {
-        target: &scope,
-        headers: &[("Authorization", &format!("Basic {basic}"))],
-        ..Request::default()
-    });
-    let bearer = format!("Bearer {}", token.json()["token"].as_str().unwrap());
+    let bearer = region.push_token("team", "app");
     let send = |method: &str, target: &str| {
         region.send(&Request { method, target, headers: &[("Authorization", &bearer)], body: "" })
     };

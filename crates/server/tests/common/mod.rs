@@ -11,6 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -154,6 +155,28 @@ impl Region {
         // The server may answer and close before it has read everything.
         let _ = stream.write_all(bytes);
         Answer::read(&mut stream)
+    }
+
+    /// Makes an organization, and gives the `Authorization` of a token that may push and pull one of its repositories.
+    pub(crate) fn push_token(&self, namespace: &str, repository: &str) -> String {
+        let body = format!(r#"{{"namespace":"{namespace}"}}"#);
+        let create = Request { method: "POST", target: "/v2/manage/namespaces", body: &body, ..Request::default() };
+        let signature = create.signed(self.address, ACCESS_KEY, SECRET_KEY);
+        let headers: Vec<_> = signature.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let made = self.send(&Request { headers: &headers, ..create });
+        assert_eq!(made.status, 201, "{made:?}");
+        let basic = base64::engine::general_purpose::STANDARD.encode(format!("demo/admin:{PASSWORD}"));
+        let target =
+            format!("/swr/auth/v2/registry/auth/?service=dockyard&scope=repository:{namespace}/{repository}:pull,push");
+        let headers = [("Authorization", &*format!("Basic {basic}"))];
+        let token = self.send(&Request { target: &target, headers: &headers, ..Request::default() });
+        format!("Bearer {}", token.json()["token"].as_str().unwrap())
+    }
+
+    /// Starts the same region again, after it has ended.
+    pub(crate) fn restart(&mut self) {
+        let directory = std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap());
+        *self = Self::start_in(directory, Command::new(env!("CARGO_BIN_EXE_transship")));
     }
 
     pub(crate) fn get(&self, target: &str) -> Answer {
