@@ -9,7 +9,7 @@ use transship_oci::Digest;
 use crate::access::has_level;
 use crate::quotas::{links_gone, links_made};
 use crate::retry::{is_foreign_key_violation, repeated};
-use crate::row::{Columns as _, limit_parameter, list_parameter};
+use crate::row::{Columns as _, list_parameter};
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError};
 
@@ -146,19 +146,6 @@ impl Catalog {
         let found = self.find_blob(repository_id, digest).await?;
         Ok(if found.is_some() { Unlinked::InUse } else { Unlinked::Absent })
     }
-
-    /// Locations whose bytes are to be deleted, the oldest first.
-    pub async fn tombstones(&self, limit: usize) -> Result<Vec<String>, CatalogError> {
-        let sql = "SELECT location FROM tombstone ORDER BY condemned_at, location LIMIT $1";
-        let rows = self.read_all(|| self.query(sql).bind(limit_parameter(limit))).await?;
-        rows.iter().map(|row| row.text("location")).collect()
-    }
-
-    /// Strikes a location off, once its bytes are deleted. `false` when it was not there.
-    pub async fn forget_tombstone(&self, location: &str) -> Result<bool, CatalogError> {
-        let sql = "DELETE FROM tombstone WHERE location = $1";
-        Ok(self.write(|| self.query(sql).bind(location)).await? > 0)
-    }
 }
 
 pub(crate) fn blob(row: &AnyRow) -> Result<Blob, CatalogError> {
@@ -181,7 +168,7 @@ pub(crate) async fn link(tx: &mut Tx, repository_id: i64, digest: &Digest) -> Re
     }
 }
 
-/// Remembers a location that nothing names any more.
+/// Remembers the location of bytes that nobody could ever read and nothing names any more.
 pub(crate) async fn condemn(tx: &mut Tx, location: &str) -> Result<(), CatalogError> {
     let sql = "INSERT INTO tombstone (location, condemned_at) VALUES ($1, {now}) ON CONFLICT (location) DO NOTHING";
     tx.execute(tx.query(sql).bind(location)).await.map(|_| ())

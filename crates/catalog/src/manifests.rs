@@ -215,11 +215,18 @@ impl Catalog {
     /// that names it stays too, incomplete, as the OCI specification leaves the order of deletions to the client.
     /// `false` when there was none.
     ///
+    /// The links of its blobs stay as long as if they were new: another push may just have been told that they are there.
+    ///
     /// # Errors
     /// [`CatalogError::Immutable`] when one of the tags is.
     pub async fn delete_manifest(&self, repository_id: i64, digest: &Digest) -> Result<bool, CatalogError> {
         repeated!(Write, {
             let mut tx = self.begin().await?;
+            let links = "UPDATE blob_link SET linked_at = {now} WHERE repository_id = $1 AND digest IN (
+                SELECT digest FROM blob_link WHERE repository_id = $1 AND digest IN (
+                    SELECT blob_digest FROM manifest_blob WHERE repository_id = $1 AND manifest_digest = $2)
+                ORDER BY digest{for_touch})";
+            tx.execute(tx.query(links).bind(repository_id).bind(digest.as_str())).await?;
             // From here on nobody can point a tag at it.
             let lock = "SELECT digest FROM manifest WHERE repository_id = $1 AND digest = $2{for_update}";
             if tx.optional(tx.query(lock).bind(repository_id).bind(digest.as_str())).await?.is_none() {

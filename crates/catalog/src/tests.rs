@@ -5,11 +5,14 @@
 
 mod accounts;
 mod blobs;
+mod collection;
 mod concurrency;
 mod faults;
 mod immutability;
+mod interleavings;
 mod jobs;
 mod manifests;
+mod model;
 mod namespaces;
 mod plans;
 mod pull;
@@ -27,7 +30,8 @@ use transship_oci::{Digest, DigestAlgorithm, NamespaceName, RepositoryName, Tag}
 use uuid::Uuid;
 
 use crate::{
-    Account, Catalog, Namespace, NewRepository, NewUpload, NewUser, PutManifest, Repository, TagCondition, User,
+    Account, Catalog, Namespace, NewRepository, NewUpload, NewUser, PutManifest, Remains, Repository, TagCondition,
+    User,
 };
 
 #[derive(Clone, Copy)]
@@ -137,6 +141,12 @@ suite! {
     blobs::{
         blobs_need_a_link, mounts_need_a_source_link, mounting_what_one_may_read, needed_links_stay, long_lists,
     }
+    collection::{
+        links_go_when_no_manifest_needs_them, links_stay_for_the_grace, deleting_a_manifest_renews_its_links,
+        blobs_without_links_are_condemned, content_pushed_again_gets_a_new_location, unnamed_bytes_are_condemned,
+        tombstones_wait_for_readers, walks_see_every_page, pushes_against_collection,
+    }
+    interleavings::{ links_in_every_order, blobs_in_every_order, mounts_in_every_order }
     uploads::{
         sessions_go_on_elsewhere, one_writer_at_a_time, finishing_links_and_closes, known_content_keeps_its_location,
         expired_sessions_are_found, abandoned_bytes_are_condemned,
@@ -270,6 +280,12 @@ fn put<'a>(repository_id: i64, raw: &'a str, blobs: &'a [(Digest, u64)], tags: &
 async fn image(catalog: &Catalog, repository_id: i64, raw: &str, name: &str) -> Digest {
     catalog.put_manifest(put(repository_id, raw, &[], &[tag(name)])).await.unwrap();
     digest(raw)
+}
+
+/// Locations of tombstones of bytes that nobody could read.
+async fn unread_tombstones(catalog: &Catalog) -> Vec<String> {
+    let due = catalog.due_tombstones(Remains::Unread, None, 1000).await.unwrap();
+    due.into_iter().map(|tombstone| tombstone.location).collect()
 }
 
 async fn pause(ms: u64) {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use transship_oci::{Action, Digest, RepositoryName};
-use transship_store::{ByteStream, Location};
+use transship_store::{ByteStream, Location, StoreError};
 
 use crate::{Grant, Registry, ServiceError};
 
@@ -15,6 +15,7 @@ pub struct BlobContent {
     pub digest: Digest,
     /// Its size.
     pub size_bytes: u64,
+    repository: RepositoryName,
     location: Location,
 }
 
@@ -37,6 +38,7 @@ impl Registry {
             Some(blob) => Ok(BlobContent {
                 digest: blob.digest,
                 size_bytes: blob.size_bytes,
+                repository: name.clone(),
                 location: Location::from(blob.location),
             }),
             // The repository may be what is missing.
@@ -47,7 +49,18 @@ impl Registry {
 
     /// Streams a blob, or a range of it.
     pub async fn read_blob(&self, blob: &BlobContent, range: Option<Range<u64>>) -> Result<ByteStream, ServiceError> {
-        Ok(self.store().read(&blob.location, range).await?)
+        match self.store().read(&blob.location, range.clone()).await {
+            Err(missing @ StoreError::NotFound { .. }) => {
+                // Since it was found it may have been deleted and collected, and even pushed again to another location.
+                let now = self.catalog().pull_blob(&blob.repository, &blob.digest).await?;
+                let location = now.map(|blob| Location::from(blob.location));
+                match location.ok_or_else(|| ServiceError::BlobAbsent(blob.digest.clone()))? {
+                    location if location == blob.location => Err(missing.into()),
+                    location => Ok(self.store().read(&location, range).await?),
+                }
+            }
+            other => Ok(other?),
+        }
     }
 
     /// Mounts a blob of another repository that the same token may pull from (H1).

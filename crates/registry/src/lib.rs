@@ -7,6 +7,7 @@
 mod access;
 mod blobs;
 mod error;
+mod gc;
 mod grants;
 mod immutability;
 mod jobs;
@@ -43,7 +44,7 @@ pub use referrers::ReferrersPage;
 pub use registry::{Project, Registry};
 pub use replicate::wire;
 pub use repositories::{ListRepositories, RepositoryAttributes, RepositoryPage, RepositorySummary};
-pub use settings::{AccessSettings, Peer, Settings};
+pub use settings::{AccessSettings, Collection, Peer, Settings};
 pub use sync::{SyncImages, TagOutcome};
 pub use tags::{ListTags, TagPage, TagView};
 pub use throttle::{Attempt, LoginLimits};

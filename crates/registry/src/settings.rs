@@ -58,6 +58,8 @@ pub struct Settings {
     pub access: AccessSettings,
     /// Whether a manifest may name blobs and manifests that its repository lacks.
     pub sparse_indexes: bool,
+    /// How garbage goes away.
+    pub collection: Collection,
     /// The other regions.
     pub peers: Vec<Peer>,
 }
@@ -69,6 +71,19 @@ pub struct AccessSettings {
     pub anonymous_pull: bool,
     /// Whether everybody may do everything at the registry; for a laptop or a CI job.
     pub open: bool,
+}
+
+/// How what nothing needs is found and taken away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collection {
+    /// The pause between two rounds.
+    pub interval: Duration,
+    /// How long a repository may use a blob that none of its manifests names.
+    pub unlink_grace: Duration,
+    /// How long the bytes of a blob stay after nobody can find it any more.
+    pub sweep_grace: Duration,
+    /// The pause behind each page of a walk.
+    pub pause: Duration,
 }
 
 /// Another region that runs Transship.

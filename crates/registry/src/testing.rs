@@ -12,8 +12,8 @@ use transship_oci::{Action, Digest, DigestAlgorithm, NamespaceName, Reference, R
 use transship_store::{BlobStore, MemoryStore};
 
 use crate::{
-    Bootstrap, Grant, Keys, LoginLimits, ManifestPush, Peer, Principal, PushCondition, Pushed, Registry, ServiceError,
-    Settings,
+    Bootstrap, Collection, Grant, Keys, LoginLimits, ManifestPush, Peer, Principal, PushCondition, Pushed, Registry,
+    ServiceError, Settings,
 };
 
 pub(crate) struct TestRegion {
@@ -50,6 +50,12 @@ pub(crate) fn settings(region: &str) -> Settings {
         job_retention: Duration::from_hours(24),
         access: crate::AccessSettings { anonymous_pull: true, open: false },
         sparse_indexes: false,
+        collection: Collection {
+            interval: Duration::from_hours(1),
+            unlink_grace: Duration::ZERO,
+            sweep_grace: Duration::ZERO,
+            pause: Duration::ZERO,
+        },
         peers: Vec::new(),
     }
 }
@@ -60,12 +66,20 @@ impl TestRegion {
     }
 
     pub(crate) async fn start_with(settings: Settings) -> Self {
+        Self::start_on(settings, |store| store).await
+    }
+
+    /// A region whose store is what `wrap` makes of the memory.
+    pub(crate) async fn start_on(
+        settings: Settings,
+        wrap: impl FnOnce(Arc<dyn BlobStore>) -> Arc<dyn BlobStore>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}?mode=rwc", dir.path().join("catalog.db").display());
         let catalog = Catalog::open(&url).await.unwrap();
         let store = Arc::new(MemoryStore::default());
         let keys = Keys::load_or_create(dir.path()).unwrap();
-        let blobs: Arc<dyn BlobStore> = Arc::clone(&store) as Arc<dyn BlobStore>;
+        let blobs = wrap(Arc::clone(&store) as Arc<dyn BlobStore>);
         let registry = Registry::open(settings, catalog, blobs, keys).unwrap();
         let bootstrap = Bootstrap {
             account: "demo".to_owned(),

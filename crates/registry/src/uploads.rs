@@ -160,18 +160,6 @@ impl Registry {
         }
         Ok(())
     }
-
-    /// Deletes bytes that no row names any more. A failure is left to the reaper, which finds the tombstone.
-    pub(crate) async fn sweep_location(&self, location: &str) {
-        let swept = async {
-            self.store().delete(&Location::from(location.to_owned())).await?;
-            self.catalog().forget_tombstone(location).await?;
-            Ok::<(), ServiceError>(())
-        };
-        if let Err(error) = swept.await {
-            tracing::warn!(location, reason = error.log_reason(), "bytes could not be deleted yet: {error}");
-        }
-    }
 }
 
 /// One writer at work on one session, under its lease.

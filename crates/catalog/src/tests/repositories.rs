@@ -1,5 +1,6 @@
 use super::{
-    blob, fixture, image, namespace_name, new_repository, new_upload, now_ms, pause, repository, repository_name, user,
+    blob, fixture, image, namespace_name, new_repository, new_upload, now_ms, pause, repository, repository_name,
+    unread_tombstones, user,
 };
 use crate::{Catalog, CatalogError, JobState, Level, ListRepositories, RepoOrder, User};
 
@@ -48,7 +49,7 @@ pub(super) async fn deletion_takes_everything_along(catalog: Catalog, _: String)
     assert!(!catalog.delete_repository(id).await.unwrap());
     assert_eq!(catalog.find_repository(&repository_name("team/app")).await.unwrap(), None);
     assert_eq!(catalog.find_upload(&upload.id).await.unwrap(), None);
-    assert_eq!(catalog.tombstones(10).await.unwrap(), [upload.location]);
+    assert_eq!(unread_tombstones(&catalog).await, [upload.location]);
     assert_eq!(catalog.find_jobs(&ids).await.unwrap()[0].state, JobState::Cancel);
     // A new repository of that name has another number and nothing in it.
     let again = repository(&catalog, &fixture.namespace, &fixture.admin, "app").await;

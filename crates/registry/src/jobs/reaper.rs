@@ -1,15 +1,16 @@
-//! Small tidying in the background: expired upload sessions, bytes that no row names, old jobs, expired logins.
+//! Small tidying in the background: expired upload sessions and their bytes, old jobs, expired logins.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use transship_catalog::Remains;
 
 use crate::logins::now_ms;
 use crate::{Registry, ServiceError};
 
 /// The pause between two rounds.
 const ROUND: Duration = Duration::from_secs(30);
-/// Most things of one kind taken in one round, so that a round stays short.
+/// Most sessions taken in one round, so that a round stays short.
 const BATCH: usize = 100;
 
 impl Registry {
@@ -29,9 +30,7 @@ impl Registry {
         for session in self.catalog().expired_uploads(BATCH).await? {
             self.catalog().abandon_upload(&session).await?;
         }
-        for location in self.catalog().tombstones(BATCH).await? {
-            self.sweep_location(&location).await;
-        }
+        self.sweep_remains(Remains::Unread).await?;
         let now = now_ms();
         let kept_ms = i64::try_from(self.settings().job_retention.as_millis()).unwrap_or(i64::MAX);
         self.catalog().prune_jobs(now.saturating_sub(kept_ms)).await?;

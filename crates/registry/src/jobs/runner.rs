@@ -42,7 +42,7 @@ enum Run {
 }
 
 impl Registry {
-    /// Starts the job runner and the reaper. When `shutdown` is cancelled no new job is claimed, and the leases of those
+    /// Starts the job runner, the reaper and the collector. When `shutdown` is cancelled no new job is claimed, and the leases of those
     /// that run are given back.
     ///
     /// To be called before the first request is taken: where one process owns the catalog, whoever held a lease before it
@@ -52,9 +52,11 @@ impl Registry {
         let registry = self.clone();
         Ok(tokio::spawn(async move {
             let reaper = tokio::spawn(registry.clone().reap(shutdown.clone()));
+            let collector = tokio::spawn(registry.clone().collect(shutdown.clone()));
             registry.run_jobs(shutdown).await;
-            // The reaper only sleeps or deletes; either may be cut short.
+            // These only sleep or delete; either may be cut short.
             reaper.abort();
+            collector.abort();
         }))
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::Value;
 use transship_catalog::Quotas;
 use transship_oci::RegionId;
-use transship_registry::{AccessSettings, LoginLimits};
+use transship_registry::{AccessSettings, Collection, LoginLimits};
 
 use super::problem::{ConfigError, Problem};
 use super::reader::{Reader, Section};
@@ -81,6 +81,7 @@ fn read_all(reader: &mut Reader, file: Option<&Path>) -> Option<Config> {
     let registry = read_registry(reader);
     let access = read_access(reader, &[("region.listen", listen), ("region.listen_tls", listen_tls)]);
     let limits = read_limits(reader);
+    let collection = read_collection(reader, limits.as_ref());
     let tokens = read_tokens(reader);
     let bootstrap = read_bootstrap(reader);
     let peers = read_peers(reader, id.as_ref());
@@ -99,6 +100,7 @@ fn read_all(reader: &mut Reader, file: Option<&Path>) -> Option<Config> {
         registry: registry?,
         access: access?,
         limits: limits?,
+        collection: collection?,
         tokens: tokens?,
         bootstrap,
         peers,
@@ -208,6 +210,35 @@ fn read_limits(reader: &mut Reader) -> Option<Limits> {
         upload_sessions_per_user: sessions?,
         logins: LoginLimits { failures: failures?, failures_per_address: failures_per_address? },
         trusted_proxies: TrustedProxies::new(trusted_proxies?),
+    })
+}
+
+/// A day: a backup may take a night, and a push that was told that a blob is there may take as long as an upload session.
+const COLLECTION_GRACE: Duration = Duration::from_hours(24);
+
+fn read_collection(reader: &mut Reader, limits: Option<&Limits>) -> Option<Collection> {
+    let section = reader.section("collection");
+    reader.refuse_unknown(&section);
+    let interval = seconds(reader, &section, "interval_seconds", 1, 86_400);
+    let unlink_grace = match reader.value(&section, "unlink_grace_seconds") {
+        None => Some(COLLECTION_GRACE.max(limits?.upload_expiry)),
+        Some((label, value)) => {
+            let given = seconds(reader, &section, "unlink_grace_seconds", 0, 31_536_000);
+            let least = limits.map_or(Duration::ZERO, |limits| limits.upload_expiry);
+            if given.is_some_and(|given| given > Duration::ZERO && given < least) {
+                let expected = format!("0, or at least limits.upload_expiry_seconds, which is {}", least.as_secs());
+                reader.problem(Problem::bad(label, &value, expected));
+            }
+            given
+        }
+    };
+    let sweep_grace = seconds(reader, &section, "sweep_grace_seconds", 0, 31_536_000);
+    let pause = reader.read(&section, "pause_milliseconds", parse::whole_number(0..=60_000));
+    Some(Collection {
+        interval: interval?,
+        unlink_grace: unlink_grace?,
+        sweep_grace: sweep_grace?,
+        pause: Duration::from_millis(pause?.unsigned_abs()),
     })
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use transship_catalog::Quotas;
 use transship_oci::RegionId;
-use transship_registry::{AccessSettings, Bootstrap, LoginLimits, Peer, Settings};
+use transship_registry::{AccessSettings, Bootstrap, Collection, LoginLimits, Peer, Settings};
 
 use crate::http::address::TrustedProxies;
 
@@ -54,6 +54,8 @@ pub struct Config {
     pub access: AccessSettings,
     /// What one caller may use.
     pub limits: Limits,
+    /// How garbage goes away.
+    pub collection: Collection,
     /// How long tokens and logins live.
     pub tokens: Tokens,
     /// The first account.
@@ -245,6 +247,7 @@ impl Config {
             job_retention: self.replication.job_retention,
             access: self.access,
             sparse_indexes: self.registry.sparse_indexes,
+            collection: self.collection.clone(),
             peers: self.peers.iter().map(PeerConfig::to_peer).collect(),
         }
     }

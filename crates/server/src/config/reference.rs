@@ -54,6 +54,11 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "registry", repeated: false, meaning: "What the registry protocol takes." },
     Section { name: "access", repeated: false, meaning: "What is allowed without a login." },
     Section { name: "limits", repeated: false, meaning: "What one account, or the whole process, may use." },
+    Section {
+        name: "collection",
+        repeated: false,
+        meaning: "How what nothing needs any more goes away, while pushes and pulls run. It cannot be switched off. docs/operations.md explains it.",
+    },
     Section { name: "tokens", repeated: false, meaning: "How long tokens and temporary logins live." },
     Section {
         name: "bootstrap",
@@ -247,6 +252,28 @@ pub const KEYS: &[Key] = &[
         "60 to 2592000",
         Value("86400"),
         "Life of an upload session after its last byte.",
+    ),
+    key("collection", "interval_seconds", "1 to 86400", Value("3600"), "Pause between two rounds."),
+    key(
+        "collection",
+        "unlink_grace_seconds",
+        "0, or from `limits.upload_expiry_seconds` to 31536000",
+        Words("`86400`, or `limits.upload_expiry_seconds` when that is longer"),
+        "How long a repository keeps a blob that none of its manifests names: counted from its push, its mount, or the deletion of the last manifest that named it. A push that takes longer fails with `MANIFEST_BLOB_UNKNOWN` and must be repeated; with 0, which is for tests, any push may.",
+    ),
+    key(
+        "collection",
+        "sweep_grace_seconds",
+        "0 to 31536000",
+        Value("86400"),
+        "How long bytes stay on the disk after nothing names them. A backup is whole when it takes no longer than this; a pull that goes on for longer is not cut.",
+    ),
+    key(
+        "collection",
+        "pause_milliseconds",
+        "0 to 60000",
+        Value("50"),
+        "Pause after each 500 rows or files of a round. More makes rounds longer and lighter.",
     ),
     key(
         "limits",

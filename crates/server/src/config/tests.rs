@@ -48,6 +48,12 @@ fn a_full_file_is_taken_as_it_is_written() {
         sync_images_response = "succeeded"
         sync_max_tags = 7
         copy_referrers = false
+        [limits]
+        upload_expiry_seconds = 90000
+        [collection]
+        interval_seconds = 1
+        sweep_grace_seconds = 0
+        pause_milliseconds = 7
         [bootstrap]
         account = "demo"
         user = "admin"
@@ -77,6 +83,10 @@ fn a_full_file_is_taken_as_it_is_written() {
     assert_eq!(config.replication.sync_images_response, SyncImagesResponse::Succeeded);
     assert_eq!(config.replication.sync_max_tags, 7);
     assert!(!config.replication.copy_referrers);
+    let collection = &config.settings(config.listen).collection;
+    assert_eq!((collection.interval.as_secs(), collection.sweep_grace.as_secs()), (1, 0));
+    assert_eq!(collection.pause.as_millis(), 7);
+    assert_eq!(collection.unlink_grace.as_secs(), 90_000, "as long as an upload session may live");
     let bootstrap = config.bootstrap.as_ref().unwrap();
     // One newline at the end goes, nothing else.
     assert_eq!(bootstrap.password.expose(), "two words ");
@@ -101,6 +111,8 @@ fn what_is_left_out_has_the_documented_default() {
         assert_eq!(config.replication.sync_max_tags, 1000);
         assert_eq!(config.limits.namespaces_per_account, 5);
         assert_eq!(config.tokens.registry_seconds, 300);
+        assert_eq!(config.collection.unlink_grace.as_secs(), 86_400);
+        assert_eq!(config.collection.sweep_grace.as_secs(), 86_400);
         assert_eq!(config.log.format, LogFormat::Json);
     }
     assert_eq!(without_file().region.as_str(), "local");
@@ -157,6 +169,14 @@ fn each_kind_of_mistake_is_named_with_key_value_and_expectation() {
         ),
         (replication("sync_max_tags = 0"), &["replication.sync_max_tags is 0", "1 to"]),
         (replication("copy_referrers = 1"), &["replication.copy_referrers is 1", "true or false"]),
+        (format!("{region}[collection]\ninterval_seconds = 0"), &["collection.interval_seconds is 0", "1 to 86400"]),
+        (
+            format!("{region}[collection]\nunlink_grace_seconds = 86399"),
+            &[
+                "collection.unlink_grace_seconds is 86399",
+                "0, or at least limits.upload_expiry_seconds, which is 86400",
+            ],
+        ),
         (bootstrap(""), &["bootstrap.password is missing"]),
         (bootstrap("password = \"hunter2\""), &["bootstrap.password is not a reference to a secret", "{ file = "]),
         (bootstrap("password = { file = \"gone\" }"), &["bootstrap.password names", "gone, which cannot be read"]),
