@@ -74,6 +74,23 @@ macro_rules! is_unnamed {
     };
 }
 
+/// True when no manifest of its repository names the blob of a link, whether the manifest came before or after the blob.
+macro_rules! is_unneeded {
+    ($link:literal) => {
+        concat!(
+            "NOT EXISTS (SELECT 1 FROM manifest_blob m WHERE m.repository_id = ",
+            $link,
+            ".repository_id AND m.blob_digest = ",
+            $link,
+            ".digest) AND NOT EXISTS (SELECT 1 FROM manifest_missing_blob m WHERE m.repository_id = ",
+            $link,
+            ".repository_id AND m.blob_digest = ",
+            $link,
+            ".digest)"
+        )
+    };
+}
+
 impl Catalog {
     /// One page of links; garbage are those that no manifest of the repository names, and nobody has touched for the grace.
     pub async fn unneeded_links(
@@ -82,10 +99,12 @@ impl Catalog {
         after: Option<&LinkKey>,
         limit: usize,
     ) -> Result<Page<LinkKey>, CatalogError> {
-        let sql = "SELECT l.repository_id, l.digest, CAST(CASE WHEN l.linked_at <= {now} - $3 AND NOT EXISTS (
-                SELECT 1 FROM manifest_blob m WHERE m.repository_id = l.repository_id AND m.blob_digest = l.digest)
-                THEN 1 ELSE 0 END AS BIGINT) AS garbage
-            FROM blob_link l WHERE (l.repository_id, l.digest) > ($1, $2) ORDER BY l.repository_id, l.digest LIMIT $4";
+        let sql = concat!(
+            "SELECT l.repository_id, l.digest, CAST(CASE WHEN l.linked_at <= {now} - $3 AND ",
+            is_unneeded!("l"),
+            " THEN 1 ELSE 0 END AS BIGINT) AS garbage
+            FROM blob_link l WHERE (l.repository_id, l.digest) > ($1, $2) ORDER BY l.repository_id, l.digest LIMIT $4"
+        );
         // Repositories are numbered from 1, and every digest is greater than the empty text.
         let (repository_id, digest) = after.map_or((0, ""), |key| (key.repository_id, key.digest.as_str()));
         let limit = limit_parameter(limit);
@@ -106,10 +125,12 @@ impl Catalog {
         // sees what they have committed.
         let lock = "SELECT digest FROM blob_link WHERE repository_id = $1 AND digest IN (SELECT value FROM {list:$2})
             ORDER BY digest{for_update}";
-        let delete = "DELETE FROM blob_link WHERE repository_id = $1 AND digest IN (SELECT value FROM {list:$2})
-            AND linked_at <= {now} - $3 AND NOT EXISTS (SELECT 1 FROM manifest_blob m
-                WHERE m.repository_id = $1 AND m.blob_digest = blob_link.digest)
-            RETURNING digest";
+        let delete = concat!(
+            "DELETE FROM blob_link WHERE repository_id = $1 AND digest IN (SELECT value FROM {list:$2})
+            AND linked_at <= {now} - $3 AND ",
+            is_unneeded!("blob_link"),
+            " RETURNING digest"
+        );
         repeated!(Write, {
             let mut tx = self.begin().await?;
             tx.all(tx.query(lock).bind(repository_id).bind(&list)).await?;

@@ -142,7 +142,7 @@ suite! {
         blobs_need_a_link, mounts_need_a_source_link, mounting_what_one_may_read, needed_links_stay, long_lists,
     }
     collection::{
-        links_go_when_no_manifest_needs_them, links_stay_for_the_grace, deleting_a_manifest_renews_its_links,
+        links_go_when_no_manifest_needs_them, links_stay_for_the_grace, blobs_of_sparse_manifests_stay, deleting_a_manifest_renews_its_links,
         blobs_without_links_are_condemned, content_pushed_again_gets_a_new_location, unnamed_bytes_are_condemned,
         tombstones_wait_for_readers, walks_see_every_page, pushes_against_collection,
     }

@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 use transship_oci::{Digest, Reference};
 
 use super::{blob, digest, fixture, image, new_upload, put, repository, tag, unread_tombstones};
-use crate::{Catalog, Condemned, LinkKey, PutManifestError, Remains, Tombstone};
+use crate::{Catalog, Condemned, LinkKey, PutManifest, PutManifestError, Remains, Tombstone};
 
 const DAY_MS: i64 = 86_400_000;
 const NOW: Remains = Remains::Readable { grace_ms: 0 };
@@ -72,6 +72,18 @@ pub(super) async fn links_stay_for_the_grace(catalog: Catalog, _: String) {
     assert_eq!(unlink(&catalog, DAY_MS).await, [LinkKey { repository_id: id, digest: second.0 }]);
     // The transaction looks at the time again, whatever was seen before.
     assert_eq!(catalog.remove_links(id, &[first.0], DAY_MS).await.unwrap(), []);
+}
+
+pub(super) async fn blobs_of_sparse_manifests_stay(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let id = fixture.repository.id;
+    let later = [(digest("later"), 5)];
+    catalog.put_manifest(PutManifest { sparse: true, ..put(id, "manifest", &later, &[]) }).await.unwrap();
+    blob(&catalog, id, "later").await;
+    assert_eq!(unlink(&catalog, 0).await, []);
+    assert_eq!(catalog.remove_links(id, &[digest("later")], 0).await.unwrap(), []);
+    assert!(catalog.delete_manifest(id, &digest("manifest")).await.unwrap());
+    assert_eq!(unlink(&catalog, 0).await.len(), 1);
 }
 
 pub(super) async fn deleting_a_manifest_renews_its_links(catalog: Catalog, _: String) {
