@@ -43,6 +43,8 @@ pub struct RegionSettings {
     pub replication: Vec<String>,
     /// More sections of the file, each with its heading.
     pub sections: Vec<String>,
+    /// The data folder of another region, which serves the same catalog and the same bytes; an own one when `None`.
+    pub data_dir: Option<PathBuf>,
 }
 
 impl RegionSettings {
@@ -58,6 +60,7 @@ impl RegionSettings {
             public_tls: false,
             replication: Vec::new(),
             sections: Vec::new(),
+            data_dir: None,
         }
     }
 }
@@ -119,7 +122,7 @@ impl Region {
 
     /// The data folder.
     pub fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.settings.data_dir.clone().unwrap_or_else(|| self.folder.path().join("data"))
     }
 
     fn configuration_file(&self) -> PathBuf {
