@@ -12,7 +12,7 @@ use base64::Engine as _;
 use common::{ACCESS_KEY, Answer, PASSWORD, Region, Request, SECRET_KEY, pause};
 use serde_json::json;
 
-const TOKEN: &str = "/swr/auth/v2/registry/auth/";
+const TOKEN: &str = "/swr/auth/v2/registry/auth/?service=dockyard";
 
 /// Whether the server has closed the connection.
 fn is_closed(stream: &mut TcpStream) -> bool {
@@ -173,7 +173,7 @@ fn every_kind_of_login_is_counted() {
     assert_eq!(statuses(&|| login(&region, "192.0.2.1", "cn-north-4@NOSUCHKEY", "x")), expected);
     assert_eq!(statuses(&|| iam_login(&region, "192.0.2.1", "nobody", "x")), expected);
     let form = || {
-        let body = "grant_type=password&service=dockyard&username=demo/form&password=x";
+        let body = "grant_type=password&service=dockyard&client_id=test&username=demo/form&password=x";
         let headers = [("Content-Type", "application/x-www-form-urlencoded"), ("X-Forwarded-For", "192.0.2.1")];
         region.send(&Request { method: "POST", target: TOKEN, headers: &headers, body })
     };
