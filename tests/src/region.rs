@@ -168,6 +168,7 @@ impl Region {
             format!("sync_max_tags = {sync_max_tags}"),
         ]);
         lines.extend_from_slice(&self.settings.replication);
+        lines.extend_from_slice(&self.settings.sections);
         lines.extend([
             "[bootstrap]".to_owned(),
             format!("account = \"{ACCOUNT}\""),
@@ -176,7 +177,6 @@ impl Region {
             format!("access_key = \"{access_key}\""),
             format!("secret_key = {}", self.secret("secret-key", secret_key)),
         ]);
-        lines.extend_from_slice(&self.settings.sections);
         for Peer { id, url, public_key } in &self.peers {
             lines.push("[[peer]]\nkind = \"transship\"".to_owned());
             lines.push(format!("id = \"{id}\"\nurl = \"{url}\"\npublic_key = \"{public_key}\""));

@@ -36,10 +36,10 @@ pub enum Unlinked {
 }
 
 impl Catalog {
-    /// A blob, when the repository links it.
+    /// A blob, when the repository links it and it is in service.
     pub async fn find_blob(&self, repository_id: i64, digest: &Digest) -> Result<Option<Blob>, CatalogError> {
         let sql = "SELECT b.digest, b.size_bytes, b.location FROM blob_link l JOIN blob b ON b.digest = l.digest
-            WHERE l.repository_id = $1 AND l.digest = $2";
+            WHERE l.repository_id = $1 AND l.digest = $2 AND b.quarantined_at = 0";
         let row = self.read_optional(|| self.query(sql).bind(repository_id).bind(digest.as_str())).await?;
         row.as_ref().map(blob).transpose()
     }
@@ -51,7 +51,8 @@ impl Catalog {
         digests: &[Digest],
     ) -> Result<Vec<(Digest, u64)>, CatalogError> {
         let sql = "SELECT b.digest, b.size_bytes FROM blob_link l JOIN blob b ON b.digest = l.digest
-            WHERE l.repository_id = $1 AND l.digest IN (SELECT value FROM {list:$2}) ORDER BY b.digest";
+            WHERE l.repository_id = $1 AND l.digest IN (SELECT value FROM {list:$2}) AND b.quarantined_at = 0
+            ORDER BY b.digest";
         let list = list_parameter(digests);
         let rows = self.read_all(|| self.query(sql).bind(repository_id).bind(&list)).await?;
         rows.iter().map(|row| Ok((row.parsed("digest")?, row.size("size_bytes")?))).collect()
@@ -66,7 +67,7 @@ impl Catalog {
     ) -> Result<Option<u64>, CatalogError> {
         repeated!(Write, {
             let mut tx = self.begin().await?;
-            let sql = "UPDATE blob SET seen_at = {now} WHERE digest = $2
+            let sql = "UPDATE blob SET seen_at = {now} WHERE digest = $2 AND quarantined_at = 0
                 AND EXISTS (SELECT 1 FROM blob_link l WHERE l.repository_id = $1 AND l.digest = $2)
                 RETURNING size_bytes";
             let row = tx.optional(tx.query(sql).bind(from_repository_id).bind(digest.as_str())).await?;
@@ -97,7 +98,8 @@ impl Catalog {
         );
         // In order, as all who touch several blobs do it, so that nobody waits in a circle.
         let touch = "UPDATE blob SET seen_at = {now} WHERE digest IN (
-                SELECT digest FROM blob WHERE digest IN (SELECT value FROM {list:$1}) ORDER BY digest{for_touch})
+                SELECT digest FROM blob WHERE digest IN (SELECT value FROM {list:$1}) AND quarantined_at = 0
+                ORDER BY digest{for_touch})
             RETURNING digest";
         let insert = "INSERT INTO blob_link (repository_id, digest, linked_at)
             SELECT $1, digest, {now} FROM blob WHERE digest IN (SELECT value FROM {list:$2}) ORDER BY digest

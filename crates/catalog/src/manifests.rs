@@ -252,7 +252,7 @@ async fn touch_links(tx: &mut Tx, put: &PutManifest<'_>, blobs: &str) -> Result<
     let touch = "UPDATE blob_link SET linked_at = {now} WHERE repository_id = $1 AND digest IN (
             SELECT digest FROM blob_link WHERE repository_id = $1 AND digest IN (SELECT value FROM {list:$2})
             ORDER BY digest{for_touch})";
-    let read = "SELECT b.digest, b.size_bytes FROM blob_link l JOIN blob b ON b.digest = l.digest
+    let read = "SELECT b.digest, b.size_bytes, b.quarantined_at FROM blob_link l JOIN blob b ON b.digest = l.digest
         WHERE l.repository_id = $1 AND l.digest IN (SELECT value FROM {list:$2})";
     let touched = tx.execute(tx.query(touch).bind(put.repository_id).bind(blobs)).await?;
     let rows = tx.all(tx.query(read).bind(put.repository_id).bind(blobs)).await?;
@@ -262,7 +262,10 @@ async fn touch_links(tx: &mut Tx, put: &PutManifest<'_>, blobs: &str) -> Result<
     }
     let mut sizes: HashMap<Digest, u64> = HashMap::with_capacity(rows.len());
     for row in &rows {
-        sizes.insert(row.parsed("digest")?, row.size("size_bytes")?);
+        // What is in quarantine cannot be pulled, so nothing new may count on it.
+        if row.number("quarantined_at")? == 0 {
+            sizes.insert(row.parsed("digest")?, row.size("size_bytes")?);
+        }
     }
     let mut missing = Vec::new();
     for (digest, expected) in put.blobs {

@@ -14,6 +14,7 @@ pub(crate) const FILES: &[&str] = &[
     include_str!("../migrations/0004_upload_by_user.sql"),
     include_str!("../migrations/0005_lists.sql"),
     include_str!("../migrations/0006_collection.sql"),
+    include_str!("../migrations/0007_quarantine.sql"),
 ];
 
 impl Catalog {

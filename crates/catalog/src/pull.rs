@@ -48,12 +48,12 @@ impl Catalog {
         row.as_ref().map(stored).transpose()
     }
 
-    /// A blob, when the repository of that name links it.
+    /// A blob, when the repository of that name links it and it is in service.
     pub async fn pull_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Blob>, CatalogError> {
         let sql = "SELECT b.digest, b.size_bytes, b.location
             FROM namespace n JOIN repository r ON r.namespace_id = n.id
             JOIN blob_link l ON l.repository_id = r.id JOIN blob b ON b.digest = l.digest
-            WHERE n.name = $1 AND r.name = $2 AND l.digest = $3";
+            WHERE n.name = $1 AND r.name = $2 AND l.digest = $3 AND b.quarantined_at = 0";
         let (namespace, repository) = (name.namespace().as_str(), name.repository().as_str());
         let row = self.read_optional(|| self.query(sql).bind(namespace).bind(repository).bind(digest.as_str())).await?;
         row.as_ref().map(blob).transpose()

@@ -16,6 +16,7 @@ mod model;
 mod namespaces;
 mod plans;
 mod pull;
+mod quarantine;
 mod queue;
 mod quotas;
 mod repositories;
@@ -166,6 +167,10 @@ suite! {
         claims_respect_region_limits, leases_run_out_and_fence, one_copy_at_a_time, retries_wait_and_give_way,
         released_jobs_are_due_at_once, ends_are_final, progress_and_cancellation, next_run_is_told, late_owners_may_go_on,
         orphans_are_released,
+    }
+    quarantine::{
+        quarantined_blobs_are_as_good_as_absent, repairs_replace_bytes_once, peers_get_what_their_accounts_link,
+        rounds_have_one_owner_and_a_place, what_points_at_nothing_is_found,
     }
     quotas::{
         counters_follow_every_change, what_does_not_fit_changes_nothing, pushes_at_once_do_not_overshoot,

@@ -7,6 +7,7 @@ use transship_oci::{Digest, DigestAlgorithm};
 
 use crate::blobs::{condemn, link, repository_absent};
 use crate::catalog::Commit;
+use crate::quarantine::replace_bytes;
 use crate::retry::{is_unique_violation, repeated};
 use crate::row::{Columns as _, limit_parameter, size_column};
 use crate::{Catalog, CatalogError};
@@ -167,7 +168,8 @@ impl Catalog {
             let session = session.ok_or_else(|| CatalogError::not_found(format!("upload session {id}")))?;
             let (repository_id, location) = (session.number("repository_id")?, session.text("location")?);
             let sql = "INSERT INTO blob (digest, size_bytes, location, seen_at) VALUES ($1, $2, $3, {now})
-                ON CONFLICT (digest) DO UPDATE SET seen_at = {now} RETURNING size_bytes, location";
+                ON CONFLICT (digest) DO UPDATE SET seen_at = {now}
+                RETURNING size_bytes, location, quarantined_at";
             let blob = tx.optional(tx.query(sql).bind(digest.as_str()).bind(size).bind(&location)).await?;
             let blob = blob.ok_or_else(|| CatalogError::not_found(format!("blob {digest}")))?;
             if blob.number("size_bytes")? != size {
@@ -175,10 +177,17 @@ impl Catalog {
                     what: format!("size of blob {digest}: it has {size_bytes} bytes"),
                 });
             }
-            let unused_location = (blob.text("location")? != location).then_some(location);
-            if let Some(location) = &unused_location {
-                condemn(&mut tx, location).await?;
-            }
+            let known = blob.text("location")?;
+            let unused_location = if known == location {
+                None
+            } else if blob.number("quarantined_at")? > 0 {
+                // The bytes that are known are wrong or gone, and these are right.
+                replace_bytes(&mut tx, digest, &known, &location).await?;
+                None
+            } else {
+                condemn(&mut tx, &location).await?;
+                Some(location)
+            };
             link(&mut tx, repository_id, digest).await?;
             tx.commit().await?;
             Ok::<_, CatalogError>(FinishedUpload { unused_location })

@@ -72,7 +72,7 @@ impl RegistryClient {
         Ok(self.body_stream(call.text(), response))
     }
 
-    fn body_stream(&self, request: String, response: Response) -> ByteStream {
+    pub(crate) fn body_stream(&self, request: String, response: Response) -> ByteStream {
         let idle = self.transport.idle_timeout;
         stream::try_unfold(response, move |mut response| {
             let request = request.clone();

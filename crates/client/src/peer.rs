@@ -10,6 +10,7 @@ use transship_oci::{Digest, NamespaceName, RepositoryPath, Tag};
 
 use crate::RegistryClient;
 use crate::auth::Credentials;
+use crate::blob::ByteStream;
 use crate::error::ClientError;
 use crate::settings::ClientSettings;
 use crate::transport::Call;
@@ -18,6 +19,8 @@ use crate::transport::Call;
 pub const TOKEN_PATH: &str = "/transship/v1/token";
 /// Where it asks what a copy still needs.
 pub const PREPARE_PATH: &str = "/transship/v1/prepare";
+/// Where it asks for a blob that it has lost.
+pub const REPAIR_PATH: &str = "/transship/v1/blob";
 /// The longest answer: ten thousand digests of two algorithms stay far below.
 const MAX_REPLY_BYTES: usize = 8 << 20;
 
@@ -102,6 +105,20 @@ impl PeerClient {
         self.ask(PREPARE_PATH, registry_token, request).await
     }
 
+    /// Asks for a blob that this region has lost, with a token that names it; nothing when the peer has none to give. The bytes
+    /// are not verified.
+    pub async fn blob(&self, repair_token: &str) -> Result<Option<ByteStream>, ClientError> {
+        let transport = &self.registry.transport;
+        let call = Call::new(Method::POST, transport.path_url(REPAIR_PATH));
+        let authorization = bearer_header(&call, repair_token)?;
+        let response = transport.send(&call, Some(&authorization)).await?;
+        let response = transport.expect(&call.text(), response, &[StatusCode::OK, StatusCode::NOT_FOUND]).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        Ok(Some(self.registry.body_stream(call.text(), response)))
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -115,9 +132,7 @@ impl PeerClient {
         call.body = serde_json::to_vec(body)
             .map_err(|error| ClientError::permanent(call.text(), format!("the request cannot be written: {error}")))?
             .into();
-        let mut authorization = HeaderValue::try_from(format!("Bearer {bearer}"))
-            .map_err(|_| ClientError::permanent(call.text(), format!("the token does not fit into {AUTHORIZATION}")))?;
-        authorization.set_sensitive(true);
+        let authorization = bearer_header(&call, bearer)?;
         let response = transport.send(&call, Some(&authorization)).await?;
         let response = transport.expect(&call.text(), response, &[StatusCode::OK]).await?;
         let bytes = transport.read(&call.text(), response, MAX_REPLY_BYTES).await?;
@@ -125,4 +140,11 @@ impl PeerClient {
         serde_json::from_slice(&bytes)
             .map_err(|_| ClientError::permanent(call.text(), "the answer is not what this call is answered with"))
     }
+}
+
+fn bearer_header(call: &Call, token: &str) -> Result<HeaderValue, ClientError> {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+        .map_err(|_| ClientError::permanent(call.text(), format!("the token does not fit into {AUTHORIZATION}")))?;
+    value.set_sensitive(true);
+    Ok(value)
 }

@@ -3,9 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use transship_catalog::Blob;
 use transship_oci::{Action, Digest, RepositoryName};
 use transship_store::{ByteStream, Location, StoreError};
 
+use crate::scrub::Verdict;
 use crate::{Grant, Registry, ServiceError};
 
 /// A blob that may be read.
@@ -47,19 +49,48 @@ impl Registry {
         self.blob_cache().get(self.catalog(), &key, ask).await
     }
 
-    /// Streams a blob, or a range of it.
+    /// Streams a blob, or a range of it, which lies within its size. One whose bytes turn out to be missing or too few goes
+    /// out of service at once.
     pub async fn read_blob(&self, blob: &BlobContent, range: Option<Range<u64>>) -> Result<ByteStream, ServiceError> {
         match self.store().read(&blob.location, range.clone()).await {
-            Err(missing @ StoreError::NotFound { .. }) => {
-                // Since it was found it may have been deleted and collected, and even pushed again to another location.
-                let now = self.catalog().pull_blob(&blob.repository, &blob.digest).await?;
-                let location = now.map(|blob| Location::from(blob.location));
-                match location.ok_or_else(|| ServiceError::BlobAbsent(blob.digest.clone()))? {
-                    location if location == blob.location => Err(missing.into()),
-                    location => Ok(self.store().read(&location, range).await?),
-                }
+            Ok(stream) => Ok(stream),
+            // Boxed, so that the usual case does not carry room for it.
+            Err(error) => Box::pin(self.read_again(blob, range, error)).await,
+        }
+    }
+
+    async fn read_again(
+        &self,
+        blob: &BlobContent,
+        range: Option<Range<u64>>,
+        error: StoreError,
+    ) -> Result<ByteStream, ServiceError> {
+        if let StoreError::NotFound { .. } = error {
+            // Since it was found it may have been deleted and collected, and even pushed again to another location.
+            let now = self.catalog().pull_blob(&blob.repository, &blob.digest).await?;
+            let location = now.map(|blob| Location::from(blob.location));
+            let location = location.ok_or_else(|| ServiceError::BlobAbsent(blob.digest.clone()))?;
+            if location != blob.location {
+                return Ok(self.store().read(&location, range).await?);
             }
-            other => Ok(other?),
+        }
+        Err(self.unreadable(blob, error).await)
+    }
+
+    /// Why a blob cannot be read; what is missing, or too short, goes out of service.
+    async fn unreadable(&self, blob: &BlobContent, error: StoreError) -> ServiceError {
+        let is_damage = matches!(error, StoreError::NotFound { .. } | StoreError::BadRange { .. });
+        let reason = match self.damage(&error).await {
+            Ok(Verdict::Damaged(reason)) if is_damage => reason,
+            Ok(_) => return error.into(),
+            Err(other) => return other,
+        };
+        let row =
+            Blob { digest: blob.digest.clone(), size_bytes: blob.size_bytes, location: blob.location.to_string() };
+        // When the row has changed meanwhile the blob was deleted, or has other bytes for the next read.
+        match self.quarantine(&row, &reason).await {
+            Ok(_) => ServiceError::BlobAbsent(blob.digest.clone()),
+            Err(other) => other,
         }
     }
 

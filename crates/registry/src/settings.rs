@@ -22,6 +22,8 @@ pub struct Settings {
     pub namespaces_per_account: i64,
     /// What an organization may use where nothing else is said about it.
     pub quotas: Quotas,
+    /// How blobs are checked.
+    pub scrub: crate::ScrubSettings,
     /// Life of a registry token.
     pub registry_token_seconds: u64,
     /// Longest life of a refresh token.
@@ -97,4 +99,6 @@ pub struct Peer {
     pub public_key: String,
     /// A certificate authority to trust beside the built-in ones, as PEM.
     pub ca_pem: Option<Vec<u8>>,
+    /// Whether it is asked for bytes that were lost here, and given bytes that were lost there.
+    pub repair: bool,
 }

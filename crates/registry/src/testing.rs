@@ -32,6 +32,7 @@ pub(crate) fn settings(region: &str) -> Settings {
         service: "dockyard".to_owned(),
         namespaces_per_account: 5,
         quotas: transship_catalog::Quotas::default(),
+        scrub: crate::ScrubSettings::default(),
         registry_token_seconds: 300,
         refresh_token_seconds: 86_400,
         iam_token_seconds: 86_400,
@@ -171,6 +172,7 @@ impl TestRegion {
             url: url.to_owned(),
             public_key: self.registry.keys().region_public_key(),
             ca_pem: None,
+            repair: true,
         }
     }
 }

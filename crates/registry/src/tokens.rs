@@ -6,7 +6,7 @@
 
 use jsonwebtoken::{Algorithm, DecodingKey, Header};
 use serde::{Deserialize, Serialize};
-use transship_oci::{Action, RegionId, RepositoryName, Scope};
+use transship_oci::{Action, Digest, RegionId, RepositoryName, Scope};
 
 use crate::access::Principal;
 use crate::settings::Peer;
@@ -20,8 +20,10 @@ pub(crate) use verify::{Claims, Expected, now_seconds, verify};
 
 /// A region token is used at once; this covers a slow link and clocks that differ.
 const REGION_TOKEN_SECONDS: u64 = 300;
-/// The one purpose that a region token has so far.
+/// The purpose of a token that opens a repository of the target for a copy.
 const PURPOSE_REPLICATE: &str = "replicate";
+/// The purpose of a token that asks for one lost blob.
+const PURPOSE_REPAIR: &str = "repair";
 
 /// A token that was just made.
 #[derive(Clone, Debug)]
@@ -137,10 +139,29 @@ impl Claims for IamClaims {
     }
 }
 
+impl Claims for RepairClaims {
+    fn issued_at_seconds(&self) -> u64 {
+        self.iat
+    }
+}
+
 impl Claims for RegionClaims {
     fn issued_at_seconds(&self) -> u64 {
         self.iat
     }
+}
+
+/// What a region says that has lost a blob: which one, and who links it there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RepairClaims {
+    iss: String,
+    aud: String,
+    iat: u64,
+    exp: u64,
+    jti: String,
+    purpose: String,
+    pub(crate) digest: Digest,
+    pub(crate) accounts: Vec<String>,
 }
 
 /// The audience of IAM tokens.
@@ -282,18 +303,42 @@ impl Registry {
             .expect("claims are plain data, which always serialises")
     }
 
+    /// Makes the proof that this region asks `target` for one blob, which these accounts link here.
+    pub(crate) fn mint_repair_token(&self, target: &RegionId, digest: &Digest, accounts: &[String]) -> String {
+        let iat = now_seconds();
+        let claims = RepairClaims {
+            iss: self.settings().region.to_string(),
+            aud: target.to_string(),
+            iat,
+            exp: iat + REGION_TOKEN_SECONDS,
+            jti: token_id(),
+            purpose: PURPOSE_REPAIR.to_owned(),
+            digest: digest.clone(),
+            accounts: accounts.to_vec(),
+        };
+        jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, self.keys().region_signing())
+            .expect("claims are plain data, which always serialises")
+    }
+
+    /// Verifies a repair token against the pinned key of the region that it names.
+    pub(crate) fn verify_repair_token(&self, token: &str) -> Result<(&Peer, RepairClaims), TokenError> {
+        let (peer, claims) = self.verify_peer::<RepairClaims>(token)?;
+        if claims.purpose == PURPOSE_REPAIR { Ok((peer, claims)) } else { Err(TokenError::Invalid) }
+    }
+
     /// Verifies a region token against the pinned key of the region that it names.
     pub(crate) fn verify_region_token(&self, token: &str) -> Result<(&Peer, RegionClaims), TokenError> {
+        let (peer, claims) = self.verify_peer::<RegionClaims>(token)?;
+        if claims.purpose == PURPOSE_REPLICATE { Ok((peer, claims)) } else { Err(TokenError::Invalid) }
+    }
+
+    fn verify_peer<T: Claims>(&self, token: &str) -> Result<(&Peer, T), TokenError> {
         let issuer = unverified_issuer(token).ok_or(TokenError::Invalid)?;
         let peer = self.settings().peers.iter().find(|p| p.id.as_str() == issuer).ok_or(TokenError::Invalid)?;
         let key = crate::registry::decode_public_key(&peer.public_key).ok_or(TokenError::Invalid)?;
         let audience = self.settings().region.as_str();
         let expected = Expected { algorithm: Algorithm::EdDSA, issuer: peer.id.as_str(), audience };
-        let claims: RegionClaims = verify(token, &DecodingKey::from_ed_der(&key), expected)?;
-        if claims.purpose != PURPOSE_REPLICATE {
-            return Err(TokenError::Invalid);
-        }
-        Ok((peer, claims))
+        Ok((peer, verify(token, &DecodingKey::from_ed_der(&key), expected)?))
     }
 }
 

@@ -53,8 +53,10 @@ impl Registry {
         Ok(tokio::spawn(async move {
             let reaper = tokio::spawn(registry.clone().reap(shutdown.clone()));
             let collector = tokio::spawn(registry.clone().collect(shutdown.clone()));
+            let scrubber = tokio::spawn(registry.clone().scrub(shutdown.clone()));
             registry.run_jobs(shutdown).await;
-            // These only sleep or delete; either may be cut short.
+            // These only sleep, read or delete; either may be cut short.
+            scrubber.abort();
             reaper.abort();
             collector.abort();
         }))

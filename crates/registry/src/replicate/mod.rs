@@ -26,7 +26,7 @@ use crate::{Principal, Registry, ServiceError};
 /// The bodies that two regions exchange, for the server that answers them.
 pub mod wire {
     pub use transship_client::peer::{
-        PREPARE_PATH, PrepareReply, PrepareRequest, TOKEN_PATH, TokenReply, TokenRequest,
+        PREPARE_PATH, PrepareReply, PrepareRequest, REPAIR_PATH, TOKEN_PATH, TokenReply, TokenRequest,
     };
 }
 

@@ -1,10 +1,11 @@
-//! The command line: `serve`, `check-config`, `region-key`, `admin`.
+//! The command line: `serve`, `check-config`, `region-key`, `admin`, `fsck`.
 //!
 //! Owns: arguments, exit codes (0 done, 1 failed, 2 the configuration is wrong) and what is printed. Never: what a
 //! command does to accounts or requests.
 
 mod admin;
 mod credentials;
+mod fsck;
 mod limits;
 mod logging;
 mod open;
@@ -42,6 +43,8 @@ enum Command {
     RegionKey,
     /// Manage accounts, users and access keys
     Admin(admin::Admin),
+    /// Check every byte and every row of the region; exit code 1 when something is wrong, 2 when it cannot be told
+    Fsck(fsck::Fsck),
     /// Print docs/configuration.md
     #[command(hide = true)]
     ConfigReference,
@@ -51,7 +54,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if error.is::<ConfigError>() => {
             complain(&format!("{error}"));
             ExitCode::from(EXIT_CONFIGURATION)
@@ -63,11 +66,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     // One crypto provider for everything that asks for the default one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let file = cli.config.as_deref();
-    match cli.command {
+    let done = match cli.command {
+        Command::Fsck(arguments) => {
+            let config = configuration(file)?;
+            logging::start_for_commands();
+            return Ok(fsck::run(&config, &arguments));
+        }
         Command::ConfigReference => print(config::reference::document().trim_end()),
         Command::CheckConfig => {
             let file = file.ok_or_else(|| anyhow::anyhow!("check-config needs --config FILE"))?;
@@ -90,7 +98,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             logging::start(&config.log);
             runtime()?.block_on(serve::serve(config))
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// The configuration of a file, or the one for no file.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::Value;
 use transship_catalog::Quotas;
 use transship_oci::RegionId;
-use transship_registry::{AccessSettings, Collection, LoginLimits};
+use transship_registry::{AccessSettings, Collection, LoginLimits, ScrubSettings};
 
 use super::problem::{ConfigError, Problem};
 use super::reader::{Reader, Section};
@@ -82,6 +82,7 @@ fn read_all(reader: &mut Reader, file: Option<&Path>) -> Option<Config> {
     let access = read_access(reader, &[("region.listen", listen), ("region.listen_tls", listen_tls)]);
     let limits = read_limits(reader);
     let collection = read_collection(reader, limits.as_ref());
+    let scrub = read_scrub(reader);
     let tokens = read_tokens(reader);
     let bootstrap = read_bootstrap(reader);
     let peers = read_peers(reader, id.as_ref());
@@ -101,6 +102,7 @@ fn read_all(reader: &mut Reader, file: Option<&Path>) -> Option<Config> {
         access: access?,
         limits: limits?,
         collection: collection?,
+        scrub: scrub?,
         tokens: tokens?,
         bootstrap,
         peers,
@@ -242,6 +244,19 @@ fn read_collection(reader: &mut Reader, limits: Option<&Limits>) -> Option<Colle
     })
 }
 
+fn read_scrub(reader: &mut Reader) -> Option<ScrubSettings> {
+    let section = reader.section("scrub");
+    reader.refuse_unknown(&section);
+    let bytes_per_second = reader.read(&section, "bytes_per_second", parse::whole_number(0..=1 << 40));
+    let interval = seconds(reader, &section, "interval_seconds", 1, 31_536_000);
+    let repair_interval = seconds(reader, &section, "repair_interval_seconds", 1, 604_800);
+    Some(ScrubSettings {
+        bytes_per_second: bytes_per_second?.unsigned_abs(),
+        interval: interval?,
+        repair_interval: repair_interval?,
+    })
+}
+
 fn read_tokens(reader: &mut Reader) -> Option<Tokens> {
     let section = reader.section("tokens");
     reader.refuse_unknown(&section);
@@ -309,12 +324,13 @@ fn read_peer(reader: &mut Reader, section: &Section) -> Option<PeerConfig> {
     let id = reader.read(section, "id", parse::region_id);
     let url = reader.read(section, "url", parse::url);
     let public_key = reader.read(section, "public_key", parse::public_key);
+    let repair = reader.read(section, "repair", parse::boolean);
     let ca = reader.value(section, "ca").map(|(label, _)| (label, reader.path(section, "ca")));
     let ca_pem = match ca {
         None => None,
         Some((label, path)) => read_ca(reader, label, &path?),
     };
-    Some(PeerConfig { id: id?, url: url?, public_key: public_key?, ca_pem })
+    Some(PeerConfig { id: id?, url: url?, public_key: public_key?, ca_pem, repair: repair? })
 }
 
 fn read_ca(reader: &mut Reader, label: String, path: &Path) -> Option<Vec<u8>> {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use transship_catalog::Quotas;
 use transship_oci::RegionId;
-use transship_registry::{AccessSettings, Bootstrap, Collection, LoginLimits, Peer, Settings};
+use transship_registry::{AccessSettings, Bootstrap, Collection, LoginLimits, Peer, ScrubSettings, Settings};
 
 use crate::http::address::TrustedProxies;
 
@@ -56,6 +56,8 @@ pub struct Config {
     pub limits: Limits,
     /// How garbage goes away.
     pub collection: Collection,
+    /// How blobs are checked.
+    pub scrub: ScrubSettings,
     /// How long tokens and logins live.
     pub tokens: Tokens,
     /// The first account.
@@ -176,6 +178,8 @@ pub struct PeerConfig {
     pub public_key: String,
     /// A certificate authority to trust beside the built-in ones, as PEM.
     pub ca_pem: Option<Vec<u8>>,
+    /// Whether bytes that were lost on one side may come from the other.
+    pub repair: bool,
 }
 
 /// `[log]`.
@@ -229,6 +233,7 @@ impl Config {
             service: TOKEN_SERVICE.to_owned(),
             namespaces_per_account: self.limits.namespaces_per_account,
             quotas: self.limits.quotas,
+            scrub: self.scrub,
             registry_token_seconds: self.tokens.registry_seconds,
             refresh_token_seconds: self.tokens.refresh_seconds,
             iam_token_seconds: self.tokens.iam_seconds,
@@ -260,6 +265,7 @@ impl PeerConfig {
             url: self.url.clone(),
             public_key: self.public_key.clone(),
             ca_pem: self.ca_pem.clone(),
+            repair: self.repair,
         }
     }
 }

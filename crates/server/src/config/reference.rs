@@ -59,6 +59,11 @@ pub const SECTIONS: &[Section] = &[
         repeated: false,
         meaning: "How what nothing needs any more goes away, while pushes and pulls run. It cannot be switched off. docs/operations.md explains it.",
     },
+    Section {
+        name: "scrub",
+        repeated: false,
+        meaning: "Reading every blob again, so that bytes that rot are found, taken out of service and replaced.",
+    },
     Section { name: "tokens", repeated: false, meaning: "How long tokens and temporary logins live." },
     Section {
         name: "bootstrap",
@@ -304,6 +309,27 @@ pub const KEYS: &[Key] = &[
         "Proxies in front, such as `[\"10.0.0.0/8\"]`: their `X-Forwarded-For` names the client, for the log and for logins, and their connections are not limited by address. Nobody else is believed.",
     ),
     key(
+        "scrub",
+        "bytes_per_second",
+        "0 to 2^40",
+        Value("10485760"),
+        "How fast blobs are read again; 0 is never. A round of 1 TB takes a little more than a day at the default.",
+    ),
+    key(
+        "scrub",
+        "interval_seconds",
+        "1 to 31536000",
+        Value("604800"),
+        "From the beginning of one round to that of the next; a round that takes longer is followed at once.",
+    ),
+    key(
+        "scrub",
+        "repair_interval_seconds",
+        "1 to 604800",
+        Value("300"),
+        "How long to wait before peers are asked again for a blob that none could give.",
+    ),
+    key(
         "tokens",
         "registry_seconds",
         "60 to 3600",
@@ -351,6 +377,13 @@ pub const KEYS: &[Key] = &[
         "base64 of 32 bytes",
         Required,
         "What `transship region-key` prints there. The other region is trusted by this key alone.",
+    ),
+    key(
+        "peer",
+        "repair",
+        "true or false",
+        Value("true"),
+        "Whether this peer is asked for blobs that were lost here, and given those that were lost there, as far as accounts of the same name link them on both sides.",
     ),
     key(
         "peer",

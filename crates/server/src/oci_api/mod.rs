@@ -78,6 +78,7 @@ async fn answer(registry: Registry, request: Request<Body>) -> Result<Response, 
     let query = Query::parse(parts.uri.query().unwrap_or(""));
     let method = parts.method.clone();
     let call = Call { registry, grant, parts, query };
+    // Boxed are those that would make every request carry their room.
     match (&method, route) {
         (&(Method::GET | Method::HEAD), Route::Base) => Ok(axum::Json(serde_json::json!({})).into_response()),
         (&Method::GET, Route::Catalog) => lists::catalog(&call).await,
@@ -86,10 +87,14 @@ async fn answer(registry: Registry, request: Request<Body>) -> Result<Response, 
             manifests::get(&call, &name, &reference).await
         }
         (&Method::PUT, Route::Manifest { name, reference }) => manifests::put(&call, &name, reference, body).await,
-        (&Method::DELETE, Route::Manifest { name, reference }) => manifests::delete(&call, &name, &reference).await,
-        (&(Method::GET | Method::HEAD), Route::Blob { name, digest }) => blobs::get(&call, &name, &digest).await,
-        (&Method::DELETE, Route::Blob { name, digest }) => blobs::delete(&call, &name, &digest).await,
-        (&Method::POST, Route::UploadStart { name }) => uploads::start(&call, &name, body).await,
+        (&Method::DELETE, Route::Manifest { name, reference }) => {
+            Box::pin(manifests::delete(&call, &name, &reference)).await
+        }
+        (&(Method::GET | Method::HEAD), Route::Blob { name, digest }) => {
+            Box::pin(blobs::get(&call, &name, &digest)).await
+        }
+        (&Method::DELETE, Route::Blob { name, digest }) => Box::pin(blobs::delete(&call, &name, &digest)).await,
+        (&Method::POST, Route::UploadStart { name }) => Box::pin(uploads::start(&call, &name, body)).await,
         (&Method::GET, Route::Upload { name, session }) => uploads::status(&call, &name, &session).await,
         (&Method::PATCH, Route::Upload { name, session }) => uploads::append(&call, &name, &session, body).await,
         (&Method::PUT, Route::Upload { name, session }) => uploads::finish(&call, &name, &session, body).await,

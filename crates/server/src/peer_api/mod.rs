@@ -1,9 +1,10 @@
-//! What other regions ask under `/transship/v1/…`: a token for a repository, and what an image still lacks here.
+//! What other regions ask under `/transship/v1/…`: a token for a repository, what an image still lacks here,
+//! and a blob that they have lost.
 //!
-//! Owns: the two calls' requests and answers; errors have the shape of the registry protocol, which the asking region's
+//! Owns: the calls' requests and answers; errors have the shape of the registry protocol, which the asking region's
 //! client reads anyway. Never: who may do what.
 
-use ::http::{Method, StatusCode, header};
+use ::http::{HeaderValue, Method, StatusCode, header};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::Request;
@@ -12,7 +13,7 @@ use http_body_util::{BodyExt as _, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use transship_oci::{ErrorBody, ErrorCode};
-use transship_registry::wire::{PREPARE_PATH, TOKEN_PATH};
+use transship_registry::wire::{PREPARE_PATH, REPAIR_PATH, TOKEN_PATH};
 use transship_registry::{Registry, ServiceError};
 
 /// The longest question: ten thousand digests of either algorithm.
@@ -26,6 +27,7 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
     let answer = match (&parts.method, parts.uri.path()) {
         (&Method::POST, TOKEN_PATH) => token(&registry, &bearer, body).await,
         (&Method::POST, PREPARE_PATH) => prepare(&registry, &bearer, body).await,
+        (&Method::POST, REPAIR_PATH) => repair(&registry, &bearer).await,
         _ => Err(refusal(StatusCode::NOT_FOUND, ErrorCode::Unsupported, "no such path between regions")),
     };
     answer.unwrap_or_else(|refused| refused)
@@ -52,6 +54,20 @@ async fn prepare(registry: &Registry, token: &str, body: Body) -> Result<Respons
     Ok(answer(&registry.answer_prepare(&grant, &request).await.map_err(from_service)?))
 }
 
+/// A blob that the asking region has lost. The proof says which, so the request has no body.
+async fn repair(registry: &Registry, proof: &str) -> Result<Response, Response> {
+    let (size_bytes, stream) = registry
+        .answer_repair(proof)
+        .await
+        .map_err(from_service)?
+        .map_err(|error| refusal(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, error.to_string()))?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+        (header::CONTENT_LENGTH, HeaderValue::from(size_bytes)),
+    ];
+    Ok((headers, Body::from_stream(stream)).into_response())
+}
+
 async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Response> {
     let bad = |status, message: String| refusal(status, ErrorCode::Unsupported, message);
     let collected = Limited::new(body, MAX_BODY_BYTES).collect().await;
@@ -69,6 +85,7 @@ fn answer(reply: &impl Serialize) -> Response {
 fn from_service(error: ServiceError) -> Response {
     let message = error.to_string();
     match error {
+        ServiceError::BlobAbsent(_) => refusal(StatusCode::NOT_FOUND, ErrorCode::BlobUnknown, message),
         ServiceError::NamespaceAbsent { .. } => refusal(StatusCode::NOT_FOUND, ErrorCode::NameUnknown, message),
         ServiceError::Denied(_) | ServiceError::TagImmutable(_) | ServiceError::NamespaceFull(_) => {
             refusal(StatusCode::FORBIDDEN, ErrorCode::Denied, message)

@@ -1,0 +1,191 @@
+//! Quarantine: blobs whose bytes turned out to be wrong or missing, and how far the search for them has come.
+//!
+//! A quarantined blob keeps its row, its links and its location, but is served, mounted and counted on by nobody, as if it
+//! were absent; so a client that pushes the content again sends it. The bytes come back with a new location, and only
+//! then is the old one condemned.
+
+use sqlx::any::AnyRow;
+use transship_oci::Digest;
+
+use crate::blobs::{blob, condemn};
+use crate::retry::repeated;
+use crate::row::{Columns as _, limit_parameter, list_parameter, size_column};
+use crate::{Blob, Catalog, CatalogError};
+
+/// A blob, whoever links it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBlob {
+    /// Digest, size and location.
+    pub blob: Blob,
+    /// Why it is in quarantine, if it is.
+    pub quarantined: Option<String>,
+}
+
+/// A turn at checking every blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScrubTurn {
+    /// The last blob that was checked in this round.
+    pub after: Option<Digest>,
+}
+
+impl Catalog {
+    /// One page of all blobs, by digest.
+    pub async fn stored_blobs(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<StoredBlob>, CatalogError> {
+        let sql = "SELECT digest, size_bytes, location, quarantined_at, quarantine_reason FROM blob
+            WHERE digest > $1 ORDER BY digest LIMIT $2";
+        let after = after.map_or("", Digest::as_str);
+        let rows = self.read_all(|| self.query(sql).bind(after).bind(limit_parameter(limit))).await?;
+        rows.iter().map(stored).collect()
+    }
+
+    /// A blob as it is now, whoever links it.
+    pub async fn stored_blob(&self, digest: &Digest) -> Result<Option<StoredBlob>, CatalogError> {
+        let sql = "SELECT digest, size_bytes, location, quarantined_at, quarantine_reason FROM blob WHERE digest = $1";
+        let row = self.read_optional(|| self.query(sql).bind(digest.as_str())).await?;
+        row.as_ref().map(stored).transpose()
+    }
+
+    /// Takes a blob out of service. `false` when it has another location by now, or is in quarantine already.
+    pub async fn quarantine_blob(&self, blob: &Blob, reason: &str) -> Result<bool, CatalogError> {
+        let sql = "UPDATE blob SET quarantined_at = {now}, quarantine_reason = $3, repair_at = 0
+            WHERE digest = $1 AND location = $2 AND quarantined_at = 0";
+        let changed = self.write(|| self.query(sql).bind(blob.digest.as_str()).bind(&blob.location).bind(reason));
+        Ok(changed.await? > 0)
+    }
+
+    /// Puts a blob back into service whose bytes are right where they are. `false` when it was not in quarantine there.
+    pub async fn release_blob(&self, blob: &Blob) -> Result<bool, CatalogError> {
+        let sql = "UPDATE blob SET quarantined_at = 0, quarantine_reason = NULL
+            WHERE digest = $1 AND location = $2 AND quarantined_at > 0";
+        Ok(self.write(|| self.query(sql).bind(blob.digest.as_str()).bind(&blob.location)).await? > 0)
+    }
+
+    /// Some quarantined blobs that a repository links and whose repair is due; nobody else gets them for `pause_ms`.
+    pub async fn claim_repairs(&self, pause_ms: i64, limit: usize) -> Result<Vec<StoredBlob>, CatalogError> {
+        let due = "SELECT digest FROM blob WHERE quarantined_at > 0 AND repair_at <= {now}
+            AND EXISTS (SELECT 1 FROM blob_link l WHERE l.digest = blob.digest) ORDER BY repair_at, digest LIMIT $1";
+        // Nearly always there is nothing, which needs no turn to write.
+        let found = self.read_all(|| self.query(due).bind(limit_parameter(limit))).await?;
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let digests = found.iter().map(|row| row.text("digest")).collect::<Result<Vec<_>, _>>()?;
+        let sql = "UPDATE blob SET repair_at = {now} + $1
+            WHERE quarantined_at > 0 AND repair_at <= {now} AND digest IN (SELECT value FROM {list:$2})
+            RETURNING digest, size_bytes, location, quarantined_at, quarantine_reason";
+        let list = list_parameter(&digests);
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            let rows = tx.all(tx.query(sql).bind(pause_ms).bind(&list)).await?;
+            tx.commit().await?;
+            rows.iter().map(stored).collect::<Result<Vec<_>, CatalogError>>()
+        })
+    }
+
+    /// The names of some accounts that link a blob, and one repository that does; nothing when none does.
+    pub async fn linked_by(&self, digest: &Digest, limit: usize) -> Result<Option<(i64, Vec<String>)>, CatalogError> {
+        let sql =
+            "SELECT a.name, MIN(r.id) AS repository_id FROM blob_link l JOIN repository r ON r.id = l.repository_id
+            JOIN namespace n ON n.id = r.namespace_id JOIN account a ON a.id = n.account_id
+            WHERE l.digest = $1 GROUP BY a.name ORDER BY a.name LIMIT $2";
+        let rows = self.read_all(|| self.query(sql).bind(digest.as_str()).bind(limit_parameter(limit))).await?;
+        let Some(first) = rows.first() else { return Ok(None) };
+        let names = rows.iter().map(|row| row.text("name")).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some((first.number("repository_id")?, names)))
+    }
+
+    /// A blob in service that a repository of one of these accounts links.
+    pub async fn blob_of_accounts(&self, digest: &Digest, accounts: &[String]) -> Result<Option<Blob>, CatalogError> {
+        let sql = "SELECT b.digest, b.size_bytes, b.location FROM blob b
+            WHERE b.digest = $1 AND b.quarantined_at = 0 AND EXISTS (
+                SELECT 1 FROM blob_link l JOIN repository r ON r.id = l.repository_id
+                JOIN namespace n ON n.id = r.namespace_id JOIN account a ON a.id = n.account_id
+                WHERE l.digest = b.digest AND a.name IN (SELECT value FROM {list:$2}))";
+        let list = list_parameter(accounts);
+        let row = self.read_optional(|| self.query(sql).bind(digest.as_str()).bind(&list)).await?;
+        row.as_ref().map(blob).transpose()
+    }
+
+    /// Gives a quarantined blob the bytes of an upload session, which are durable and have its digest, and ends the session.
+    /// Links stay as they are. `false` when the blob is not in quarantine any more; the session's bytes are condemned then.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] without the session, or when `token` is not its writer.
+    pub async fn finish_repair(
+        &self,
+        upload_id: &str,
+        token: &str,
+        digest: &Digest,
+        size_bytes: u64,
+    ) -> Result<bool, CatalogError> {
+        let size = size_column(size_bytes)?;
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            let sql = "DELETE FROM upload WHERE id = $1 AND writer_token = $2 RETURNING location";
+            let session = tx.optional(tx.query(sql).bind(upload_id).bind(token)).await?;
+            let session = session.ok_or_else(|| CatalogError::not_found(format!("upload session {upload_id}")))?;
+            let fresh = session.text("location")?;
+            let lock =
+                "SELECT location FROM blob WHERE digest = $1 AND size_bytes = $2 AND quarantined_at > 0{for_touch}";
+            let bad = tx.optional(tx.query(lock).bind(digest.as_str()).bind(size)).await?;
+            let bad = bad.map(|row| row.text("location")).transpose()?;
+            if let Some(bad) = &bad {
+                replace_bytes(&mut tx, digest, bad, &fresh).await?;
+            } else {
+                condemn(&mut tx, &fresh).await?;
+            }
+            tx.commit().await?;
+            Ok::<_, CatalogError>(bad.is_some())
+        })
+    }
+
+    /// Begins, or goes on with, the round of checks; nothing while another process is at it, or before the next round is
+    /// due.
+    pub async fn take_scrub(&self, owner: &str, lease_ms: i64) -> Result<Option<ScrubTurn>, CatalogError> {
+        let due = "SELECT id FROM scrub WHERE next_at <= {now} AND (owner = $1 OR lease_until <= {now})";
+        if self.read_optional(|| self.query(due).bind(owner)).await?.is_none() {
+            return Ok(None);
+        }
+        let sql = "UPDATE scrub SET owner = $1, lease_until = {now} + $2,
+                begun_at = CASE WHEN after_digest = '' THEN {now} ELSE begun_at END
+            WHERE next_at <= {now} AND (owner = $1 OR lease_until <= {now}) RETURNING after_digest";
+        let row = self.write_returning(|| self.query(sql).bind(owner).bind(lease_ms)).await?;
+        let Some(row) = row else { return Ok(None) };
+        let after = row.text("after_digest")?;
+        let after = if after.is_empty() { None } else { Some(row.parsed("after_digest")?) };
+        Ok(Some(ScrubTurn { after }))
+    }
+
+    /// Records how far a round has come. `false` when another process is at it.
+    pub async fn save_scrub(&self, owner: &str, lease_ms: i64, after: &Digest) -> Result<bool, CatalogError> {
+        let sql = "UPDATE scrub SET after_digest = $3, lease_until = {now} + $2 WHERE owner = $1";
+        Ok(self.write(|| self.query(sql).bind(owner).bind(lease_ms).bind(after.as_str())).await? > 0)
+    }
+
+    /// Ends a round; the next one begins `interval_ms` after this one began.
+    pub async fn end_scrub(&self, owner: &str, interval_ms: i64) -> Result<bool, CatalogError> {
+        let sql = "UPDATE scrub SET after_digest = '', owner = NULL, lease_until = 0, next_at = begun_at + $2 WHERE owner = $1";
+        Ok(self.write(|| self.query(sql).bind(owner).bind(interval_ms)).await? > 0)
+    }
+}
+
+/// Puts a blob into service with new bytes; the row is held by this transaction.
+pub(crate) async fn replace_bytes(
+    tx: &mut crate::tx::Tx,
+    digest: &Digest,
+    bad_location: &str,
+    location: &str,
+) -> Result<(), CatalogError> {
+    let sql = "UPDATE blob SET location = $2, quarantined_at = 0, quarantine_reason = NULL, seen_at = {now} WHERE digest = $1";
+    tx.execute(tx.query(sql).bind(digest.as_str()).bind(location)).await?;
+    condemn(tx, bad_location).await
+}
+
+fn stored(row: &AnyRow) -> Result<StoredBlob, CatalogError> {
+    let quarantined = if row.number("quarantined_at")? > 0 {
+        Some(row.optional_text("quarantine_reason")?.unwrap_or_default())
+    } else {
+        None
+    };
+    Ok(StoredBlob { blob: blob(row)?, quarantined })
+}
