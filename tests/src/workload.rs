@@ -5,7 +5,7 @@
 //! Everything acknowledged goes into a [`History`], and every answer is checked against it: I2, I3, I4 and I5 hold for each
 //! read on the way, and [`CiPush::check`] looks at everything that must be there at the end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use reqwest::Method;
@@ -67,9 +67,9 @@ pub struct Counts {
     pub repeated: u64,
 }
 
-/// An image that a client has pushed and will delete.
+/// An image that a client has pushed and not deleted.
 #[derive(Clone, Debug)]
-struct Own {
+pub struct Own {
     repository: String,
     tag: String,
     digest: String,
@@ -105,8 +105,8 @@ impl CiPush {
         format!("{}/ci{number}", self.namespace)
     }
 
-    /// One client, which begins nothing new after `until`.
-    pub async fn client(&self, number: u64, mut random: Random, until: Instant) -> Counts {
+    /// One client, which begins nothing new after `until`. Gives back what it did and what it has not deleted.
+    pub async fn client(&self, number: u64, mut random: Random, until: Instant) -> (Counts, Vec<Own>) {
         let mut counts = Counts::default();
         let mut kept: VecDeque<Own> = VecDeque::new();
         while Instant::now() < until {
@@ -131,7 +131,7 @@ impl CiPush {
                 }
             }
         }
-        counts
+        (counts, kept.into())
     }
 
     async fn push(&self, to: &str, tag: &str, from: &str, image: &Image, counts: &mut Counts) -> Own {
@@ -180,10 +180,10 @@ impl CiPush {
         self.read(&own.repository, &own.tag).await;
     }
 
-    /// When all clients have ended: every tag has a value that it may have, and is whole. Gives back the size of every blob
-    /// that a tag needs.
-    pub async fn check(&self) -> BTreeMap<String, usize> {
-        let mut needed = BTreeMap::new();
+    /// When all clients have ended: every tag has a value that it may have, and is whole. What they have left and no tag names
+    /// is deleted. Gives back the size of every blob that is needed then.
+    pub async fn check(&self, left: Vec<Own>) -> BTreeMap<String, usize> {
+        let (mut needed, mut tagged) = (BTreeMap::new(), BTreeSet::new());
         for key in self.history.tags() {
             let (name, tag) = key.rsplit_once(':').expect("a key is a repository and a tag");
             let repository = self.registry.open(name, "pull").await;
@@ -194,7 +194,11 @@ impl CiPush {
                 let mut parts = repository.pull(&digest).await.parts;
                 parts.remove(&digest);
                 needed.extend(parts);
+                tagged.insert(digest);
             }
+        }
+        for own in left.iter().filter(|own| !tagged.contains(&own.digest)) {
+            self.delete(own).await;
         }
         needed
     }
