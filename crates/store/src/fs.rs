@@ -5,6 +5,7 @@
 //! Every disk operation runs in a blocking thread and takes one only for as long as it works: a client that sends or
 //! takes a byte now and then holds a file and a buffer, not a thread.
 
+mod pieces;
 mod read;
 mod write;
 
@@ -40,6 +41,7 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 #[derive(Clone, Debug)]
 pub struct FsStore {
     root: PathBuf,
+    pieces: pieces::Pieces,
 }
 
 /// One blob's paths.
@@ -59,7 +61,7 @@ impl FsStore {
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = directory.into();
         create_directory(&root)?;
-        let store = Self { root };
+        let store = Self { root, pieces: pieces::Pieces::default() };
         store.mark()?;
         for shard in shards() {
             create_if_absent(&store.root.join(shard))?;

@@ -1,9 +1,9 @@
-//! Reading one file, a piece ahead of the reader.
+//! Reading one file, piece by piece.
 //!
-//! Owns: the pieces. Never: more than two of them.
+//! Owns: the order of the pieces. Never: more than one of them, or a thread while nothing is being read.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -11,30 +11,27 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream;
-use tokio::task::JoinHandle;
+use rustix::io::ReadWriteFlags;
 
-use super::{BlobPath, FsStore, blocking, failed, joined};
+use super::pieces::{Buffer, LARGE_BYTES, Pieces};
+use super::{BlobPath, FsStore, blocking, failed};
 use crate::{ByteStream, StoreError};
 
-/// Large enough that the system calls do not count, small enough for many readers at once.
-const PIECE_BYTES: u64 = 256 * 1024;
-/// The most that one reader holds: the piece that is being sent and the one being read.
-#[expect(clippy::cast_possible_truncation, reason = "a small constant")]
-pub const READER_MEMORY_BYTES: usize = 2 * PIECE_BYTES as usize;
-
-type Piece = Result<Bytes, StoreError>;
+/// The most that one reader holds: the piece that is being sent.
+pub const READER_MEMORY_BYTES: usize = LARGE_BYTES;
 
 /// Opens a file and reads its first piece.
 pub(super) async fn open(store: FsStore, path: BlobPath, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {
+    let pieces = store.pieces.clone();
     let (source, rest, first) = blocking(move || {
         let (source, range) = Source::open(&store, path, range)?;
-        let source = Arc::new(source);
-        let (piece, rest) = split(range);
-        let first = source.read(piece)?;
-        Ok::<_, StoreError>((source, rest, first))
+        let buffer = store.pieces.lend(range.end - range.start, 0);
+        let first = source.read(buffer, range.start)?;
+        let rest = range.start + first.len() as u64..range.end;
+        Ok::<_, StoreError>((Arc::new(source), rest, first))
     })
     .await??;
-    let begin = Reader { source, rest, next: Next::Ready(first) };
+    let begin = Reader { source, pieces, rest, taken_bytes: 0, first: Some(first) };
     Ok(Box::pin(stream::try_unfold(begin, Reader::next)))
 }
 
@@ -46,13 +43,10 @@ struct Source {
 
 struct Reader {
     source: Arc<Source>,
+    pieces: Pieces,
     rest: Range<u64>,
-    next: Next,
-}
-
-enum Next {
-    Ready(Bytes),
-    Coming(JoinHandle<Piece>),
+    taken_bytes: u64,
+    first: Option<Bytes>,
 }
 
 impl Source {
@@ -69,12 +63,22 @@ impl Source {
         Ok((Self { path, file }, range))
     }
 
-    fn read(&self, piece: Range<u64>) -> Piece {
-        let length = usize::try_from(piece.end - piece.start).expect("a piece fits in memory");
-        let mut bytes = vec![0; length];
+    /// Fills a buffer. It blocks.
+    fn read(&self, mut buffer: Buffer, offset: u64) -> Result<Bytes, StoreError> {
+        let length = buffer.len();
         // A file that has become shorter gives an error here.
-        self.file.read_exact_at(&mut bytes, piece.start).map_err(|error| failed("reading", self.file_path(), error))?;
-        Ok(Bytes::from(bytes))
+        self.file.read_exact_at(buffer.space(), offset).map_err(|error| self.unreadable(error))?;
+        Ok(buffer.filled(length))
+    }
+
+    /// Fills a buffer as far as the operating system has the bytes in memory; nothing when it has none, or cannot tell.
+    fn read_cached(&self, buffer: &mut Buffer, offset: u64) -> Option<usize> {
+        let mut space = [IoSliceMut::new(buffer.space())];
+        rustix::io::preadv2(&self.file, &mut space, offset, ReadWriteFlags::NOWAIT).ok().filter(|read| *read > 0)
+    }
+
+    fn unreadable(&self, error: io::Error) -> StoreError {
+        failed("reading", self.file_path(), error)
     }
 
     fn file_path(&self) -> &Path {
@@ -84,27 +88,31 @@ impl Source {
 
 impl Reader {
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, StoreError> {
-        let bytes = match self.next {
-            Next::Ready(bytes) => bytes,
-            Next::Coming(piece) => joined(piece.await)??,
+        let piece = match self.first.take() {
+            Some(first) => first,
+            None => self.read().await?,
         };
-        if bytes.is_empty() {
+        if piece.is_empty() {
             return Ok(None);
         }
-        let (piece, rest) = split(self.rest);
-        self.rest = rest;
-        self.next = if piece.is_empty() {
-            Next::Ready(Bytes::new())
-        } else {
-            let source = Arc::clone(&self.source);
-            Next::Coming(tokio::task::spawn_blocking(move || source.read(piece)))
-        };
-        Ok(Some((bytes, self)))
+        self.taken_bytes += piece.len() as u64;
+        Ok(Some((piece, self)))
     }
-}
 
-/// The next piece, and what comes behind it.
-fn split(range: Range<u64>) -> (Range<u64>, Range<u64>) {
-    let middle = range.end.min(range.start.saturating_add(PIECE_BYTES));
-    (range.start..middle, middle..range.end)
+    /// The next piece; empty at the end.
+    async fn read(&mut self) -> Result<Bytes, StoreError> {
+        let offset = self.rest.start;
+        let mut buffer = self.pieces.lend(self.rest.end - offset, self.taken_bytes);
+        let piece = match self.source.read_cached(&mut buffer, offset) {
+            // What is in memory is copied here: handing it to a thread takes as long.
+            Some(read) => buffer.filled(read),
+            None if buffer.len() == 0 => Bytes::new(),
+            None => {
+                let source = Arc::clone(&self.source);
+                blocking(move || source.read(buffer, offset)).await??
+            }
+        };
+        self.rest.start += piece.len() as u64;
+        Ok(piece)
+    }
 }
