@@ -24,6 +24,8 @@ use crate::{BlobContent, Principal, ServiceError, StoredManifest};
 const MANIFEST_CACHE_BYTES: u64 = 8 << 20;
 /// What is known of blobs is smaller still.
 const BLOB_CACHE_BYTES: u64 = 4 << 20;
+/// In whose name everybody acts in an open region.
+const ONE_ENTRY_BYTES: u64 = 4 << 10;
 
 /// One region: its facts, its bytes, its keys and its peers. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +46,7 @@ struct Inner {
     made_indexes: MadeIndexes,
     manifests: PullCache<StoredManifest>,
     blobs: PullCache<BlobContent>,
+    open_principal: PullCache<Principal>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -91,6 +94,7 @@ impl Registry {
                 made_indexes: MadeIndexes::default(),
                 manifests: PullCache::new(MANIFEST_CACHE_BYTES, |manifest: &StoredManifest| manifest.raw.len()),
                 blobs: PullCache::new(BLOB_CACHE_BYTES, |_: &BlobContent| 0),
+                open_principal: PullCache::new(ONE_ENTRY_BYTES, |_: &Principal| 0),
             }),
         })
     }
@@ -151,6 +155,10 @@ impl Registry {
 
     pub(crate) fn manifest_cache(&self) -> &PullCache<StoredManifest> {
         &self.inner.manifests
+    }
+
+    pub(crate) fn open_principal_cache(&self) -> &PullCache<Principal> {
+        &self.inner.open_principal
     }
 
     pub(crate) fn blob_cache(&self) -> &PullCache<BlobContent> {

@@ -243,8 +243,9 @@ impl Registry {
         if !self.settings().access.open {
             return Ok(None);
         }
-        let principal = self.first_administrator().await?;
-        Ok(Some(Grant { principal: Some(principal), via: None, access: Vec::new(), everything: true }))
+        let ask = async || self.first_administrator().await;
+        let principal = self.open_principal_cache().get(self.catalog(), "", ask).await?;
+        Ok(Some(Grant { principal: Some((*principal).clone()), via: None, access: Vec::new(), everything: true }))
     }
 
     /// Issues an IAM token (contract 7.1).
