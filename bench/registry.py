@@ -172,7 +172,7 @@ class TransshipWithToken(Transship):
         namespace = {"namespace": REPOSITORY.split("/")[0]}
         call("POST", f"http://{self.host}/v2/manage/namespaces", namespace, {"X-Auth-Token": answer.headers["X-Subject-Token"]})
         basic = base64.b64encode(f"bench/admin:{self.password}".encode()).decode()
-        url = f"http://{self.host}/swr/auth/v2/registry/auth?scope=repository:{REPOSITORY}:pull,push"
+        url = f"http://{self.host}/swr/auth/v2/registry/auth?service=dockyard&scope=repository:{REPOSITORY}:pull,push"
         token = json.load(call("GET", url, headers={"Authorization": f"Basic {basic}"}))["token"]
         self.headers = (f"Authorization: Bearer {token}",)
 

@@ -9,6 +9,7 @@ cd "$ROOT"
 # Pinned, so that a failing test is about our change and not about theirs.
 CRANE_VERSION=v0.20.6
 ORAS_VERSION=v1.3.0
+DISTRIBUTION_VERSION=v3.1.1
 REGCTL_VERSION=v0.11.1
 CONFORMANCE_VERSION=v0.0.0-20260831232431-97274622c111
 CARGO_DENY_VERSION=0.20.2
@@ -157,6 +158,18 @@ setup_buildah() { need buildah buildah; }
 setup_fuzz() {
     setup_rust
     need c++ build-essential
+}
+
+setup_curl() { need curl curl; }
+
+setup_nginx() { need nginx nginx-light; }
+
+# The peer of the benchmarks.
+setup_distribution() {
+    need_go
+    local bin="$TARGET/tools/bin"
+    mkdir -p "$bin"
+    go_install registry "github.com/distribution/distribution/v3/cmd/registry@$DISTRIBUTION_VERSION" "$bin"
 }
 
 setup_docker_registry() { need docker-registry docker-registry; }
