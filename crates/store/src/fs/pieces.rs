@@ -23,9 +23,9 @@ const LARGE_BUFFERS: usize = 32;
 const PROVEN_BYTES: u64 = 4 << 20;
 
 /// Buffers that are lent out and come back. They keep their length and whatever was in them, so none is cleared twice.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Pieces {
-    shelf: Arc<Mutex<Shelf>>,
+    shelf: Arc<ShortLock<Shelf>>,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +40,13 @@ pub(super) struct Buffer {
     bytes: Box<[u8]>,
     length: usize,
     /// Where a large one goes back to.
-    shelf: Option<Arc<Mutex<Shelf>>>,
+    shelf: Option<Arc<ShortLock<Shelf>>>,
+}
+
+impl Default for Pieces {
+    fn default() -> Self {
+        Self { shelf: Arc::new(ShortLock::new(Shelf::default())) }
+    }
 }
 
 impl Pieces {
@@ -48,14 +54,11 @@ impl Pieces {
     /// are kept for those who have proved that they take what they are given.
     pub(super) fn lend(&self, length: u64, taken_bytes: u64) -> Buffer {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length > SMALL_BYTES {
-            let mut shelf = lock(&self.shelf);
-            let most = if taken_bytes >= PROVEN_BYTES { LARGE_BUFFERS } else { LARGE_BUFFERS / 2 };
-            if shelf.lent < most {
-                shelf.lent += 1;
-                let bytes = shelf.free.pop().unwrap_or_else(|| vec![0; LARGE_BYTES].into_boxed_slice());
-                return Buffer { bytes, length: length.min(LARGE_BYTES), shelf: Some(Arc::clone(&self.shelf)) };
-            }
+        let most = if taken_bytes >= PROVEN_BYTES { LARGE_BUFFERS } else { LARGE_BUFFERS / 2 };
+        if length > SMALL_BYTES
+            && let Some(bytes) = self.shelf.with(|shelf| shelf.take(most))
+        {
+            return Buffer { bytes, length: length.min(LARGE_BYTES), shelf: Some(Arc::clone(&self.shelf)) };
         }
         let length = length.min(SMALL_BYTES);
         Buffer { bytes: vec![0; length].into_boxed_slice(), length, shelf: None }
@@ -63,14 +66,18 @@ impl Pieces {
 
     #[cfg(test)]
     fn counts(&self) -> (usize, usize) {
-        let shelf = lock(&self.shelf);
-        (shelf.lent, shelf.free.len())
+        self.shelf.with(|shelf| (shelf.lent, shelf.free.len()))
     }
 }
 
-/// Nothing that holds the lock can panic in between.
-fn lock(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
-    shelf.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+impl Shelf {
+    fn take(&mut self, most: usize) -> Option<Box<[u8]>> {
+        if self.lent >= most {
+            return None;
+        }
+        self.lent += 1;
+        Some(self.free.pop().unwrap_or_else(|| vec![0; LARGE_BYTES].into_boxed_slice()))
+    }
 }
 
 impl Buffer {
@@ -98,10 +105,12 @@ impl AsRef<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(shelf) = self.shelf.take() {
-            let mut shelf = lock(&shelf);
-            shelf.lent -= 1;
-            shelf.free.push(std::mem::take(&mut self.bytes));
+        if let Some(shelf) = &self.shelf {
+            let bytes = std::mem::take(&mut self.bytes);
+            shelf.with(|shelf| {
+                shelf.lent -= 1;
+                shelf.free.push(bytes);
+            });
         }
     }
 }
