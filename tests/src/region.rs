@@ -1,13 +1,15 @@
 //! One region: a `transship serve` process with a folder, ports and a configuration file of its own.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use crate::fault::Faults;
 use crate::manage::{Manage, User};
 use crate::port::Port;
 use crate::registry::{self, Registry};
@@ -43,7 +45,8 @@ pub struct RegionSettings {
     pub replication: Vec<String>,
     /// More sections of the file, each with its heading.
     pub sections: Vec<String>,
-    /// The data folder of another region, which serves the same catalog and the same bytes; an own one when `None`.
+    /// The data folder, on a volume of the test's own or that of another region with the same catalog and the same bytes; an own
+    /// one when `None`.
     pub data_dir: Option<PathBuf>,
 }
 
@@ -83,6 +86,8 @@ pub struct Region {
     tls_port: Port,
     certificate: Option<Certificate>,
     peers: Vec<Peer>,
+    /// Variables of its environment.
+    environment: Vec<(&'static str, OsString)>,
     process: Option<Child>,
 }
 
@@ -94,7 +99,17 @@ impl Region {
         let certificate = if settings.tls { Some(tls::certificate(folder.path()).await) } else { None };
         let (port, tls_port) = (Port::reserve(), Port::reserve());
         let admin = admin.clone();
-        let region = Self { settings, admin, folder, port, tls_port, certificate, peers: Vec::new(), process: None };
+        let region = Self {
+            settings,
+            admin,
+            folder,
+            port,
+            tls_port,
+            certificate,
+            peers: Vec::new(),
+            environment: Vec::new(),
+            process: None,
+        };
         region.write_configuration();
         region
     }
@@ -123,6 +138,11 @@ impl Region {
     /// The data folder.
     pub fn data_dir(&self) -> PathBuf {
         self.settings.data_dir.clone().unwrap_or_else(|| self.folder.path().join("data"))
+    }
+
+    /// From its next start on the region meets these faults.
+    pub fn meet(&mut self, faults: &Faults) {
+        self.environment = faults.environment(&self.data_dir()).into();
     }
 
     fn configuration_file(&self) -> PathBuf {
@@ -205,24 +225,51 @@ impl Region {
 
     /// Starts the process and waits until it is ready.
     pub async fn start(&mut self) {
+        if let Err(status) = self.try_start().await {
+            panic!("region {} ended at its start with {status}", self.id());
+        }
+    }
+
+    /// Starts the process and waits until it is ready.
+    ///
+    /// # Errors
+    /// How it ended, when it did not get there.
+    pub async fn try_start(&mut self) -> Result<(), ExitStatus> {
         assert!(self.process.is_none(), "region {} is running already", self.id());
         let log = OpenOptions::new().create(true).append(true).open(self.log_file()).expect("the log can be opened");
         let mut command = self.command(&["serve"]);
+        command.envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log handle")).stderr(log).kill_on_drop(true);
         self.process = Some(command.spawn().expect("the binary starts"));
         let (http, url) = (http::client(), format!("{}/readyz", self.url()));
         let start = std::time::Instant::now();
         loop {
             if http::try_send(http.get(&url)).await.is_ok_and(|reply| reply.status == 200) {
-                return;
+                return Ok(());
             }
             let process = self.process.as_mut().expect("it was just started");
             if let Some(status) = process.try_wait().expect("a child can be asked") {
-                panic!("region {} ended at its start with {status}", self.id());
+                self.process = None;
+                return Err(status);
             }
             assert!(start.elapsed() < START_LIMIT, "region {} is not ready after {START_LIMIT:?}", self.id());
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
+    }
+
+    /// The id of the process.
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().and_then(Child::id).expect("the region is running")
+    }
+
+    /// Whether the process has ended by itself; then the region can be started again.
+    pub fn has_died(&mut self) -> bool {
+        let process = self.process.as_mut().expect("the region was started");
+        let died = process.try_wait().expect("a child can be asked").is_some();
+        if died {
+            self.process = None;
+        }
+        died
     }
 
     /// SIGKILL: nothing is flushed, nothing is said.
@@ -322,6 +369,16 @@ impl Region {
         let account = std::fs::read_to_string(format!("/proc/{id}/io")).expect("the process has an account");
         let line = account.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("the account counts reads");
         line.parse().expect("a count is a number")
+    }
+
+    /// The files that hold blobs, whole or not.
+    pub fn blob_files(&self) -> Vec<PathBuf> {
+        let below = |folder: PathBuf| {
+            let entries = std::fs::read_dir(folder).into_iter().flatten();
+            entries.map(|entry| entry.expect("a folder can be read").path())
+        };
+        let shards = below(self.data_dir().join("blobs")).filter(|path| path.is_dir());
+        shards.flat_map(below).collect()
     }
 
     /// Waits until the region's log holds a text. For tests of what is logged.

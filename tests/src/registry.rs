@@ -94,9 +94,9 @@ impl Registry {
 #[derive(Clone, Debug)]
 pub struct Repository {
     base: String,
-    origin: String,
-    token: String,
-    http: Client,
+    pub(crate) origin: String,
+    pub(crate) token: String,
+    pub(crate) http: Client,
 }
 
 impl Repository {

@@ -15,6 +15,7 @@ pub(crate) const FILES: &[&str] = &[
     include_str!("../migrations/0005_lists.sql"),
     include_str!("../migrations/0006_collection.sql"),
     include_str!("../migrations/0007_quarantine.sql"),
+    include_str!("../migrations/0008_finished_upload.sql"),
 ];
 
 impl Catalog {

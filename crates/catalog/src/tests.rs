@@ -150,7 +150,7 @@ suite! {
     interleavings::{ links_in_every_order, blobs_in_every_order, mounts_in_every_order }
     uploads::{
         sessions_go_on_elsewhere, one_writer_at_a_time, finishing_links_and_closes, known_content_keeps_its_location,
-        expired_sessions_are_found, abandoned_bytes_are_condemned,
+        expired_sessions_are_found, abandoned_bytes_are_condemned, finished_sessions_are_remembered_for_a_while,
     }
     manifests::{
         raw_bytes_come_back, closures_are_checked, sparse_manifests_hold_what_comes_later, sizes_are_checked, conditions_hold, deletion_takes_tags_along,

@@ -141,6 +141,13 @@ impl Catalog {
         Ok(changed > 0)
     }
 
+    /// Renews the writer's lease and the session's life, and records nothing. `false` when it is not the writer any more.
+    pub async fn renew_writer(&self, id: &str, token: &str, lease_ms: i64) -> Result<bool, CatalogError> {
+        let sql = "UPDATE upload SET writer_until = {now} + $3, expires_at = {now} + life_ms
+            WHERE id = $1 AND writer_token = $2";
+        Ok(self.write(|| self.query(sql).bind(id).bind(token).bind(lease_ms)).await? > 0)
+    }
+
     /// Ends the writer's lease. `false` when it was not the writer.
     pub async fn release_writer(&self, id: &str, token: &str) -> Result<bool, CatalogError> {
         let sql = "UPDATE upload SET writer_token = NULL, writer_until = 0 WHERE id = $1 AND writer_token = $2";
@@ -148,7 +155,8 @@ impl Catalog {
     }
 
     /// Closes a session whose bytes are durable and have this digest: the blob exists, the repository links it, and the
-    /// session is gone, all in one transaction. Content that was there already keeps its location.
+    /// session is gone but for the note that it ended so, all in one transaction. Content that was there already keeps its
+    /// location.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`] without the session, or when `token` is not its writer any more;
@@ -163,7 +171,8 @@ impl Catalog {
         let size = size_column(size_bytes)?;
         repeated!(Write, {
             let mut tx = self.begin().await?;
-            let sql = "DELETE FROM upload WHERE id = $1 AND writer_token = $2 RETURNING repository_id, location";
+            let sql = "DELETE FROM upload WHERE id = $1 AND writer_token = $2
+                RETURNING repository_id, user_id, location";
             let session = tx.optional(tx.query(sql).bind(id).bind(token)).await?;
             let session = session.ok_or_else(|| CatalogError::not_found(format!("upload session {id}")))?;
             let (repository_id, location) = (session.number("repository_id")?, session.text("location")?);
@@ -189,9 +198,36 @@ impl Catalog {
                 Some(location)
             };
             link(&mut tx, repository_id, digest).await?;
+            let sql = "INSERT INTO finished_upload (id, repository_id, user_id, digest, finished_at)
+                VALUES ($1, $2, $3, $4, {now})";
+            let user_id = session.text("user_id")?;
+            tx.execute(tx.query(sql).bind(id).bind(repository_id).bind(&user_id).bind(digest.as_str())).await?;
             tx.commit().await?;
             Ok::<_, CatalogError>(FinishedUpload { unused_location })
         })
+    }
+
+    /// Whether this session of this user ended with this blob not long ago, and the repository still links it.
+    pub async fn has_finished_upload(
+        &self,
+        id: &str,
+        repository_id: i64,
+        user_id: &str,
+        digest: &Digest,
+    ) -> Result<bool, CatalogError> {
+        let sql = "SELECT f.id FROM finished_upload f
+            JOIN blob_link l ON l.repository_id = f.repository_id AND l.digest = f.digest
+            WHERE f.id = $1 AND f.repository_id = $2 AND f.user_id = $3 AND f.digest = $4";
+        let row = self
+            .read_optional(|| self.query(sql).bind(id).bind(repository_id).bind(user_id).bind(digest.as_str()))
+            .await?;
+        Ok(row.is_some())
+    }
+
+    /// Forgets sessions that ended longer ago than this. Tells how many.
+    pub async fn forget_finished_uploads(&self, kept_ms: i64) -> Result<u64, CatalogError> {
+        let sql = "DELETE FROM finished_upload WHERE finished_at < {now} - $1";
+        self.write(|| self.query(sql).bind(kept_ms)).await
     }
 
     /// Takes a session back; its location becomes a tombstone. `false` when there was none.

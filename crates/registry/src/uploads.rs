@@ -21,6 +21,11 @@ const CHECKPOINT_BYTES: u64 = 64 << 20;
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 /// A writer that has shown no sign of life for this long has lost its session to the next one. Six checkpoints' time.
 const WRITER_LEASE_MS: i64 = 30_000;
+/// How long a request waits for an earlier writer of its session, which may be at its last sync for a client that is gone
+/// and has come back.
+const WRITER_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it asks meanwhile.
+const WRITER_INTERVAL: Duration = Duration::from_millis(50);
 /// A client that sends nothing for this long is gone.
 const BODY_IDLE: Duration = Duration::from_mins(1);
 
@@ -98,7 +103,9 @@ impl Registry {
         let upload = self.upload(grant, name, session).await?;
         let registry = self.clone();
         detached(async move {
-            let mut receiving = Receiving::begin(&registry, upload, range).await?;
+            // A stream does not say where it belongs, so it must not follow what another request brings meanwhile.
+            let patience = if range.is_some() { WRITER_PATIENCE } else { Duration::ZERO };
+            let mut receiving = Receiving::begin(&registry, upload, range, patience).await?;
             let received = receiving.receive(&registry, range, body).await;
             if let Err(error @ ServiceError::NamespaceFull(_)) = received {
                 // It never fits, so its bytes are not kept for a next chunk.
@@ -112,7 +119,11 @@ impl Registry {
         .await
     }
 
-    /// Appends what is left, compares the digest, and links the blob to the repository.
+    /// Appends what is left, compares the digest, and links the blob to the repository. May be repeated with the same
+    /// digest when the answer was lost: whoever finished the session gets the same answer again for a while (I22).
+    ///
+    /// A body without a range begins where the session stands, and counts only when it comes whole, so that it too can be
+    /// repeated after it was cut short.
     ///
     /// # Errors
     /// [`ServiceError::DigestMismatch`]: the session is gone then, as its bytes are not what they were said to be.
@@ -125,10 +136,25 @@ impl Registry {
         body: Body,
         expected: Digest,
     ) -> Result<(), ServiceError> {
-        let upload = self.upload(grant, name, session).await?;
+        let repository = self.catalog().find_repository(name).await?.ok_or(ServiceError::UploadAbsent)?;
+        let finished = FinishedUpload {
+            session: session.to_owned(),
+            repository_id: repository.id,
+            user_id: grant.user_id().to_owned(),
+            digest: expected.clone(),
+        };
+        let upload = match self.upload(grant, name, session).await {
+            Err(ServiceError::UploadAbsent) => return finished.repeat(self, body).await,
+            found => found?,
+        };
         let registry = self.clone();
-        detached(async move {
-            let mut receiving = Receiving::begin(&registry, upload, range).await?;
+        // On the heap: it would make the future of every request as large.
+        detached(Box::pin(async move {
+            let mut receiving = match Receiving::begin(&registry, upload, range, WRITER_PATIENCE).await {
+                Err(ServiceError::UploadAbsent) => return finished.repeat(&registry, body).await,
+                begun => begun?,
+            };
+            receiving.counts_in_part = range.is_some();
             if let Err(error) = receiving.receive(&registry, range, body).await {
                 if let ServiceError::NamespaceFull(_) = error {
                     registry.discard(&receiving.upload).await?;
@@ -138,7 +164,7 @@ impl Registry {
                 return Err(error);
             }
             receiving.commit(&registry, expected).await
-        })
+        }))
         .await
     }
 
@@ -162,6 +188,27 @@ impl Registry {
     }
 }
 
+/// The end of a session that a repeated closing PUT says it had.
+struct FinishedUpload {
+    session: String,
+    repository_id: i64,
+    user_id: String,
+    digest: Digest,
+}
+
+impl FinishedUpload {
+    /// Answers as the first PUT did, when it did.
+    async fn repeat(&self, registry: &Registry, mut body: Body) -> Result<(), ServiceError> {
+        let Self { session, repository_id, user_id, digest } = self;
+        if !registry.catalog().has_finished_upload(session, *repository_id, user_id, digest).await? {
+            return Err(ServiceError::UploadAbsent);
+        }
+        // The client sends its body again and may read no answer before it is through.
+        while let Ok(Some(Ok(_))) = tokio::time::timeout(BODY_IDLE, body.next()).await {}
+        Ok(())
+    }
+}
+
 /// One writer at work on one session, under its lease.
 struct Receiving {
     upload: Upload,
@@ -170,28 +217,60 @@ struct Receiving {
     writer: Box<dyn BlobWriter>,
     /// Up to here the bytes are durable and the row says so.
     durable_bytes: u64,
+    /// Up to here the bytes are durable, whatever the row says.
+    synced_bytes: u64,
     last_checkpoint: Instant,
+    /// Whether bytes stay when the body that brings them ends early.
+    counts_in_part: bool,
 }
 
 impl Receiving {
-    async fn begin(registry: &Registry, upload: Upload, range: Option<ContentRange>) -> Result<Self, ServiceError> {
+    async fn begin(
+        registry: &Registry,
+        upload: Upload,
+        range: Option<ContentRange>,
+        patience: Duration,
+    ) -> Result<Self, ServiceError> {
         let lease = uuid::Uuid::new_v4().simple().to_string();
-        let taken = registry.catalog().take_writer(&upload.id, &lease, WRITER_LEASE_MS).await?;
-        let upload = taken.ok_or(ServiceError::UploadBusy)?;
+        let upload = Self::take_writer(registry, &upload.id, &lease, patience).await?;
         let begun = Self::open(registry, &upload, range).await;
         match begun {
             Ok((hasher, writer)) => Ok(Self {
                 durable_bytes: upload.offset_bytes,
+                synced_bytes: upload.offset_bytes,
                 upload,
                 lease,
                 hasher,
                 writer,
                 last_checkpoint: Instant::now(),
+                counts_in_part: true,
             }),
             Err(error) => {
                 registry.catalog().release_writer(&upload.id, &lease).await?;
                 Err(error)
             }
+        }
+    }
+
+    /// Becomes the session's writer, once the one before has let go.
+    async fn take_writer(
+        registry: &Registry,
+        session: &str,
+        lease: &str,
+        patience: Duration,
+    ) -> Result<Upload, ServiceError> {
+        let begun = Instant::now();
+        loop {
+            if let Some(upload) = registry.catalog().take_writer(session, lease, WRITER_LEASE_MS).await? {
+                return Ok(upload);
+            }
+            if registry.catalog().find_upload(session).await?.is_none() {
+                return Err(ServiceError::UploadAbsent);
+            }
+            if begun.elapsed() >= patience {
+                return Err(ServiceError::UploadBusy);
+            }
+            tokio::time::sleep(WRITER_INTERVAL).await;
         }
     }
 
@@ -245,7 +324,7 @@ impl Receiving {
             }
             self.hasher.update(&frame);
             self.writer.write(frame).await?;
-            let ahead = self.writer.offset_bytes() - self.durable_bytes;
+            let ahead = self.writer.offset_bytes() - self.synced_bytes;
             if ahead >= CHECKPOINT_BYTES || (ahead > 0 && self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL) {
                 self.checkpoint(registry).await?;
                 // Where the length was not told, this is how an upload ends that never fits.
@@ -260,6 +339,12 @@ impl Receiving {
 
     async fn checkpoint(&mut self, registry: &Registry) -> Result<(), ServiceError> {
         let checkpoint = self.writer.checkpoint().await?;
+        self.last_checkpoint = Instant::now();
+        self.synced_bytes = checkpoint.offset_bytes;
+        if !self.counts_in_part {
+            let kept = registry.catalog().renew_writer(&self.upload.id, &self.lease, WRITER_LEASE_MS).await?;
+            return if kept { Ok(()) } else { Err(ServiceError::UploadBusy) };
+        }
         let kept = registry
             .catalog()
             .save_checkpoint(
@@ -275,17 +360,13 @@ impl Receiving {
             return Err(ServiceError::UploadBusy);
         }
         self.durable_bytes = checkpoint.offset_bytes;
-        self.last_checkpoint = Instant::now();
         Ok(())
     }
 
     /// Makes durable what has come, and lets the next writer in.
     async fn pause(&mut self, registry: &Registry) -> Result<(), ServiceError> {
-        let saved = if self.writer.offset_bytes() > self.durable_bytes || self.upload.store_state.is_none() {
-            self.checkpoint(registry).await
-        } else {
-            Ok(())
-        };
+        let is_behind = self.writer.offset_bytes() > self.durable_bytes || self.upload.store_state.is_none();
+        let saved = if self.counts_in_part && is_behind { self.checkpoint(registry).await } else { Ok(()) };
         registry.catalog().release_writer(&self.upload.id, &self.lease).await?;
         saved
     }

@@ -121,3 +121,30 @@ pub(super) async fn abandoned_bytes_are_condemned(catalog: Catalog, _: String) {
     let late = catalog.finish_upload(&new.id, "one", &digest("x"), 1).await;
     assert!(matches!(late, Err(CatalogError::NotFound { .. })), "{late:?}");
 }
+
+pub(super) async fn finished_sessions_are_remembered_for_a_while(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let new = new_upload(fixture.repository.id, 60_000);
+    let (id, repository) = (&new.id, fixture.repository.id);
+    catalog.create_upload(&new).await.unwrap();
+    catalog.take_writer(id, "one", LEASE_MS).await.unwrap().unwrap();
+    assert!(catalog.renew_writer(id, "one", LEASE_MS).await.unwrap());
+    assert!(!catalog.renew_writer(id, "two", LEASE_MS).await.unwrap());
+    let known = async |user: &str, text: &str, repository: i64| {
+        catalog.has_finished_upload(id, repository, user, &digest(text)).await.unwrap()
+    };
+    let user = new.user_id.as_str();
+    assert!(!known(user, "x", repository).await, "not before it has ended");
+    catalog.finish_upload(id, "one", &digest("x"), 1).await.unwrap();
+    assert!(known(user, "x", repository).await);
+    assert!(!known("somebody else", "x", repository).await);
+    assert!(!known(user, "y", repository).await);
+    assert!(!known(user, "x", repository + 1).await);
+    // Once the blob is deleted, nothing says any more that it is there.
+    catalog.unlink_blob(repository, &digest("x")).await.unwrap();
+    assert!(!known(user, "x", repository).await);
+
+    assert_eq!(catalog.forget_finished_uploads(60_000).await.unwrap(), 0);
+    pause(10).await;
+    assert_eq!(catalog.forget_finished_uploads(5).await.unwrap(), 1);
+}

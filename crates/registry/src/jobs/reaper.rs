@@ -12,6 +12,8 @@ use crate::{Registry, ServiceError};
 const ROUND: Duration = Duration::from_secs(30);
 /// Most sessions taken in one round, so that a round stays short.
 const BATCH: usize = 100;
+/// How long the closing PUT of an upload may be repeated. Clients that retry do so within a minute or two.
+const FINISHED_UPLOADS_KEPT_MS: i64 = 15 * 60 * 1000;
 
 impl Registry {
     pub(super) async fn reap(self, shutdown: CancellationToken) {
@@ -31,6 +33,7 @@ impl Registry {
             self.catalog().abandon_upload(&session).await?;
         }
         self.sweep_remains(Remains::Unread).await?;
+        self.catalog().forget_finished_uploads(FINISHED_UPLOADS_KEPT_MS).await?;
         let now = now_ms();
         let kept_ms = i64::try_from(self.settings().job_retention.as_millis()).unwrap_or(i64::MAX);
         self.catalog().prune_jobs(now.saturating_sub(kept_ms)).await?;

@@ -92,6 +92,63 @@ async fn either_algorithm_verifies_whatever_the_session_expected() {
 }
 
 #[tokio::test]
+async fn the_closing_put_may_be_repeated_by_whoever_closed() {
+    let (region, app, grant) = region().await;
+    let registry = &region.registry;
+    let session = registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let digest = sha256(b"content");
+    for _ in 0..3 {
+        registry.finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone()).await.unwrap();
+    }
+    let other = registry.finish_upload(&grant, &app, &session, None, body(&[]), sha256(b"other")).await.unwrap_err();
+    assert!(matches!(other, ServiceError::UploadAbsent), "{other}");
+    // Somebody else who may push here does not get a blob by knowing session and digest (H2).
+    let other = region.user("other").await;
+    let spec = crate::GrantSpec { user_id: other.user_id.clone(), user_name: String::new(), level: 3 };
+    registry.add_namespace_grants(&region.admin, app.namespace(), &[spec]).await.unwrap();
+    let theirs = region.grant(&other, &app).await;
+    let refused = registry.finish_upload(&theirs, &app, &session, None, body(&[b"content"]), digest.clone()).await;
+    assert!(matches!(refused.unwrap_err(), ServiceError::UploadAbsent));
+    // Nor does a deleted blob come back.
+    registry.delete_blob(&app, &digest).await.unwrap();
+    let gone = registry.finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone()).await;
+    assert!(matches!(gone.unwrap_err(), ServiceError::UploadAbsent));
+    assert!(registry.find_blob(&app, &digest).await.is_err());
+}
+
+#[tokio::test]
+async fn a_closing_body_that_was_cut_short_may_be_repeated() {
+    let (region, app, grant) = region().await;
+    let registry = &region.registry;
+    let session = registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    for begun in [0, 3] {
+        let cut: crate::Body = Box::pin(futures::stream::iter([Ok(Bytes::from_static(b"de")), Err("cut".to_owned())]));
+        let digest = sha256(b"abcdef");
+        let error = registry.finish_upload(&grant, &app, &session, None, cut, digest).await.unwrap_err();
+        assert!(matches!(error, ServiceError::BodyBroken(_)), "{error}");
+        assert_eq!(registry.upload_status(&grant, &app, &session).await.unwrap().offset_bytes, begun);
+        if begun == 0 {
+            registry.append_upload(&grant, &app, &session, None, body(&[b"abc"])).await.unwrap();
+        }
+    }
+    let digest = sha256(b"abcdef");
+    registry.finish_upload(&grant, &app, &session, None, body(&[b"def"]), digest.clone()).await.unwrap();
+    assert_eq!(region.read_blob(&app, &digest).await, b"abcdef");
+}
+
+#[tokio::test]
+async fn two_closers_at_once_both_hear_of_the_blob() {
+    let (region, app, grant) = region().await;
+    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let digest = sha256(b"content");
+    let close = || region.registry.finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone());
+    let (one, other) = tokio::join!(close(), close());
+    one.unwrap();
+    other.unwrap();
+    assert_eq!(region.read_blob(&app, &digest).await, b"content");
+}
+
+#[tokio::test]
 async fn a_session_belongs_to_its_repository_and_its_user() {
     let (region, app, grant) = region().await;
     let other = region.user("other").await;
