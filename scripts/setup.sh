@@ -152,6 +152,22 @@ setup_containerd() {
     { debian containerd containerd && have ctr; } || skip "containerd cannot be installed"
 }
 
+# Volumes of a test's own: an ext4 in a file, whose copy is what a power cut leaves.
+setup_volumes() {
+    [ "$(id -u)" -eq 0 ] || skip "mounting volumes needs root"
+    debian mkfs.ext4 e2fsprogs || skip "mkfs.ext4 cannot be installed"
+    local folder
+    folder="$(mktemp -d)"
+    truncate -s 16M "$folder/image"
+    mkdir "$folder/mounted"
+    if ! { mkfs.ext4 -q -F "$folder/image" && mount -o loop,commit=600 "$folder/image" "$folder/mounted"; } 2>/dev/null; then
+        rm -rf "$folder"
+        skip "an image cannot be mounted here (no loop devices)"
+    fi
+    umount "$folder/mounted"
+    rm -rf "$folder"
+}
+
 setup_buildah() { need buildah buildah; }
 
 # libFuzzer comes as source in a crate, and is C++. What else the fuzz targets need, Rust has.

@@ -66,6 +66,7 @@ run "regions, replication, permissions, faults" \
 run "the harness of the black-box tests" cargo test -p transship-tests --lib
 run "a region at work" suites soak
 run "kill -9 of a region that is pushed to" suites crash
+run "power cuts (root, loop devices)" with_tools volumes power_cut
 run "skopeo and buildah" suites skopeo buildah
 run "crane, oras and regctl (Go)" with_tools go-clients go_clients regctl protocol_access
 run "bad inputs: every row, and more of each group" suites bad_inputs bad_input_groups

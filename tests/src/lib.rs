@@ -27,6 +27,7 @@ pub mod soak;
 pub mod solo;
 pub mod tls;
 pub mod upload;
+pub mod volume;
 pub mod wait;
 pub mod wan;
 pub mod wire;

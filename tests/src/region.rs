@@ -278,6 +278,23 @@ impl Region {
         process.kill().await.expect("a child can be killed");
     }
 
+    /// SIGSTOP: no thread goes on until [`Region::thaw`].
+    pub async fn freeze(&self) {
+        let id = self.process_id();
+        clients::must(clients::command("kill", &["-STOP", &id.to_string()])).await;
+        let is_stopped = || async {
+            // The state is the first letter behind the name, which is in brackets.
+            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+            stat.rsplit_once(") ")?.1.starts_with('T').then_some(())
+        };
+        wait::until("the region to stand still", Duration::from_secs(10), is_stopped).await;
+    }
+
+    /// SIGCONT.
+    pub async fn thaw(&self) {
+        clients::must(clients::command("kill", &["-CONT", &self.process_id().to_string()])).await;
+    }
+
     /// SIGTERM, and the end of the drain. It must end by itself and with exit code 0.
     pub async fn terminate(&mut self) {
         let mut process = self.process.take().expect("the region is running");
