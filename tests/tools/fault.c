@@ -2,7 +2,7 @@
  * threads, and at the one that was asked for kills the process or lets the call fail.
  *
  * strace injects faults too, but counts for each thread and each kind of call by itself, so that it cannot be told to
- * stop "at the 7th". tests/tests/crash.rs compares the two counts, so that no call goes past this file unseen.
+ * stop "at the 7th".
  *
  * FAULT_FILE is the plan, mapped and shared with the test (tests/src/fault.rs); FAULT_ROOT limits it to files below. */
 #define _GNU_SOURCE
