@@ -68,6 +68,8 @@ class Server:
 
     headers = ()
     environment = {}
+    # A path that answers 200 as soon as requests are taken.
+    ready = "/"
 
     def __init__(self, tools, folder, pinned):
         self.tools, self.folder, self.pinned = tools, folder, pinned
@@ -78,13 +80,13 @@ class Server:
         command = self.command()
         if self.pinned:
             command = ["taskset", "-c", "0", *command]
+        began = time.monotonic()
         with open(os.path.join(self.folder, "log"), "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                                             env={**os.environ, **self.environment})
-        began = time.monotonic()
         while time.monotonic() < began + 30:
             check(self.process.poll() is None, f"{self.name} ended at its start: {self.last_lines()}")
-            with contextlib.suppress(OSError), socket.create_connection(self.host.split(":"), 1):
+            with contextlib.suppress(OSError), call("GET", f"http://{self.host}{self.ready}"):
                 return time.monotonic() - began
             time.sleep(0.005)
         raise Failed(f"{self.name} does not listen")
@@ -121,6 +123,7 @@ class Server:
 
 class Transship(Server):
     name = "transship"
+    ready = "/readyz"
 
     def command(self):
         password = os.path.join(self.folder, "password")
@@ -204,6 +207,7 @@ class Nginx(Server):
 
     def command(self):
         os.makedirs(os.path.join(self.folder, "www"), exist_ok=True)
+        pathlib.Path(self.folder, "www", "index.html").write_text("ready")
         config = os.path.join(self.folder, "nginx.conf")
         with open(config, "w") as file:
             file.write(f"""\
