@@ -29,8 +29,8 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     /// Goes on with a blob, in this process or another. Bytes beyond the checkpoint are thrown away.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when nothing of it is left, [`StoreError::Busy`] while an earlier writer lives,
-    /// [`StoreError::BadCheckpoint`] when fewer bytes are stored than the checkpoint says.
+    /// [`StoreError::NotFound`] when nothing of it is left, [`StoreError::Busy`] while an earlier writer lives, where the
+    /// backend can tell, [`StoreError::BadCheckpoint`] when fewer bytes are stored than the checkpoint says.
     async fn resume(&self, location: &Location, checkpoint: &Checkpoint) -> Result<Box<dyn BlobWriter>, StoreError>;
 
     /// Streams a finished blob, or a part of it. What comes before [`BlobWriter::finish`] has answered is not defined.
