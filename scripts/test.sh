@@ -52,6 +52,11 @@ with_tools() {
 }
 
 containerd_suite() { scripts/with-containerd.sh cargo test --workspace --no-fail-fast --test containerd; }
+with_volumes() {
+    scripts/setup.sh volumes || return $?
+    suites power_cut disk_faults
+}
+
 docker_suite() { scripts/with-docker.sh cargo test --workspace --no-fail-fast --test docker_engine; }
 
 say "building transship and its tests"
@@ -66,7 +71,7 @@ run "regions, replication, permissions, faults" \
 run "the harness of the black-box tests" cargo test -p transship-tests --lib
 run "a region at work" suites soak
 run "kill -9 of a region that is pushed to" suites crash
-run "power cuts (root, loop devices)" with_tools volumes power_cut
+run "power cuts, full and failing disks (root, loop devices)" with_volumes
 run "skopeo and buildah" suites skopeo buildah
 run "crane, oras and regctl (Go)" with_tools go-clients go_clients regctl protocol_access
 run "bad inputs: every row, and more of each group" suites bad_inputs bad_input_groups

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::{AnyPool, Executor as _};
+use sqlx::{AnyPool, Connection as _, Executor as _};
 use tokio::sync::Semaphore;
 
 use crate::dialect::Dialect;
@@ -200,12 +200,19 @@ impl Catalog {
 
 /// Connections that have been told what the dialect and `more` say.
 fn pool(dialect: Dialect, most: u32, more: &'static [&'static str]) -> AnyPoolOptions {
-    AnyPoolOptions::new().max_connections(most).acquire_timeout(LONGEST_WAIT).after_connect(move |connection, _| {
-        Box::pin(async move {
-            for statement in dialect.prepare_connection().iter().chain(more) {
-                connection.execute(*statement).await?;
-            }
-            Ok(())
+    AnyPoolOptions::new()
+        .max_connections(most)
+        .acquire_timeout(LONGEST_WAIT)
+        // An embedded database does not hang up.
+        .test_before_acquire(dialect == Dialect::Postgres)
+        // SQLite ends a transaction by itself when the disk fails or is full; the library then waits for its end for ever.
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                for statement in dialect.prepare_connection().iter().chain(more) {
+                    connection.execute(*statement).await?;
+                }
+                Ok(())
+            })
         })
-    })
 }

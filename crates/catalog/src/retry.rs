@@ -55,6 +55,8 @@ fn sqlite(code: &str) -> Failure {
     match code.parse::<u32>().map(|code| code & 0xff) {
         // SQLITE_BUSY, SQLITE_LOCKED
         Ok(5 | 6) => Failure::Contention,
+        // SQLITE_IOERR, SQLITE_CANTOPEN: the disk may come back, and a commit under way may have arrived.
+        Ok(10 | 14) => Failure::Unreachable,
         // SQLITE_FULL
         Ok(13) => Failure::StorageFull,
         _ => Failure::Lasting,
@@ -197,6 +199,10 @@ mod tests {
         // SQLITE_BUSY, SQLITE_BUSY_SNAPSHOT, SQLITE_LOCKED_SHAREDCACHE
         for code in ["5", "517", "262"] {
             assert_eq!(sqlite(code), Failure::Contention, "{code}");
+        }
+        // SQLITE_IOERR_FSYNC, SQLITE_CANTOPEN
+        for code in ["1034", "14"] {
+            assert_eq!(sqlite(code), Failure::Unreachable, "{code}");
         }
         assert_eq!(sqlite("13"), Failure::StorageFull);
         assert_eq!(sqlite("2067"), Failure::Lasting);

@@ -254,6 +254,10 @@ impl From<StoreError> for ServiceError {
         match error.kind() {
             StoreErrorKind::NoSpace => Self::StorageFull,
             StoreErrorKind::Busy => Self::UploadBusy,
+            StoreErrorKind::Io => {
+                tracing::error!(reason = %error, "the storage failed");
+                Self::Unavailable("the storage has a fault, and nothing was kept".to_owned())
+            }
             _ => Self::Internal(error.to_string()),
         }
     }
