@@ -328,7 +328,7 @@ impl Receiving {
             if ahead >= CHECKPOINT_BYTES || (ahead > 0 && self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL) {
                 self.checkpoint(registry).await?;
                 // Where the length was not told, this is how an upload ends that never fits.
-                registry.catalog().require_room_in(self.upload.repository_id, self.durable_bytes).await?;
+                registry.catalog().require_room_in(self.upload.repository_id, self.synced_bytes).await?;
             }
         }
         match range {

@@ -1,9 +1,12 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use transship_oci::{Action, DigestAlgorithm, Reference, Scope};
 
 use super::*;
 use transship_store::BlobStore as _;
 
-use crate::testing::{TestRegion, body, name};
+use crate::testing::{TestRegion, body, name, settings};
 use crate::{GrantSpec, Mount};
 
 async fn region() -> (TestRegion, RepositoryName, Grant) {
@@ -32,6 +35,36 @@ async fn chunks_make_a_blob() {
     assert_eq!(region.read_blob(&app, &digest).await, b"hello world");
     let gone = region.registry.upload_status(&grant, &app, &session).await.unwrap_err();
     assert!(matches!(gone, ServiceError::UploadAbsent), "{gone}");
+}
+
+/// A body that does not say how long it is ends when it no longer fits, also one that counts only when it comes whole.
+#[tokio::test]
+async fn endless_bodies_end_at_the_quota() {
+    let mut limited = settings("region-a");
+    limited.quotas.bytes = Some(1 << 20);
+    let region = TestRegion::start_with(limited).await;
+    region.namespace("group").await;
+    let app = name("group/app");
+    let grant = region.grant(&region.admin, &app).await;
+    for closing in [false, true] {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&taken);
+        let frames = futures::stream::iter(0..100).map(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(Bytes::from(vec![0; 1 << 20]))
+        });
+        let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+        let refused = if closing {
+            let digest = sha256(b"whatever");
+            region.registry.finish_upload(&grant, &app, &session, None, Box::pin(frames), digest).await.unwrap_err()
+        } else {
+            region.registry.append_upload(&grant, &app, &session, None, Box::pin(frames)).await.unwrap_err()
+        };
+        assert!(matches!(refused, ServiceError::NamespaceFull(_)), "{refused}");
+        assert!(taken.load(Ordering::Relaxed) < 100, "the whole body was taken, closing: {closing}");
+        let gone = region.registry.upload_status(&grant, &app, &session).await.unwrap_err();
+        assert!(matches!(gone, ServiceError::UploadAbsent), "{gone}");
+    }
 }
 
 #[tokio::test]
