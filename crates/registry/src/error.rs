@@ -209,6 +209,9 @@ pub enum ServiceError {
     /// The disk is full.
     #[error("the storage is full; free space or ask the operator to")]
     StorageFull,
+    /// The storage failed. The text goes to the log, never to the caller.
+    #[error("the storage has a fault; try again shortly")]
+    StorageFault(String),
     /// A part of the region does not answer now.
     #[error("{0}; try again shortly")]
     Unavailable(String),
@@ -229,7 +232,7 @@ impl ServiceError {
     /// The reason that only the log may show.
     pub fn log_reason(&self) -> Option<&str> {
         match self {
-            Self::Internal(reason) => Some(reason),
+            Self::Internal(reason) | Self::StorageFault(reason) => Some(reason),
             _ => None,
         }
     }
@@ -254,10 +257,7 @@ impl From<StoreError> for ServiceError {
         match error.kind() {
             StoreErrorKind::NoSpace => Self::StorageFull,
             StoreErrorKind::Busy => Self::UploadBusy,
-            StoreErrorKind::Io => {
-                tracing::error!(reason = %error, "the storage failed");
-                Self::Unavailable("the storage has a fault, and nothing was kept".to_owned())
-            }
+            StoreErrorKind::Io => Self::StorageFault(error.to_string()),
             _ => Self::Internal(error.to_string()),
         }
     }

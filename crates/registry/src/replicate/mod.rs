@@ -46,9 +46,10 @@ pub(crate) enum JobError {
 impl From<ServiceError> for JobError {
     fn from(error: ServiceError) -> Self {
         match error {
-            ServiceError::Unavailable(_) | ServiceError::StorageFull | ServiceError::BlobUnknown(_) => {
-                Self::Retry(error.to_string())
-            }
+            ServiceError::Unavailable(_)
+            | ServiceError::StorageFull
+            | ServiceError::StorageFault(_)
+            | ServiceError::BlobUnknown(_) => Self::Retry(error.to_string()),
             // The log has the reason already where it arose; the job's owner reads a sentence.
             ServiceError::Internal(reason) => {
                 tracing::error!(reason, "a replication job met an internal error");

@@ -76,6 +76,10 @@ impl From<ServiceError> for OciError {
             E::TooManyAttempts { .. } | E::TooManyUploads { .. } => (429, ErrorCode::TooManyRequests),
             E::StorageFull => (507, ErrorCode::Unsupported),
             E::Unavailable(_) => (503, ErrorCode::Unsupported),
+            E::StorageFault(reason) => {
+                tracing::error!(reason, "registry request failed");
+                (503, ErrorCode::Unsupported)
+            }
             E::Internal(reason) => {
                 tracing::error!(reason, "registry request failed");
                 (500, ErrorCode::Unsupported)

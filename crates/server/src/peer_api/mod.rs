@@ -90,7 +90,7 @@ fn from_service(error: ServiceError) -> Response {
         ServiceError::Denied(_) | ServiceError::TagImmutable(_) | ServiceError::NamespaceFull(_) => {
             refusal(StatusCode::FORBIDDEN, ErrorCode::Denied, message)
         }
-        ServiceError::Unavailable(_) | ServiceError::StorageFull => {
+        ServiceError::Unavailable(_) | ServiceError::StorageFull | ServiceError::StorageFault(_) => {
             refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unsupported, message)
         }
         other => {
