@@ -35,8 +35,8 @@ pub struct PutManifest<'a> {
     pub raw: &'a [u8],
     /// The blobs that it needs, with the sizes it says they have.
     pub blobs: &'a [(Digest, u64)],
-    /// The manifests that it needs.
-    pub children: &'a [Digest],
+    /// The manifests that it needs, with the sizes it says they have.
+    pub children: &'a [(Digest, u64)],
     /// The tags to move.
     pub tags: &'a [Tag],
     /// When the tags may move.
@@ -63,14 +63,14 @@ pub enum PutManifestError {
     /// The repository does not hold a manifest that is needed.
     #[error("manifest {0} is unknown to the repository")]
     ChildUnknown(Digest),
-    /// The manifest gives a blob another size than it has.
-    #[error("blob {digest} has {actual} bytes, not {expected}")]
+    /// The manifest gives a blob, or another manifest, another size than it has.
+    #[error("{digest} has {actual} bytes, not {expected}")]
     SizeDiffers {
-        /// The blob.
+        /// The blob or manifest.
         digest: Digest,
         /// The size that the manifest gives.
         expected: u64,
-        /// The size that the blob has.
+        /// The size that it has.
         actual: u64,
     },
     /// A tag may not move.
@@ -120,8 +120,10 @@ impl Catalog {
         let raw =
             raw.ok_or_else(|| CatalogError::Invalid { what: format!("manifest {}, which is no text,", put.digest) })?;
         let layers_size_bytes = size_column(put.layers_size_bytes)?;
-        let (blobs, children) =
-            (list_parameter(put.blobs.iter().map(|(digest, _)| digest)), list_parameter(put.children));
+        let (blobs, children) = (
+            list_parameter(put.blobs.iter().map(|(digest, _)| digest)),
+            list_parameter(put.children.iter().map(|(digest, _)| digest)),
+        );
         let mut tags: Vec<&Tag> = put.tags.iter().collect();
         tags.sort_unstable();
         tags.dedup();
@@ -286,10 +288,26 @@ async fn touch_children(tx: &mut Tx, put: &PutManifest<'_>, children: &str) -> R
     let sql = "UPDATE manifest SET pushed_at = {now} WHERE repository_id = $1 AND digest IN (
             SELECT digest FROM manifest WHERE repository_id = $1 AND digest IN (SELECT value FROM {list:$2})
             ORDER BY digest{for_touch})
-        RETURNING digest";
-    let found = list_of(&tx.all(tx.query(sql).bind(put.repository_id).bind(children)).await?)?;
-    let missing = put.children.iter().find(|child| !put.sparse && found.binary_search(child).is_err());
-    missing.map_or(Ok(()), |child| Err(PutManifestError::ChildUnknown(child.clone())))
+        RETURNING digest, CAST(octet_length(raw) AS BIGINT) AS size_bytes";
+    let rows = tx.all(tx.query(sql).bind(put.repository_id).bind(children)).await?;
+    let mut sizes: HashMap<Digest, u64> = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        sizes.insert(row.parsed("digest")?, row.size("size_bytes")?);
+    }
+    for (digest, expected) in put.children {
+        match sizes.get(digest) {
+            Some(actual) if actual != expected => {
+                return Err(PutManifestError::SizeDiffers {
+                    digest: digest.clone(),
+                    expected: *expected,
+                    actual: *actual,
+                });
+            }
+            None if !put.sparse => return Err(PutManifestError::ChildUnknown(digest.clone())),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Inserts the row of a manifest, or updates the one that is there; tells which.

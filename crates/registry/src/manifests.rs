@@ -177,7 +177,7 @@ impl Registry {
         let mut blobs: Vec<(Digest, u64)> = view.blobs().map(|d| (d.digest.clone(), d.size_bytes)).collect();
         blobs.sort();
         blobs.dedup();
-        let mut children: Vec<Digest> = view.children.iter().map(|d| d.digest.clone()).collect();
+        let mut children: Vec<(Digest, u64)> = view.children.iter().map(|d| (d.digest.clone(), d.size_bytes)).collect();
         children.sort();
         children.dedup();
         let subject = view.subject.as_ref().map(|d| d.digest.clone());
@@ -201,7 +201,8 @@ impl Registry {
             Err(PutManifestError::BlobUnknown(digest)) => Err(ServiceError::BlobUnknown(digest)),
             Err(PutManifestError::ChildUnknown(digest)) => Err(ServiceError::ChildUnknown(digest)),
             Err(PutManifestError::SizeDiffers { digest, expected, actual }) => {
-                Err(ServiceError::SizeDiffers { what: format!("blob {digest}"), expected, actual })
+                let kind = if children.iter().any(|(child, _)| *child == digest) { "manifest" } else { "blob" };
+                Err(ServiceError::SizeDiffers { what: format!("{kind} {digest}"), expected, actual })
             }
             Err(PutManifestError::ConditionFailed { current, .. }) => Err(ServiceError::PreconditionFailed(current)),
             Err(PutManifestError::Catalog(error)) => Err(error.into()),

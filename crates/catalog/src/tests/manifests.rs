@@ -37,6 +37,10 @@ pub(super) async fn raw_bytes_come_back(catalog: Catalog, _: String) {
     assert_eq!(found.raw.len(), large.len());
 }
 
+fn child(raw: &str) -> (Digest, u64) {
+    (digest(raw), raw.len() as u64)
+}
+
 pub(super) async fn closures_are_checked(catalog: Catalog, _: String) {
     let fixture = fixture(&catalog).await;
     let id = fixture.repository.id;
@@ -49,12 +53,18 @@ pub(super) async fn closures_are_checked(catalog: Catalog, _: String) {
     catalog.mount_blob(elsewhere.id, id, &layer.0).await.unwrap().unwrap();
     catalog.put_manifest(put(id, "image", &blobs, &tags)).await.unwrap();
 
-    let children = [digest("image"), digest("image"), digest("other")];
+    let children = [child("image"), child("image"), child("other")];
     let index = PutManifest { children: &children, ..put(id, "index", &[], &tags) };
     let outcome = catalog.put_manifest(index.clone()).await;
-    assert!(matches!(&outcome, Err(PutManifestError::ChildUnknown(child)) if *child == children[2]), "{outcome:?}");
+    assert!(matches!(&outcome, Err(PutManifestError::ChildUnknown(child)) if *child == children[2].0), "{outcome:?}");
     assert_eq!(catalog.resolve_tag(id, &tags[0]).await.unwrap(), Some(digest("image")), "nothing is changed");
     catalog.put_manifest(put(id, "other", &[], &[])).await.unwrap();
+    let wrong = [child("image"), (digest("other"), 6)];
+    let outcome = catalog.put_manifest(PutManifest { children: &wrong, ..index.clone() }).await;
+    assert!(
+        matches!(&outcome, Err(PutManifestError::SizeDiffers { digest, expected: 6, actual: 5 }) if *digest == wrong[1].0),
+        "{outcome:?}"
+    );
     catalog.put_manifest(index).await.unwrap();
     assert_eq!(catalog.resolve_tag(id, &tags[0]).await.unwrap(), Some(digest("index")));
 
@@ -74,7 +84,7 @@ pub(super) async fn sparse_manifests_hold_what_comes_later(catalog: Catalog, _: 
     // The same one again where it is not allowed.
     let outcome = catalog.put_manifest(put(id, "image", &blobs, &[])).await;
     assert!(matches!(&outcome, Err(PutManifestError::BlobUnknown(digest)) if *digest == layer.0), "{outcome:?}");
-    let children = [digest("image"), digest("other platform")];
+    let children = [child("image"), child("other platform")];
     let tags = [tag("v1")];
     let index = PutManifest { children: &children, sparse: true, ..put(id, "index", &[], &tags) };
     catalog.put_manifest(index).await.unwrap();
@@ -146,7 +156,7 @@ pub(super) async fn deletion_takes_tags_along(catalog: Catalog, _: String) {
         image(&catalog, id, "one", name).await;
     }
     image(&catalog, id, "two", "v3").await;
-    let children = [digest("one")];
+    let children = [child("one")];
     catalog.put_manifest(PutManifest { children: &children, ..put(id, "index", &[], &[]) }).await.unwrap();
     assert!(catalog.delete_manifest(id, &digest("one")).await.unwrap());
     assert!(!catalog.delete_manifest(id, &digest("one")).await.unwrap());

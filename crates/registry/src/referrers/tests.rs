@@ -76,9 +76,10 @@ async fn an_index_that_a_client_keeps_is_brought_up_to_date() {
     let (region, subject) = region().await;
     let tag = subject.referrers_tag();
     let mine = sign(&region, &subject, "mine").await;
+    let size_bytes = at(&region, mine.clone()).await.unwrap().raw.len();
     let kept = json!({
         "schemaVersion": 2, "mediaType": media::OCI_INDEX, "annotations": {"kept": "by hand"},
-        "manifests": [{"mediaType": media::OCI_MANIFEST, "digest": mine, "size": 1, "annotations": {"mine": "yes"}}],
+        "manifests": [{"mediaType": media::OCI_MANIFEST, "digest": mine, "size": size_bytes, "annotations": {"mine": "yes"}}],
     });
     let pushed = region.push_manifest(&name(NAME), tag.as_str(), &kept).await.unwrap();
     // Nothing to add: byte for byte what was pushed.
@@ -96,9 +97,10 @@ async fn an_index_that_a_client_keeps_is_brought_up_to_date() {
 
     // What was read may be the condition of what is put, though nobody has stored it.
     let read = at(&region, tag.clone()).await.unwrap();
+    let size_bytes = at(&region, theirs.clone()).await.unwrap().raw.len();
     let put = async |condition: Digest, note: &str| {
         let next = json!({"schemaVersion": 2, "mediaType": media::OCI_INDEX, "annotations": {"note": note},
-            "manifests": [{"mediaType": media::OCI_MANIFEST, "digest": theirs, "size": 1}]});
+            "manifests": [{"mediaType": media::OCI_MANIFEST, "digest": theirs, "size": size_bytes}]});
         let push = ManifestPush {
             reference: Reference::Tag(tag.clone()),
             tags: Vec::new(),
