@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::dialect::Dialect;
 use crate::retry::repeated;
+use crate::row::Columns as _;
 use crate::tx::{Statement, Tx};
 use crate::version::VersionFile;
 use crate::{CatalogError, Quotas};
@@ -100,6 +101,12 @@ impl Catalog {
             pool.close().await;
         }
         self.inner.pool.close().await;
+    }
+
+    /// The file of an embedded database.
+    pub(crate) async fn database_file(&self) -> Result<Option<String>, CatalogError> {
+        let row = self.read_optional(|| self.query("PRAGMA database_list")).await?;
+        row.map(|row| row.text("file")).transpose().map(|file| file.filter(|file| !file.is_empty()))
     }
 
     pub(crate) fn version_file(&self) -> Option<&VersionFile> {

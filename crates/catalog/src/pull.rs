@@ -4,7 +4,6 @@ use transship_oci::{Digest, Reference, RepositoryName};
 
 use crate::blobs::{Blob, blob};
 use crate::manifests::{StoredManifest, manifest_columns, stored};
-use crate::row::Columns as _;
 use crate::version::Version;
 use crate::{Catalog, CatalogError};
 
@@ -57,11 +56,5 @@ impl Catalog {
         let (namespace, repository) = (name.namespace().as_str(), name.repository().as_str());
         let row = self.read_optional(|| self.query(sql).bind(namespace).bind(repository).bind(digest.as_str())).await?;
         row.as_ref().map(blob).transpose()
-    }
-
-    /// The file of an embedded database.
-    pub(crate) async fn database_file(&self) -> Result<Option<String>, CatalogError> {
-        let row = self.read_optional(|| self.query("PRAGMA database_list")).await?;
-        row.map(|row| row.text("file")).transpose().map(|file| file.filter(|file| !file.is_empty()))
     }
 }
