@@ -28,10 +28,10 @@ import urllib.error
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "demo"))
 import swr  # noqa: E402
+from meters import cpu_seconds, status_mib  # noqa: E402
 from region import Failed, Region, check, free_port  # noqa: E402
 
 SOURCE, TARGET, NAMESPACE, TARGET_NAMESPACE = "cn-north-4", "cn-north-208", "group", "sdsad"
-TICKS = os.sysconf("SC_CLK_TCK")
 # The bound of the project for a region, whatever it moves.
 MEMORY_LIMIT_MIB = 64
 
@@ -64,18 +64,6 @@ class Meter:
         source, target = self.server_cpu_s
         return {"wall_s": self.wall_s, "cpu_s": self.client_cpu_s + source + target, "client_cpu_s": self.client_cpu_s,
                 "source_cpu_s": source, "target_cpu_s": target}
-
-
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def peak_mib(pid):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise Failed(f"process {pid} has no VmHWM")
 
 
 class Images:
@@ -208,7 +196,7 @@ def measure(system, binary, images, folder):
             for tag, digest in images.digests.items():
                 there = it.digest(images, tag)
                 check(there == digest, f"{it.name}: {tag} is {there} in the target, not {digest}")
-            peaks = [peak_mib(pid) for pid in servers]
+            peaks = [status_mib(pid, "VmHWM") for pid in servers]
         finally:
             it.stop()
     return {"push": push.result(), "replicate": replicate.result(), "peaks_mib": peaks}

@@ -36,31 +36,19 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "demo"))
+from meters import cpu_seconds, status_mib  # noqa: E402
 from region import Failed, check, free_port  # noqa: E402
 
-TICKS = os.sysconf("SC_CLK_TCK")
 REPOSITORY = "bench/app"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 GIB = 1 << 30
 ROWS = ("w1", "w2", "get", "put", "memory", "w10")
 
 
-def cpu_us(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * 1_000_000 / TICKS
-
-
 def tree(pid):
     """A process and its children: nginx works in a child."""
     children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *(int(child) for child in children)]
-
-
-def status_mib(pid, field):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) / 1024
-    raise Failed(f"process {pid} has no {field}")
 
 
 class Server:
@@ -104,7 +92,7 @@ class Server:
                 self.process.wait()
 
     def cpu_us(self):
-        return sum(cpu_us(pid) for pid in tree(self.process.pid))
+        return 1e6 * sum(cpu_seconds(pid) for pid in tree(self.process.pid))
 
     def load(self, *arguments, clients=2):
         """Runs the load generator; gives back what it printed and the server's CPU for each operation."""

@@ -12,7 +12,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use http::Connection;
 use image::Image;
 use random::Random;
@@ -53,37 +53,40 @@ enum Work {
     },
     /// Pushes images of one layer, each with bytes of its own: two blobs, then the manifest by tag.
     Push {
-        /// The repository.
-        #[arg(long)]
-        repository: String,
-        /// Images in all.
-        #[arg(long, default_value_t = 100)]
-        images: u64,
-        /// Bytes of a layer.
-        #[arg(long, default_value_t = 1 << 20)]
-        layer_bytes: usize,
-        /// Where the random bytes start; two runs with one seed push the same images.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
+        #[command(flatten)]
+        images: Images,
     },
     /// Pulls what `push` with the same options has pushed: manifest by tag, config, layer.
     Pull {
-        /// The repository.
-        #[arg(long)]
-        repository: String,
-        /// Images in all; each is pulled this often over all clients.
-        #[arg(long, default_value_t = 100)]
-        images: u64,
-        /// Bytes of a layer.
-        #[arg(long, default_value_t = 1 << 20)]
-        layer_bytes: usize,
-        /// The seed of the push.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Pulls in all.
+        #[command(flatten)]
+        images: Images,
+        /// Pulls in all, one image after the other.
         #[arg(long, default_value_t = 1000)]
         pulls: u64,
     },
+}
+
+/// Which images; the same options name the same ones.
+#[derive(Args)]
+struct Images {
+    /// The repository.
+    #[arg(long)]
+    repository: String,
+    /// How many.
+    #[arg(long = "images", default_value_t = 100)]
+    count: u64,
+    /// Bytes of a layer.
+    #[arg(long, default_value_t = 1 << 20)]
+    layer_bytes: usize,
+    /// Where the random bytes start.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl Images {
+    fn make(&self) -> Vec<Image> {
+        (0..self.count).map(|number| Image::new(self.seed, number, self.layer_bytes)).collect()
+    }
 }
 
 fn main() -> io::Result<()> {
@@ -94,18 +97,19 @@ fn main() -> io::Result<()> {
             let path = &paths[usize::try_from(number).expect("a path's number")];
             expect(&connection.call("GET", path, "", None)?, 200, path)
         })?,
-        Work::Push { repository, images, layer_bytes, seed } => {
+        Work::Push { images } => {
             // Made before the clock starts: hashing is the client's work and the same for every server.
-            let made: Vec<Image> = (0..*images).map(|n| Image::new(*seed, n, *layer_bytes)).collect();
-            shared(&arguments, *images, |connection, number| {
-                made[usize::try_from(number).expect("an image's number")].push(connection, repository)
+            let made = images.make();
+            shared(&arguments, images.count, |connection, number| {
+                made[usize::try_from(number).expect("an image's number")].push(connection, &images.repository)
             })?
         }
-        Work::Pull { repository, images, layer_bytes, seed, pulls } => {
-            let mut made: Vec<Image> = (0..*images).map(|n| Image::new(*seed, n, *layer_bytes)).collect();
+        Work::Pull { images, pulls } => {
+            let mut made = images.make();
             made.iter_mut().for_each(Image::forget_layer);
             shared(&arguments, *pulls, |connection, number| {
-                made[usize::try_from(number % *images).expect("an image's number")].pull(connection, repository)
+                let image = &made[usize::try_from(number % images.count).expect("an image's number")];
+                image.pull(connection, &images.repository)
             })?
         }
     };
