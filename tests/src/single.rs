@@ -119,26 +119,10 @@ pub async fn blob(repository: &Repository, digest: &str) -> Reply {
 
 /// The code of a registry error; its body must have the one shape that the specification gives.
 pub fn code(reply: &Reply) -> String {
-    let codes = [
-        "BLOB_UNKNOWN",
-        "BLOB_UPLOAD_INVALID",
-        "BLOB_UPLOAD_UNKNOWN",
-        "DIGEST_INVALID",
-        "MANIFEST_BLOB_UNKNOWN",
-        "MANIFEST_INVALID",
-        "MANIFEST_UNKNOWN",
-        "NAME_INVALID",
-        "NAME_UNKNOWN",
-        "SIZE_INVALID",
-        "UNAUTHORIZED",
-        "DENIED",
-        "UNSUPPORTED",
-        "TOOMANYREQUESTS",
-    ];
     assert_eq!(reply.header("content-type"), Some("application/json"), "{}", reply.asked);
     let body = reply.json();
     let code = body["errors"][0]["code"].as_str().unwrap_or_default();
-    assert!(codes.contains(&code), "{}: {body}", reply.asked);
+    assert!(http::CODES.contains(&code), "{}: {body}", reply.asked);
     assert!(body["errors"][0]["message"].as_str().is_some_and(|text| !text.is_empty()), "{}: {body}", reply.asked);
     code.to_owned()
 }

@@ -12,26 +12,10 @@ use super::forge::claims_of;
 use super::rows::Request;
 use super::stage::Stage;
 use super::text::{Context, expand, latin1};
+use crate::http::CODES;
 use crate::wait;
 use crate::wire::{Answer, Read, Wire};
 
-/// The codes of the distribution specification, and no others.
-const CODES: [&str; 14] = [
-    "BLOB_UNKNOWN",
-    "BLOB_UPLOAD_INVALID",
-    "BLOB_UPLOAD_UNKNOWN",
-    "DIGEST_INVALID",
-    "MANIFEST_BLOB_UNKNOWN",
-    "MANIFEST_INVALID",
-    "MANIFEST_UNKNOWN",
-    "NAME_INVALID",
-    "NAME_UNKNOWN",
-    "SIZE_INVALID",
-    "UNAUTHORIZED",
-    "DENIED",
-    "UNSUPPORTED",
-    "TOOMANYREQUESTS",
-];
 /// What an answer never says: words of the database, of the code, of a crash, and paths of the machine.
 const INSIDE: [&str; 10] =
     ["SELECT ", "INSERT ", "sqlx", "sqlite", "postgres", "panicked", "backtrace", ".rs:", "/tmp/", "No such file"];
