@@ -13,9 +13,9 @@ use crate::lock::ShortLock;
 pub(super) const LARGE_BYTES: usize = 256 * 1024;
 /// What a reader gets when the large ones are lent out. A client that does not read holds one piece, so this times the
 /// number of connections is what slow clients can cost.
-pub(super) const SMALL_BYTES: usize = 32 * 1024;
-/// Large buffers in all: 8 MiB. A fast reader needs one at a time.
-const LARGE_BUFFERS: usize = 32;
+pub(super) const SMALL_BYTES: usize = 16 * 1024;
+/// Large buffers in all: 4 MiB. A fast reader needs one at a time, and no machine has as many cores.
+const LARGE_BUFFERS: usize = 16;
 /// A client that has taken so much is no slow one: more than a socket holds unread.
 const PROVEN_BYTES: u64 = 4 << 20;
 
