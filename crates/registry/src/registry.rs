@@ -18,6 +18,7 @@ use crate::referrers::MadeIndexes;
 use crate::replicate::Flights;
 use crate::settings::Settings;
 use crate::throttle::Throttle;
+use crate::tokens::VerifiedTokens;
 use crate::{BlobContent, Principal, ServiceError, StoredManifest};
 
 /// Manifests are small (a few KiB) and asked for again and again; this holds thousands of them.
@@ -47,6 +48,7 @@ struct Inner {
     manifests: PullCache<StoredManifest>,
     blobs: PullCache<BlobContent>,
     open_principal: PullCache<Principal>,
+    verified_tokens: VerifiedTokens,
 }
 
 impl std::fmt::Debug for Registry {
@@ -95,6 +97,7 @@ impl Registry {
                 manifests: PullCache::new(MANIFEST_CACHE_BYTES, |manifest: &StoredManifest| manifest.raw.len()),
                 blobs: PullCache::new(BLOB_CACHE_BYTES, |_: &BlobContent| 0),
                 open_principal: PullCache::new(ONE_ENTRY_BYTES, |_: &Principal| 0),
+                verified_tokens: VerifiedTokens::default(),
             }),
         })
     }
@@ -159,6 +162,10 @@ impl Registry {
 
     pub(crate) fn open_principal_cache(&self) -> &PullCache<Principal> {
         &self.inner.open_principal
+    }
+
+    pub(crate) fn verified_tokens(&self) -> &VerifiedTokens {
+        &self.inner.verified_tokens
     }
 
     pub(crate) fn blob_cache(&self) -> &PullCache<BlobContent> {

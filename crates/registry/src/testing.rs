@@ -109,7 +109,7 @@ impl TestRegion {
     }
 
     /// The grant of a token that asked for everything.
-    pub(crate) async fn grant(&self, principal: &Principal, name: &RepositoryName) -> Grant {
+    pub(crate) async fn grant(&self, principal: &Principal, name: &RepositoryName) -> Arc<Grant> {
         let scope = Scope::repository(name, &[Action::All]);
         let issued = self.registry.issue_registry_token(Some(principal), &[scope]).await.unwrap();
         self.registry.verify_registry_token(&issued.token).unwrap()

@@ -4,6 +4,8 @@
 //! * an IAM token opens the management API, lives a day, and is checked against the catalog at each use;
 //! * a region token proves one region, and a user of it, to another; it is signed with the region's identity.
 
+use std::sync::Arc;
+
 use jsonwebtoken::{Algorithm, DecodingKey, Header};
 use serde::{Deserialize, Serialize};
 use transship_oci::{Action, Digest, RegionId, RepositoryName, Scope};
@@ -12,8 +14,10 @@ use crate::access::Principal;
 use crate::settings::Peer;
 use crate::{Registry, ServiceError};
 
+mod verified;
 mod verify;
 
+pub(crate) use verified::VerifiedTokens;
 pub use verify::TokenError;
 use verify::unverified_issuer;
 pub(crate) use verify::{Claims, Expected, now_seconds, verify};
@@ -230,22 +234,29 @@ impl Registry {
     }
 
     /// Verifies a registry token. No look-up: its short life is what limits it.
-    pub fn verify_registry_token(&self, token: &str) -> Result<Grant, TokenError> {
+    pub fn verify_registry_token(&self, token: &str) -> Result<Arc<Grant>, TokenError> {
+        if let Some(grant) = self.verified_tokens().get(token) {
+            return Ok(grant);
+        }
         let settings = self.settings();
         let expected =
             Expected { algorithm: Algorithm::HS256, issuer: settings.region.as_str(), audience: &settings.service };
         let claims: RegistryClaims = verify(token, &self.keys().registry_token().verifying, expected)?;
-        Ok(Grant { principal: claims.principal, via: claims.via, access: claims.access, everything: false })
+        let RegistryClaims { principal, via, access, iat, exp, .. } = claims;
+        let grant = Arc::new(Grant { principal, via, access, everything: false });
+        self.verified_tokens().keep(token, &grant, iat, exp);
+        Ok(grant)
     }
 
     /// What everybody gets in an open region: all rights, in the name of an administrator. `None` in any other region.
-    pub async fn open_grant(&self) -> Result<Option<Grant>, ServiceError> {
+    pub async fn open_grant(&self) -> Result<Option<Arc<Grant>>, ServiceError> {
         if !self.settings().access.open {
             return Ok(None);
         }
         let ask = async || self.first_administrator().await;
         let principal = self.open_principal_cache().get(self.catalog(), "", ask).await?;
-        Ok(Some(Grant { principal: Some((*principal).clone()), via: None, access: Vec::new(), everything: true }))
+        let grant = Grant { principal: Some((*principal).clone()), via: None, access: Vec::new(), everything: true };
+        Ok(Some(Arc::new(grant)))
     }
 
     /// Issues an IAM token (contract 7.1).

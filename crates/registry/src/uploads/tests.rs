@@ -9,7 +9,7 @@ use transship_store::BlobStore as _;
 use crate::testing::{TestRegion, body, name, settings};
 use crate::{GrantSpec, Mount};
 
-async fn region() -> (TestRegion, RepositoryName, Grant) {
+async fn region() -> (TestRegion, RepositoryName, Arc<Grant>) {
     let region = TestRegion::start("region-a").await;
     region.namespace("group").await;
     let app = name("group/app");

@@ -1,6 +1,7 @@
 //! From an `Authorization` header to a grant, or to the challenge that tells a client where to get one.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ::http::StatusCode;
 use ::http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
@@ -17,7 +18,7 @@ use super::token;
 
 /// Who sent a request: nobody, or the holder of a token that verifies.
 pub(super) struct Caller {
-    grant: Option<Grant>,
+    grant: Option<Arc<Grant>>,
 }
 
 impl Caller {
@@ -54,7 +55,7 @@ impl Caller {
     /// The grant, when it carries the right that the route needs.
     ///
     /// Everybody without it gets the same challenge, whether the repository exists or not (H3).
-    pub(super) fn grant(self, registry: &Registry, route: &Route, parts: &Parts) -> Result<Grant, OciError> {
+    pub(super) fn grant(self, registry: &Registry, route: &Route, parts: &Parts) -> Result<Arc<Grant>, OciError> {
         let refused = |error| challenge(registry, scope_of(route, parts).as_deref(), error);
         let Some(grant) = self.grant else { return Err(refused(None)) };
         match route.name().zip(super::needed_action(route, &parts.method)) {

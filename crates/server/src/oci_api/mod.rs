@@ -22,6 +22,8 @@ mod referrers;
 pub mod token;
 mod uploads;
 
+use std::sync::Arc;
+
 use ::http::request::Parts;
 use ::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::body::Body;
@@ -46,7 +48,7 @@ const DISCARDED_BYTES: usize = 64 << 10;
 /// A request whose route and token are known.
 struct Call {
     registry: Registry,
-    grant: Grant,
+    grant: Arc<Grant>,
     parts: Parts,
     query: Query,
 }
@@ -109,7 +111,7 @@ async fn answer(registry: Registry, request: Request<Body>) -> Result<Response, 
 }
 
 /// What a request is about, and the right to ask for it.
-async fn admit(registry: &Registry, parts: &Parts) -> Result<(Route, Grant), OciError> {
+async fn admit(registry: &Registry, parts: &Parts) -> Result<(Route, Arc<Grant>), OciError> {
     let caller = Caller::of(registry, parts).await?;
     let route = match Route::parse(parts.uri.path()) {
         Ok(route) => route,
