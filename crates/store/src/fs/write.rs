@@ -5,9 +5,11 @@
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::num::NonZeroU64;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rustix::fs::Advice;
 use tokio::task::JoinHandle;
 
 use super::{BlobPath, failed, is_deleted, joined, sync_directory};
@@ -21,6 +23,10 @@ const BUFFER_BYTES: usize = 1024 * 1024;
 /// The most that one writer holds: a buffer being filled and a buffer being written. Buffers grow as bytes come, so a
 /// small blob or a slow sender holds less.
 pub const WRITER_MEMORY_BYTES: usize = 2 * BUFFER_BYTES;
+
+/// What the page cache keeps of one blob that is written. Of a larger one, what lies beyond is dropped as soon as it is
+/// durable: it would push out what others pull, and pages that are used again at once cost far less than new ones.
+const CACHED_BYTES: u64 = 1 << 30;
 
 /// What [`Checkpoint::state`] is here: the file's length is all there is to know.
 const STATE: &str = "fs";
@@ -208,8 +214,16 @@ impl OpenFile {
         if let Then::Sync { size_bytes } = then {
             self.file.sync_data().map_err(|error| failed("syncing", &self.path.file, error))?;
             self.verify(size_bytes)?;
+            self.drop_cached_behind(size_bytes);
         }
         Ok(self)
+    }
+
+    /// Advice to the kernel, which may not follow it; so a failure is none.
+    fn drop_cached_behind(&self, size_bytes: u64) {
+        if let Some(bytes) = size_bytes.checked_sub(CACHED_BYTES).and_then(NonZeroU64::new) {
+            let _ = rustix::fs::fadvise(&self.file, CACHED_BYTES, Some(bytes), Advice::DontNeed);
+        }
     }
 
     /// Nobody else may have touched the file: it is as long as what was written, and it has not been deleted.
