@@ -54,6 +54,22 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::NewerSchema`] when a newer program has been here.
     pub async fn open(url: &str) -> Result<Self, CatalogError> {
+        let catalog = Self::connect(url).await?;
+        catalog.migrate().await?;
+        catalog.with_version().await
+    }
+
+    /// Opens the same, and changes nothing in it.
+    ///
+    /// # Errors
+    /// [`CatalogError::OlderSchema`] and [`CatalogError::NewerSchema`] when its tables are not those of this program.
+    pub async fn open_unchanged(url: &str) -> Result<Self, CatalogError> {
+        let catalog = Self::connect(url).await?;
+        catalog.check_schema().await?;
+        catalog.with_version().await
+    }
+
+    async fn connect(url: &str) -> Result<Self, CatalogError> {
         sqlx::any::install_default_drivers();
         let dialect = Dialect::from_url(url).ok_or_else(|| {
             // Only the scheme: the rest may hold a password.
@@ -69,14 +85,16 @@ impl Catalog {
             dialect.volatile_connection().map(|statements| pool(dialect, 1, statements).connect_lazy_with(options));
         let turns = (dialect == Dialect::Sqlite).then(|| Arc::new(Semaphore::new(1)));
         let inner = Inner { pool: connected, volatile_pool, dialect, turns, version_file: OnceLock::new() };
-        let catalog = Self { inner: Arc::new(inner), quotas: Quotas::default() };
-        catalog.migrate().await?;
-        if dialect == Dialect::Sqlite
-            && let Some(path) = catalog.database_file().await?
+        Ok(Self { inner: Arc::new(inner), quotas: Quotas::default() })
+    }
+
+    async fn with_version(self) -> Result<Self, CatalogError> {
+        if self.dialect() == Dialect::Sqlite
+            && let Some(path) = self.database_file().await?
         {
-            catalog.inner.version_file.get_or_init(|| VersionFile::of_database(&path));
+            self.inner.version_file.get_or_init(|| VersionFile::of_database(&path));
         }
-        Ok(catalog)
+        Ok(self)
     }
 
     /// The same catalog, where namespaces may use so much unless something else is said about one.

@@ -45,6 +45,16 @@ pub enum CatalogError {
         /// The newest version that this program knows.
         known: i64,
     },
+    /// An older version of the program has made the tables, and nothing may be changed now.
+    #[error(
+        "the catalog has schema {found}, this program needs schema {known}: start the region once, which changes it"
+    )]
+    OlderSchema {
+        /// The version that the database has.
+        found: i64,
+        /// The version that this program needs.
+        known: i64,
+    },
     /// A stored value breaks the rules of its column.
     #[error("the catalog holds an invalid {what}")]
     Corrupt {

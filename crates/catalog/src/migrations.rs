@@ -23,6 +23,18 @@ impl Catalog {
         self.migrate_with(FILES).await
     }
 
+    /// Whether the tables are those after the last file.
+    pub(crate) async fn check_schema(&self) -> Result<(), CatalogError> {
+        let known = i64::try_from(FILES.len()).expect("there are few files");
+        let row =
+            self.read_optional(|| self.query("SELECT COALESCE(MAX(version), 0) AS version FROM migration")).await?;
+        match row.ok_or_else(|| CatalogError::not_found("the catalog's schema"))?.number("version")? {
+            found if found > known => Err(CatalogError::NewerSchema { found, known }),
+            found if found < known => Err(CatalogError::OlderSchema { found, known }),
+            _ => Ok(()),
+        }
+    }
+
     /// Brings the tables to the state after the last of these files.
     pub(crate) async fn migrate_with(&self, files: &[&'static str]) -> Result<(), CatalogError> {
         let known = i64::try_from(files.len()).expect("there are few files");

@@ -126,7 +126,10 @@ macro_rules! suite {
 }
 
 suite! {
-    schema::{ opens_twice, newer_schema_is_refused, broken_migration_leaves_nothing, probe_needs_the_schema }
+    schema::{
+        opens_twice, newer_schema_is_refused, schema_is_checked_without_a_change, broken_migration_leaves_nothing,
+        probe_needs_the_schema,
+    }
     accounts::{
         accounts_are_unique, users_live_in_accounts, epochs_rise, access_keys_keep_their_state, bootstrap_happens_once,
         overview_counts_distinct_bytes,

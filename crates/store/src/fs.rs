@@ -71,6 +71,17 @@ impl FsStore {
         Ok(store)
     }
 
+    /// Opens a store that is there already, and changes nothing in it: a full disk and one that cannot be written are no
+    /// reason not to read it.
+    ///
+    /// # Errors
+    /// When the directory is none of this program's stores.
+    pub fn open_unchanged(directory: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let store = Self { root: directory.into(), pieces: pieces::Pieces::default() };
+        store.check_marker()?;
+        Ok(store)
+    }
+
     /// The directory.
     pub fn directory(&self) -> &Path {
         &self.root

@@ -16,6 +16,23 @@ pub(super) async fn newer_schema_is_refused(catalog: Catalog, url: String) {
     }
 }
 
+pub(super) async fn schema_is_checked_without_a_change(catalog: Catalog, url: String) {
+    Catalog::open_unchanged(&url).await.unwrap();
+    let newest = i64::try_from(FILES.len()).unwrap();
+    catalog.write(|| catalog.query("DELETE FROM migration WHERE version = $1").bind(newest)).await.unwrap();
+    for _ in 0..2 {
+        match Catalog::open_unchanged(&url).await {
+            Err(CatalogError::OlderSchema { found, known }) => assert_eq!((found, known), (newest - 1, newest)),
+            other => panic!("{other:?}"),
+        }
+    }
+    catalog.write(|| catalog.query("INSERT INTO migration (version, applied_at) VALUES (99, 0)")).await.unwrap();
+    match Catalog::open_unchanged(&url).await {
+        Err(CatalogError::NewerSchema { found: 99, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
 pub(super) async fn broken_migration_leaves_nothing(catalog: Catalog, _: String) {
     let with = |next: &'static str| [FILES, &[next]].concat();
     let broken = "CREATE TABLE half (id BIGINT PRIMARY KEY);\nCREATE TABLE half (id BIGINT PRIMARY KEY);\n";

@@ -46,16 +46,12 @@ pub(super) fn run(config: &Config, arguments: &Fsck) -> ExitCode {
 }
 
 async fn check(config: &Config, arguments: &Fsck) -> anyhow::Result<FsckReport> {
-    // Opening a region makes what is missing; a check of a wrong path must not.
-    for path in [config.data_dir.clone(), config.data_dir.join("blobs")] {
-        anyhow::ensure!(
-            path.is_dir(),
-            "there is no region in {}: {} is missing",
-            config.data_dir.display(),
-            path.display()
-        );
+    let catalog = config.catalog_is_embedded().then(|| config.data_dir.join("catalog.db"));
+    for path in [config.data_dir.clone(), open::blobs(config)].into_iter().chain(catalog) {
+        let data_dir = config.data_dir.display();
+        anyhow::ensure!(path.exists(), "there is no region in {data_dir}: {} is missing", path.display());
     }
-    let registry = open::region(config, config.listen).await?;
+    let registry = open::unchanged_region(config).await?;
     let Fsck { quick, repair, bytes_per_second, json } = *arguments;
     let mut printed = Ok(());
     let tell = |finding: &Finding| {

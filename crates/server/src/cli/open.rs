@@ -4,13 +4,13 @@ use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use transship_catalog::Catalog;
+use transship_catalog::{Catalog, CatalogError};
 use transship_registry::{Keys, Registry};
-use transship_store::FsStore;
+use transship_store::{FsStore, StoreError};
 
 use crate::config::Config;
 
@@ -63,14 +63,34 @@ pub(super) fn lock(data_dir: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// Opens keys, catalog and store. `listen` is where the region is reached when no public URL is configured.
+/// Opens keys, catalog and store, and makes what is missing. `listen` is where the region is reached when no public URL is
+/// configured.
 pub(super) async fn region(config: &Config, listen: SocketAddr) -> anyhow::Result<Registry> {
     prepare_data_dir(&config.data_dir)?;
-    let keys = Keys::load_or_create(&config.data_dir)?;
+    let catalog = Catalog::open(&config.catalog_url()).await;
+    put_together(config, listen, catalog, FsStore::open(blobs(config)))
+}
+
+/// Opens a region that is there already, and changes neither its catalog's schema nor its store.
+pub(super) async fn unchanged_region(config: &Config) -> anyhow::Result<Registry> {
+    let catalog = Catalog::open_unchanged(&config.catalog_url()).await;
+    put_together(config, config.listen, catalog, FsStore::open_unchanged(blobs(config)))
+}
+
+fn put_together(
+    config: &Config,
+    listen: SocketAddr,
+    catalog: Result<Catalog, CatalogError>,
+    store: Result<FsStore, StoreError>,
+) -> anyhow::Result<Registry> {
     let where_ = if config.catalog_is_embedded() { "in data_dir" } else { "at catalog.url" };
-    let catalog =
-        Catalog::open(&config.catalog_url()).await.with_context(|| format!("cannot open the catalog {where_}"))?;
-    let blobs = config.data_dir.join("blobs");
-    let store = FsStore::open(&blobs).with_context(|| format!("cannot open the store {}", blobs.display()))?;
+    let catalog = catalog.with_context(|| format!("cannot open the catalog {where_}"))?;
+    let store = store.with_context(|| format!("cannot open the store {}", blobs(config).display()))?;
+    let keys = Keys::load_or_create(&config.data_dir)?;
     Registry::open(config.settings(listen), catalog, Arc::new(store), keys).map_err(anyhow::Error::msg)
+}
+
+/// Where the bytes lie.
+pub(super) fn blobs(config: &Config) -> PathBuf {
+    config.data_dir.join("blobs")
 }

@@ -233,6 +233,17 @@ fn idle_clients_hold_no_thread() {
     });
 }
 
+#[tokio::test]
+async fn a_store_is_opened_unchanged_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    FsStore::open_unchanged(directory.path().join("absent")).unwrap_err();
+    FsStore::open_unchanged(directory.path()).unwrap_err();
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "something was made");
+    let location = put(&FsStore::open(directory.path()).unwrap(), b"abc").await;
+    let store = FsStore::open_unchanged(directory.path()).unwrap();
+    assert_eq!(store.read(&location, None).await.unwrap().try_next().await.unwrap().unwrap(), "abc");
+}
+
 /// A real full disk: the test below runs again in a user namespace of its own, on a tmpfs of 4 MiB. Where the machine
 /// does not allow such a namespace, nothing is tested here; `/dev/full` is tested in any case.
 #[cfg(target_os = "linux")]
