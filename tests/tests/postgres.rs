@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use transship_tests::http;
-use transship_tests::image::Image;
-use transship_tests::manage::{Job, Sync};
+use transship_tests::image::{self, Image};
+use transship_tests::manage::{Job, Sync, User};
 use transship_tests::pair::{GROUP, Pair, PairSettings, SDSAD};
 use transship_tests::random::Random;
 use transship_tests::region::{Region, RegionSettings};
+use transship_tests::single::blob;
+use transship_tests::upload::{Session, acknowledged};
 use transship_tests::wan::WanSettings;
-use transship_tests::{clients, postgres, wait};
+use transship_tests::{clients, http, postgres, wait};
 
 const HERE: &str = "group/app";
 const THERE: &str = "sdsad/app";
@@ -95,12 +96,43 @@ async fn a_second_start_finds_what_the_first_one_made() {
     assert_eq!(answer["namespaces"].as_array().map(Vec::len), Some(1));
 }
 
+/// Two processes of one region, with one database and one directory: an upload goes on in the other at every step, and so does
+/// its closing when the answer was lost.
+#[tokio::test]
+async fn an_upload_moves_between_processes() {
+    let admin = User::named("admin");
+    let mut settings = RegionSettings::named("cn-north-4");
+    settings.catalog_url = Some(postgres::fresh_database().await);
+    let mut first = Region::prepare(settings.clone(), &admin).await;
+    first.start().await;
+    first.manage(&admin).create_namespace(GROUP).await;
+    settings.data_dir = Some(first.data_dir());
+    let mut second = Region::prepare(settings, &admin).await;
+    second.start().await;
+    let (here, there) =
+        (first.registry(&admin).open(HERE, "pull,push").await, second.registry(&admin).open(HERE, "pull,push").await);
+
+    let bytes = Random::seeded(1).bytes(3_000_000);
+    let digest = image::digest(&bytes);
+    let session = Session::start(&here).await.unwrap();
+    acknowledged(session.patch(&there, Some(0), &bytes[..1_000_000]), 202).await.unwrap();
+    assert_eq!(session.offset(&here).await, Some(1_000_000));
+    acknowledged(session.patch(&here, Some(1_000_000), &bytes[1_000_000..2_000_000]), 202).await.unwrap();
+    session.finish_from(&there, &bytes, 2_000_000).await.unwrap();
+    for repository in [&here, &there] {
+        assert_eq!(blob(repository, &digest).await.expect(200).body, bytes);
+        assert_eq!(session.offset(repository).await, None, "a closed session is gone");
+        // The answer may have been lost: any process gives it again.
+        acknowledged(session.put(repository, &digest, None, &[]), 201).await.unwrap();
+    }
+}
+
 /// The last row of contract 3.5: when the region's own store is broken, the answer is an internal error in the API's
 /// shape, the region is not ready, and it comes back by itself.
 #[tokio::test]
 async fn the_database_goes_away_and_comes_back() {
     let url = postgres::fresh_database().await;
-    let admin = transship_tests::manage::User::named("admin");
+    let admin = User::named("admin");
     let mut alone = RegionSettings::named("cn-north-4");
     alone.catalog_url = Some(url.clone());
     let mut region = Region::prepare(alone, &admin).await;
