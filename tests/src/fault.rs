@@ -1,5 +1,5 @@
 //! Faults below a region: `tools/fault.c` is loaded into its process, and at the n-th call that puts something on the
-//! disk, counted over all threads, kills it or lets the call fail.
+//! disk, counted over all threads, kills it or lets the call fail. It also puts the clock of the process forward.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -22,8 +23,12 @@ pub const WRITE: u64 = 4;
 /// The layout of `struct plan`.
 const PATH_OFFSET: usize = 40;
 const PATH_BYTES: usize = 88;
+/// Where the clock's lead is, behind the plan.
+const AHEAD_OFFSET: u64 = (PATH_OFFSET + PATH_BYTES) as u64;
 /// `SHORT` of the C file.
 const SHORT: u64 = 1_000_000;
+/// `SKIP` of the C file.
+const SKIP: u64 = 1_000_001;
 
 /// Error numbers of Linux.
 pub const EIO: u64 = 5;
@@ -39,6 +44,8 @@ pub enum Action {
     Error(u64),
     /// A write takes half of its bytes.
     Short,
+    /// A sync says that it is done and does nothing, as of a disk that lies.
+    Skip,
 }
 
 /// Which calls are counted, and which of them are hit.
@@ -73,6 +80,7 @@ impl Faults {
         let file = options.read(true).write(true).create(true).truncate(true).open(&path).expect("it can be made");
         let faults = Self { _folder: folder, path, file };
         faults.disarm();
+        faults.put_clock_forward(Duration::ZERO);
         faults
     }
 
@@ -89,6 +97,7 @@ impl Faults {
             Action::Kill => 0,
             Action::Error(number) => number,
             Action::Short => SHORT,
+            Action::Skip => SKIP,
         };
         let mut bytes = [0_u8; PATH_OFFSET + PATH_BYTES];
         for (at, number) in [0, plan.first, plan.last, action, plan.calls].into_iter().enumerate() {
@@ -111,6 +120,11 @@ impl Faults {
     /// Nothing is hit any more.
     pub fn disarm(&self) {
         self.count(0);
+    }
+
+    /// From now on the process sees the clock of the system so far ahead. Its monotonic clock goes on as it is.
+    pub fn put_clock_forward(&self, ahead: Duration) {
+        self.file.write_all_at(&ahead.as_secs().to_ne_bytes(), AHEAD_OFFSET).expect("the plan can be written");
     }
 
     /// How many calls have been counted since the plan was made.

@@ -1,5 +1,6 @@
 /* Loaded into a region in front of the C library: counts the calls by which it puts things on the disk, over all
- * threads, and at the one that was asked for kills the process or lets the call fail.
+ * threads, and at the one that was asked for kills the process, lets the call fail, or says that a sync is done which is
+ * not. It can also put the clock forward.
  *
  * strace injects faults too, but counts for each thread and each kind of call by itself, so that it cannot be told to
  * stop "at the 7th".
@@ -16,18 +17,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { SYNC = 1, NAME = 2, WRITE = 4 };
-enum { SHORT = 1000000 };
+enum { SHORT = 1000000, SKIP = 1000001 };
 
 struct plan {
     _Atomic uint64_t seen;   /* calls of these kinds so far */
     uint64_t first, last;    /* which of them are hit, from 1; 0: none */
-    uint64_t action;         /* 0: SIGKILL before the call; SHORT: half is written; else this errno */
+    uint64_t action;         /* 0: SIGKILL before the call; SHORT: half is written; SKIP: no sync, and success; else this errno */
     uint64_t kinds;          /* SYNC | NAME | WRITE; 0: nothing is counted */
     char path[88];           /* only files whose path holds this text */
+    _Atomic int64_t ahead;   /* seconds by which the process sees the clock ahead */
 };
 
 static struct plan *plan;
@@ -57,7 +61,9 @@ static int64_t meet(int kind, const char *path) {
         for (;;)
             pause();
     }
-    return plan->action == SHORT && kind != WRITE ? -1 : (int64_t)plan->action;
+    if ((plan->action == SHORT && kind != WRITE) || (plan->action == SKIP && kind != SYNC))
+        return -1;
+    return (int64_t)plan->action;
 }
 
 static int64_t met_file(int kind, int file) {
@@ -81,6 +87,7 @@ static int64_t met_path(int kind, const char *path) {
     if (!next) next = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 #define OR_FAIL(met) \
     int64_t action = met; \
+    if (action == SKIP) return 0; \
     if (action > 0) { errno = (int)action; return -1; }
 
 int fsync(int file) { NEXT(fsync); OR_FAIL(met_file(SYNC, file)); return next(file); }
@@ -111,4 +118,29 @@ ssize_t pwrite(int file, const void *bytes, size_t size, off_t at) {
 }
 ssize_t pwrite64(int file, const void *bytes, size_t size, off64_t at) {
     NEXT(pwrite64); OR_SHORT(met_file(WRITE, file)); return next(file, bytes, size, at);
+}
+
+/* Leases and sessions live by this clock; time-outs go by the monotonic one, which is left alone. */
+static time_t ahead(void) { return plan ? (time_t)atomic_load(&plan->ahead) : 0; }
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    NEXT(clock_gettime);
+    int result = next(clock, now);
+    if (result == 0 && clock == CLOCK_REALTIME)
+        now->tv_sec += ahead();
+    return result;
+}
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    NEXT(gettimeofday);
+    int result = next(now, zone);
+    if (result == 0)
+        now->tv_sec += ahead();
+    return result;
+}
+time_t time(time_t *result) {
+    NEXT(time);
+    time_t now = next(NULL) + ahead();
+    if (result)
+        *result = now;
+    return now;
 }
