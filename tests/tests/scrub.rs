@@ -1,19 +1,22 @@
 //! Bytes that rot: a region finds them by itself, never gives them out once it knows, and gets them back from a peer or
-//! from the next push (F30). And `transship fsck`, which sees the same from the command line.
+//! from the next push (F30), also when it is killed again and again (F6). And `transship fsck`, which sees the same from
+//! the command line.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
-use transship_tests::http;
+use transship_tests::fault::{Faults, SYNC};
 use transship_tests::image::{self, Image};
 use transship_tests::manage::Sync;
 use transship_tests::pair::{GROUP, Pair, PairSettings};
 use transship_tests::random::Random;
 use transship_tests::region::Region;
 use transship_tests::registry::Repository;
-use transship_tests::wait;
+use transship_tests::single::{APP, Single};
+use transship_tests::{http, soak, wait};
 
 const HERE: &str = "group/app";
 const THERE: &str = "sdsad/app";
@@ -21,6 +24,8 @@ const THERE: &str = "sdsad/app";
 const LIMIT: Duration = Duration::from_mins(2);
 /// Every blob each second, and a peer asked again each second.
 const BUSY: &str = "[scrub]\nbytes_per_second = 1000000000\ninterval_seconds = 1\nrepair_interval_seconds = 1";
+/// A round takes a second or two, so that most kills hit one.
+const STEADY: &str = "[scrub]\nbytes_per_second = 2000000\ninterval_seconds = 1\nrepair_interval_seconds = 1";
 /// No rounds, and no repairs worth mentioning: what is wrong stays so.
 const IDLE: &str = "[scrub]\nbytes_per_second = 0\nrepair_interval_seconds = 86400";
 
@@ -215,4 +220,88 @@ async fn fsck_finds_what_is_wrong() {
     let output = pair.source.command(&["fsck"]).output().await.expect("the binary starts");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(!data.exists());
+}
+
+/// How often the log says of each blob that it was taken out of service.
+fn taken_out_of_service(region: &Region) -> BTreeMap<String, usize> {
+    let mut times = BTreeMap::new();
+    for line in region.log().lines().filter(|line| line.contains("was taken out of service")) {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let digest = line["digest"].as_str().unwrap_or_else(|| panic!("no digest: {line}"));
+        *times.entry(digest.to_owned()).or_default() += 1;
+    }
+    times
+}
+
+/// F6, I17: a scrub that is killed again and again, at random moments and inside its own commits, finds every blob that
+/// is wrong and none that is right.
+#[tokio::test]
+async fn scrubbing_outlives_kill_9() {
+    let mut random = Random::for_test("scrubbing_outlives_kill_9");
+    let mut single = Single::start_with(&[STEADY], &[]).await;
+    let faults = Faults::new();
+    single.region.terminate().await;
+    single.region.meet(&faults);
+    single.region.start().await;
+    let images: Vec<Image> = (0..4).map(|_| Image::random(&mut random, 3, 200_000)).collect();
+    for (number, image) in images.iter().enumerate() {
+        single.registry().push(APP, &format!("v{number}"), image).await;
+    }
+    let blobs: Vec<&Vec<u8>> = images.iter().flat_map(|image| &image.blobs).collect();
+    let mut damaged: Vec<&Vec<u8>> = Vec::new();
+    let mut times_damaged = BTreeMap::<String, usize>::new();
+    let rounds = soak::rounds(6, 100);
+    for round in 0..rounds {
+        let whole: Vec<&Vec<u8>> = blobs.iter().copied().filter(|blob| !damaged.contains(blob)).collect();
+        let pick = random.below(whole.len() as u64);
+        let victim = whole[usize::try_from(pick).expect("small")];
+        let file = file_of(&single.region, victim);
+        match random.below(3) {
+            0 => flip(&file),
+            1 => truncate(&file),
+            _ => std::fs::remove_file(&file).expect("the file is there"),
+        }
+        damaged.push(victim);
+        *times_damaged.entry(image::digest(victim)).or_default() += 1;
+        if round % 2 == 0 {
+            tokio::time::sleep(random.millis(0, 1500)).await;
+            single.region.kill9().await;
+        } else {
+            // Nobody else writes: what is synced is the beginning of a round, its end, or a quarantine.
+            faults.kill_at(SYNC, 1 + random.below(6));
+            let region = &mut single.region;
+            let died = || std::future::ready(region.has_died().then_some(()));
+            wait::until("a commit of the scrubber", LIMIT, died).await;
+            faults.disarm();
+        }
+        single.region.start().await;
+        let repository = single.app().await;
+        for blob in blobs.iter().filter(|blob| !damaged.contains(blob)) {
+            let reply = http::send(repository.request(Method::GET, &format!("blobs/{}", image::digest(blob)))).await;
+            assert!(reply.expect(200).body == **blob, "round {round}: other bytes");
+        }
+        if round % 3 == 2 || round + 1 == rounds {
+            for blob in &damaged {
+                is_out_of_service(&repository, &image::digest(blob)).await;
+            }
+            let (code, found, report) = fsck(&single.region, &[]).await;
+            assert_eq!((code, found), (1, vec!["quarantined_blob".to_owned(); damaged.len()]), "{report}");
+            // The same pushes again heal everything.
+            damaged.clear();
+            for (number, image) in images.iter().enumerate() {
+                let tag = format!("v{number}");
+                single.registry().push(APP, &tag, image).await;
+                assert_eq!(repository.pull(&tag).await.digest, image.digest());
+            }
+        }
+    }
+    // A kill may fall between a commit and its line in the log, so a line may be missing and none may be too many.
+    let taken = taken_out_of_service(&single.region);
+    assert!(!taken.is_empty(), "nothing was found");
+    for (digest, times) in taken {
+        let allowed = times_damaged.get(&digest).copied().unwrap_or_default();
+        assert!(times <= allowed, "{digest} was damaged {allowed} times and taken out of service {times} times");
+    }
+    let (code, found, report) = fsck(&single.region, &[]).await;
+    assert_eq!((code, found.len()), (0, 0), "{report}");
 }
