@@ -2,13 +2,18 @@
 //! wrong, an upload that goes on after kill -9, mounts with and without a right. Numbers are those of
 //! docs/quality/registry-protocol.md, "what the suite does not test".
 
+use std::time::Duration;
+
 use reqwest::Method;
-use transship_tests::http;
+use serde_json::{Value, json};
+use transship_tests::fault::Faults;
 use transship_tests::image::{self, Image};
 use transship_tests::manage::User;
 use transship_tests::pair::GROUP;
 use transship_tests::random::Random;
+use transship_tests::region::Region;
 use transship_tests::single::{APP, Single, ask, blob, code, finish, patch, path_of, start_upload};
+use transship_tests::{http, wait};
 
 #[tokio::test]
 async fn every_kind_of_upload() {
@@ -305,4 +310,74 @@ async fn sessions_belong_to_somebody() {
         finish(repository, &upload, &image::digest(b"mine")).await.expect(404);
     }
     finish(&mine, &upload, &image::digest(b"mine")).await.expect(201);
+}
+
+/// The sizes of the files that hold blobs, whole or not.
+fn file_sizes(region: &Region) -> Vec<u64> {
+    // A file may go between its name and its size.
+    let sizes = region.blob_files().into_iter().filter_map(|path| std::fs::metadata(path).ok());
+    let mut sizes: Vec<u64> = sizes.map(|file| file.len()).collect();
+    sizes.sort_unstable();
+    sizes
+}
+
+/// The bytes that the organization is said to have.
+async fn used_bytes(region: &Region) -> Value {
+    let list: Value = serde_json::from_str(&region.admin(&["quota", "list", "--json"]).await).expect("JSON");
+    list.as_array().expect("a list").iter().find(|row| row["namespace"] == GROUP).expect("it is listed")["bytes"]
+        .clone()
+}
+
+/// I6: an upload that nobody goes on with frees its bytes and its place when its life is over, and no other does. The life
+/// begins anew with each byte.
+#[tokio::test]
+async fn an_abandoned_upload_frees_its_bytes() {
+    const MIB: usize = 1 << 20;
+    const LIMITS: &str =
+        "[limits]\nupload_expiry_seconds = 600\nupload_sessions_per_user = 2\nnamespace_bytes = 8388608";
+    let mut single = Single::start_with(&[LIMITS], &[]).await;
+    let clock = Faults::new();
+    single.region.terminate().await;
+    single.region.meet(&clock);
+    single.region.start().await;
+    let mut random = Random::seeded(1);
+    let (left, kept) = (random.bytes(5 * MIB), random.bytes(2 * MIB));
+    let repository = single.app().await;
+    let abandoned = start_upload(&repository).await;
+    patch(&repository, &abandoned, 0, &left[..4 * MIB]).await.expect(202);
+    let slow = start_upload(&repository).await;
+    patch(&repository, &slow, 0, &kept[..MIB]).await.expect(202);
+    let third = || repository.request(Method::POST, "blobs/uploads/").header("Content-Length", "0");
+    assert_eq!(code(&http::send(third()).await.expect(429)), "TOOMANYREQUESTS");
+    assert_eq!(file_sizes(&single.region), [1 << 20, 4 << 20]);
+
+    // Not yet: both go on, and one of them is given another byte or two.
+    clock.put_clock_forward(Duration::from_secs(400));
+    let repository = single.app().await;
+    let status = ask(&repository, Method::GET, &abandoned).await.expect(204);
+    assert_eq!(status.header("range"), Some("0-4194303"));
+    patch(&repository, &slow, MIB, &kept[MIB..]).await.expect(202);
+    assert_eq!(file_sizes(&single.region), [2 << 20, 4 << 20]);
+
+    // Over for one: it goes with the next look, which a start begins with.
+    clock.put_clock_forward(Duration::from_secs(700));
+    single.region.terminate().await;
+    single.region.start().await;
+    let freed = || async { (file_sizes(&single.region) == [2 << 20]).then_some(()) };
+    wait::until("the bytes of the abandoned upload to be freed", Duration::from_mins(2), freed).await;
+    let repository = single.app().await;
+    for method in [Method::GET, Method::PATCH, Method::DELETE] {
+        assert_eq!(code(&ask(&repository, method, &abandoned).await.expect(404)), "BLOB_UPLOAD_UNKNOWN");
+    }
+    let closed = finish(&repository, &abandoned, &image::digest(&left[..4 * MIB])).await.expect(404);
+    assert_eq!(code(&closed), "BLOB_UPLOAD_UNKNOWN");
+    assert_eq!(used_bytes(&single.region).await, json!(0));
+
+    // Its place and its share of the quota are there for others.
+    start_upload(&repository).await;
+    finish(&repository, &slow, &image::digest(&kept)).await.expect(201);
+    assert_eq!(blob(&repository, &image::digest(&kept)).await.expect(200).body, kept);
+    repository.push_blob(&left).await;
+    assert_eq!(blob(&repository, &image::digest(&left)).await.expect(200).body, left);
+    assert_eq!(used_bytes(&single.region).await, json!(7 * MIB));
 }
