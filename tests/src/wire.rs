@@ -60,6 +60,37 @@ pub enum Read {
     Broken(String),
 }
 
+/// A request as it goes over the wire.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// `<address>:<port>`.
+    pub host: String,
+    /// The method.
+    pub method: String,
+    /// Everything before the body.
+    pub head: Vec<u8>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// Writes down what an ordinary client would send.
+    pub fn of(request: reqwest::RequestBuilder) -> Self {
+        let request = request.build().expect("the request of a test can be built");
+        let (method, url) = (request.method().to_string(), request.url());
+        let host = url.host_str().zip(url.port()).map(|(host, port)| format!("{host}:{port}"));
+        let host = host.expect("a region has an address and a port");
+        let body = request.body().map_or(&[][..], |body| body.as_bytes().expect("the body is no stream")).to_vec();
+        let query = url.query().map_or(String::new(), |query| format!("?{query}"));
+        let mut head = format!("{method} {}{query} HTTP/1.1\r\nhost: {host}\r\n", url.path()).into_bytes();
+        for (name, value) in request.headers().iter().filter(|(name, _)| *name != "content-length") {
+            head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        head.extend(format!("content-length: {}\r\n\r\n", body.len()).into_bytes());
+        Self { host, method, head, body }
+    }
+}
+
 /// A connection.
 #[derive(Debug)]
 pub struct Wire {
@@ -87,6 +118,11 @@ impl Wire {
     /// Closes the sending half: no more bytes will come.
     pub async fn end(&mut self) {
         let _ = self.stream.shutdown().await;
+    }
+
+    /// Closes the connection by a reset (RST). What was sent is not taken back.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().expect("a socket takes the option");
     }
 
     /// Sends and reads at the same time, as a client does whose request may be refused half-way.
