@@ -3,6 +3,7 @@
 //! it stands (F11, I7). Each with one process on SQLite, and with two on one PostgreSQL and one directory.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -360,4 +361,149 @@ async fn a_call_is_repeated_after_a_lost_answer() {
 #[tokio::test]
 async fn a_call_is_repeated_at_another_process_after_a_lost_answer() {
     answers_are_lost("a_call_is_repeated_at_another_process_after_a_lost_answer", 2).await;
+}
+
+/// How a client goes away in the middle of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// It sends no more, and waits for what the region says.
+    HalfClose,
+    Close,
+    Reset,
+}
+
+/// Whether a body says where it belongs, and how long it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Range,
+    Length,
+    Chunked,
+}
+
+const CUTS: [Cut; 3] = [Cut::HalfClose, Cut::Close, Cut::Reset];
+const KINDS: [Kind; 3] = [Kind::Range, Kind::Length, Kind::Chunked];
+
+/// Clients that go away.
+struct Cutter {
+    random: Random,
+    round: usize,
+}
+
+impl Cutter {
+    /// Each way to go away with each kind of body, in turn.
+    fn next(&mut self) -> (Cut, Kind) {
+        self.round += 1;
+        (CUTS[self.round % 3], KINDS[self.round / 3 % 3])
+    }
+
+    /// Some number of bytes, neither none nor all; one is left out, as its `Range` looks like that of none.
+    fn part(&mut self, bytes: usize) -> usize {
+        size(&mut self.random, 2, bytes as u64)
+    }
+
+    /// Sends so many bytes of a request's body, and goes away.
+    async fn cut(&mut self, request: RequestBuilder, sent: usize, (cut, kind): (Cut, Kind)) {
+        let Request { host, method, head, body } = Request::of(request);
+        let mut head = String::from_utf8(head).expect("a head is text");
+        if kind == Kind::Chunked {
+            let (length, size) = (format!("content-length: {}\r\n\r\n", body.len()), format!("{:x}\r\n", body.len()));
+            head = head.replace(&length, &format!("transfer-encoding: chunked\r\n\r\n{size}"));
+        }
+        let mut wire = Wire::connect(&host).await;
+        wire.send(&[head.as_bytes(), &body[..sent]].concat()).await.expect("the region reads the body");
+        // A stream does not say where it belongs: one that the region begins with only later would spoil the upload.
+        let soon = if kind == Kind::Range { 0 } else { 30 };
+        tokio::time::sleep(self.random.millis(soon, soon + 10)).await;
+        match cut {
+            Cut::HalfClose => {
+                wire.end().await;
+                let Read::Answer(answer) = wire.read(&method).await else { panic!("half a {method} got no answer") };
+                let code = answer.json().map(|body| body["errors"][0]["code"].clone());
+                assert_eq!((answer.status, code), (400, Some("BLOB_UPLOAD_INVALID".into())), "{}", answer.text());
+            }
+            Cut::Close => drop(wire),
+            Cut::Reset => wire.reset(),
+        }
+    }
+}
+
+/// Sends what is left from where the upload stands, and again from where the region says it stands: what it had from
+/// the client that went away may have become durable meanwhile. `last` makes the request; `status` is its success.
+async fn go_on(possible: RangeInclusive<usize>, from: usize, status: u16, last: impl Fn(usize) -> RequestBuilder) {
+    let mut at = from;
+    for _ in 0..3 {
+        assert!(possible.contains(&at), "I7: the upload stands at {at}, not in {possible:?}");
+        let reply = http::send(last(at)).await;
+        if reply.status == status {
+            return;
+        }
+        let reply = reply.expect(416);
+        assert_eq!(code(&reply), "BLOB_UPLOAD_INVALID");
+        at = offset_of(&reply);
+    }
+    panic!("I7: the region does not take the rest from where it says that it stands, {at}");
+}
+
+/// F11, I7, I22: a chunk is cut, some more are, and the upload goes on; then the same for the closing PUT.
+async fn clients_go_away(name: &str, processes: usize) {
+    let mut random = Random::for_test(name);
+    let stage = Stage::start(processes).await;
+    let mut stored = BTreeSet::new();
+    let mut cutter = Cutter { random: Random::seeded(random.bits()), round: 0 };
+    for round in 0..soak::rounds(36, 1000) {
+        let (here, there) = (stage.open(0, APP, "pull,push").await, stage.open(1, APP, "pull,push").await);
+        let len = size(&mut random, 10_000, 1_000_000);
+        let content = random.bytes(len);
+        let digest = image::digest(&content);
+        let session = Session::start(&here).await.expect("a session");
+        let mut at = if random.below(2) == 0 { 0 } else { cutter.part(len / 2) };
+        if at > 0 {
+            http::send(session.patch(&here, Some(0), &content[..at])).await.expect(202);
+        }
+        let mut most = at;
+        let (cut, kind) = cutter.next();
+        let range = |kind: Kind, at: usize| (kind == Kind::Range).then_some(at);
+        if round % 2 == 0 {
+            for number in 0..=random.below(3) {
+                // A stream after a cut may not know what it follows.
+                let kind = if number == 0 { kind } else { Kind::Range };
+                // Some bytes are left for the next, and for the end.
+                let sent = cutter.part((len - at) / 2);
+                cutter.cut(session.patch(&here, range(kind, at), &content[at..]), sent, (cut, kind)).await;
+                most = most.max(at + sent);
+                let offset = session.offset(&there).await.expect("I6: the session is there");
+                assert!((at..=most).contains(&offset), "I7: {offset} is not in {at}..={most}, {cut:?} {kind:?}");
+                let is_answered = cut == Cut::HalfClose;
+                assert!(!is_answered || offset == at + sent, "I7: {offset} of {at} + {sent} bytes were kept, {kind:?}");
+                at = offset;
+            }
+            go_on(at..=most, at, 202, |at| session.patch(&there, Some(at), &content[at..])).await;
+            http::send(session.put(&there, &digest, None, &[])).await.expect(201);
+        } else {
+            let sent = cutter.part(len - at);
+            cutter.cut(session.put(&here, &digest, range(kind, at), &content[at..]), sent, (cut, kind)).await;
+            // Without a range a client can only send all of it again, so nothing of it may count.
+            let most = if kind == Kind::Range { at + sent } else { at };
+            // Some clients ask first, and some send at once what they sent before.
+            if random.below(2) == 0 {
+                let offset = session.offset(&there).await.expect("I6: the session is there");
+                assert!((at..=most).contains(&offset), "I7: {offset} is not in {at}..={most}, {cut:?} {kind:?}");
+            }
+            go_on(at..=most, at, 201, |at| session.put(&there, &digest, range(kind, at), &content[at..])).await;
+        }
+        assert_eq!(session.offset(&here).await, None);
+        assert!(blob(&here, &digest).await.expect(200).body == content, "I2: {digest}, {cut:?} {kind:?}");
+        stored.insert(digest);
+    }
+    stage.only_these_bytes_stay(&stored).await;
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_after_its_client_went_away() {
+    clients_go_away("an_upload_goes_on_after_its_client_went_away", 1).await;
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_in_another_process_after_its_client_went_away() {
+    clients_go_away("an_upload_goes_on_in_another_process_after_its_client_went_away", 2).await;
 }
