@@ -56,9 +56,10 @@ impl Busy {
         self.0.requests.load(Ordering::Acquire) > 0
     }
 
-    /// Since when nothing is being handled, for comparison with others; nothing while something is.
-    pub(super) fn idle_since_ms(&self) -> Option<u64> {
-        (!self.is_busy()).then(|| self.0.idle_since_ms.load(Ordering::Acquire))
+    /// For how long nothing has been handled; nothing while something is.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        let idle = || now_ms().saturating_sub(self.0.idle_since_ms.load(Ordering::Acquire));
+        (!self.is_busy()).then(|| Duration::from_millis(idle()))
     }
 
     /// Watches the body of an answer.

@@ -19,6 +19,8 @@ use super::busy::Busy;
 
 /// How soon it is looked again for an idle connection when all were at work.
 const LOOK: Duration = Duration::from_millis(100);
+/// A connection that is idle for less does not make room for others: its request may be on its way.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// The table. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -43,7 +45,7 @@ struct Open {
     close: CancellationToken,
 }
 
-/// A place for a connection that is not accepted yet.
+/// A place for a connection that is not in the table yet.
 #[derive(Debug)]
 pub(super) struct Place(#[expect(dead_code, reason = "holding it is what it is for")] OwnedSemaphorePermit);
 
@@ -66,7 +68,7 @@ impl Connections {
     pub(super) async fn place(&self) -> Place {
         loop {
             if self.places.available_permits() == 0 {
-                self.make_room(None);
+                self.end_longest_idle(None, FRESH);
             }
             let permit = tokio::time::timeout(LOOK, Arc::clone(&self.places).acquire_owned()).await;
             if let Ok(Ok(permit)) = permit {
@@ -77,10 +79,15 @@ impl Connections {
 
     /// Ends the connection that is idle for longest, of one address or of all. `false` when none is idle.
     pub(super) fn make_room(&self, of: Option<IpAddr>) -> bool {
+        self.end_longest_idle(of, Duration::ZERO)
+    }
+
+    fn end_longest_idle(&self, of: Option<IpAddr>, at_least: Duration) -> bool {
         let table = self.table();
         let candidates = table.open.values().filter(|open| of.is_none_or(|address| open.address == address));
-        let idle = candidates.filter(|open| !open.close.is_cancelled());
-        let longest = idle.filter_map(|open| Some((open.busy.idle_since_ms()?, open))).min_by_key(|(since, _)| *since);
+        let candidates = candidates.filter(|open| !open.close.is_cancelled());
+        let idle = candidates.filter_map(|open| Some((open.busy.idle_for()?, open)));
+        let longest = idle.filter(|(idle, _)| *idle >= at_least).max_by_key(|(idle, _)| *idle);
         longest.inspect(|(_, open)| open.close.cancel()).is_some()
     }
 

@@ -161,8 +161,6 @@ struct Accept {
 impl Accept {
     async fn run(&self) {
         loop {
-            // A place first: what cannot have one waits in the backlog of the kernel.
-            let place = self.connections.place().await;
             let (stream, remote) = match self.listener.socket.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -175,6 +173,9 @@ impl Accept {
                     continue;
                 }
             };
+            // A place only now: with one in hand while nobody comes, idle connections would end for nobody. This one waits
+            // for its place, and all behind it in the backlog of the kernel.
+            let place = self.connections.place().await;
             let connection =
                 Connection { remote: remote.ip().to_canonical(), proxies: self.proxies.clone(), busy: Busy::default() };
             let Some(seat) = self.connections.admit(place, connection.remote, &connection.busy) else {

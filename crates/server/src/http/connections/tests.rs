@@ -1,7 +1,7 @@
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Busy, Connections, Seat, TrustedProxies};
+use super::{Busy, Connections, FRESH, Seat, TrustedProxies};
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
@@ -58,6 +58,24 @@ async fn when_all_places_are_taken_the_longest_idle_leaves() {
     drop(second);
     assert!(waiting.await.unwrap());
     drop(at_work);
+}
+
+/// While the others are at work, the one that came last is the longest idle, and its request is on its way.
+#[tokio::test]
+async fn who_has_just_come_makes_no_room() {
+    let connections = Connections::new(2, 100, TrustedProxies::default());
+    let (_first, first_busy) = seat(&connections, HERE).await;
+    let _at_work = first_busy.begin();
+    let start = Instant::now();
+    let (second, _second_busy) = seat(&connections, HERE).await;
+    let place = tokio::time::timeout(FRESH / 4, connections.place()).await;
+    // A machine that stands still for so long makes it old.
+    assert!(place.is_err() && (!told(second.as_ref()) || start.elapsed() >= FRESH));
+    let second = second.unwrap();
+    tokio::select! {
+        _ = connections.place() => panic!("there is no place"),
+        () = second.close().cancelled() => {}
+    }
 }
 
 #[tokio::test]
