@@ -41,8 +41,9 @@ const MAX_STREAMS: u32 = 100;
 const MAX_RESET_STREAMS: usize = 20;
 /// Streams that were reset here for a fault of the client, over the life of a connection.
 const MAX_FAULTY_STREAMS: usize = 1024;
-/// What waits to be sent on one stream: one piece of a blob. A client that does not read holds so much of each stream.
-const SEND_BUFFER_BYTES: usize = 256 * 1024;
+/// What waits to be sent on one stream before its next piece is read; a piece may be larger than that. A client that does not
+/// read holds so much of each of its streams, and at full speed the socket holds enough.
+const SEND_BUFFER_BYTES: usize = 16 * 1024;
 /// How often a silent HTTP/2 client is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
 /// How long to wait when the process has no more file descriptors.
