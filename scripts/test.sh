@@ -70,6 +70,7 @@ run "regions, replication, permissions, faults" \
     suites architecture collection push_pull sync_images faults permissions tenancy keeping scrub sdk_python postgres
 run "the harness of the black-box tests" cargo test -p transship-tests --lib
 run "a region at work" suites soak
+run "crowds and floods" suites edges
 run "kill -9 of a region that is pushed to" suites crash
 run "power cuts, full and failing disks (root, loop devices)" with_volumes
 run "skopeo and buildah" suites skopeo buildah

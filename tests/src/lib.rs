@@ -11,6 +11,7 @@ pub mod environment;
 pub mod fault;
 pub mod history;
 pub mod http;
+pub mod http2;
 pub mod image;
 pub mod manage;
 pub mod oracle;
