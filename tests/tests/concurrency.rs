@@ -104,6 +104,8 @@ async fn one_tag_for_all(name: &str, processes: usize) {
             let mut random = Random::seeded(random.bits());
             clients.spawn(async move {
                 for number in 0..12 {
+                    // With pauses there are moments at which only one value is possible.
+                    tokio::time::sleep(random.millis(0, 1 + round % 2 * 120)).await;
                     // Many begin with a write, as the first one is another statement than those that follow.
                     if random.below(5) < if number == 0 { 4 } else { 2 } {
                         write_tag(&repository, &tag, &image, &format!("{tag} {client} {number}"), &register).await;
@@ -165,7 +167,7 @@ async fn one_blob_of_all(name: &str, processes: usize) {
     let stage = Stage::start(processes).await;
     let mut digests = BTreeSet::new();
     let name_of = |client| if client < CLIENTS / 2 { APP.to_owned() } else { format!("{GROUP}/app{client}") };
-    for _ in 0..soak::rounds(5, 60) {
+    for _ in 0..soak::rounds(4, 60) {
         let len = size(&mut random, 1000, 400_000);
         let bytes = Arc::new(random.bytes(len));
         let barrier = Arc::new(Barrier::new(CLIENTS));
