@@ -69,6 +69,7 @@ run "the registry protocol" suites protocol_uploads protocol_manifests protocol_
 run "regions, replication, permissions, faults" \
     suites architecture collection push_pull sync_images faults permissions tenancy keeping scrub sdk_python postgres
 run "the harness of the black-box tests" cargo test -p transship-tests --lib
+run "many clients at one thing" suites concurrency
 run "a region at work" suites soak
 run "crowds and floods" suites edges
 run "kill -9 of a region that is pushed to" suites crash
