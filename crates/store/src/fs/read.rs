@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::ReadWriteFlags;
 
 use super::pieces::{Buffer, LARGE_BYTES, Pieces};
@@ -23,16 +24,20 @@ pub const READER_MEMORY_BYTES: usize = LARGE_BYTES;
 /// Opens a file and reads its first piece.
 pub(super) async fn open(store: FsStore, path: BlobPath, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {
     let pieces = store.pieces.clone();
-    let (source, rest, first) = blocking(move || {
-        let (source, range) = Source::open(&store, path, range)?;
-        let buffer = store.pieces.lend(range.end - range.start, 0);
-        let first = source.read(buffer, range.start)?;
-        let rest = range.start + first.len() as u64..range.end;
-        Ok::<_, StoreError>((Arc::new(source), rest, first))
-    })
-    .await??;
-    let begin = Reader { source, pieces, rest, taken_bytes: 0, first: Some(first) };
-    Ok(Box::pin(stream::try_unfold(begin, Reader::next)))
+    // As with bytes: what is in memory is opened here, and anything else, errors included, on another thread.
+    let (source, rest) = match open_cached(&path.file) {
+        Some(file) => Source::new(path, file, range)?,
+        None => blocking(move || Source::open(&store, path, range)).await??,
+    };
+    let mut reader = Reader { source: Arc::new(source), pieces, rest, taken_bytes: 0, first: None };
+    reader.first = Some(reader.read().await?);
+    Ok(Box::pin(stream::try_unfold(reader, Reader::next)))
+}
+
+/// Opens a file if the operating system has its name and its inode in memory.
+fn open_cached(path: &Path) -> Option<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok().map(File::from)
 }
 
 #[derive(Debug)]
@@ -55,6 +60,11 @@ impl Source {
             io::ErrorKind::NotFound => store.missing(&path.location),
             _ => failed("opening", &path.file, error),
         })?;
+        Self::new(path, file, range)
+    }
+
+    /// The file, and what of it is to be read.
+    fn new(path: BlobPath, file: File, range: Option<Range<u64>>) -> Result<(Self, Range<u64>), StoreError> {
         let size_bytes = file.metadata().map_err(|error| failed("opening", &path.file, error))?.len();
         let range = range.unwrap_or(0..size_bytes);
         if range.start > range.end || range.end > size_bytes {
