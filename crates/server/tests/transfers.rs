@@ -76,7 +76,7 @@ fn readers_that_do_not_read_cost_a_piece_each() {
         assert_eq!(region.get("/readyz").status, 200);
         pause();
     }
-    // A piece is 256 KiB, and one is read ahead; 40 whole blobs would be 2.5 GiB.
+    // A piece is 512 KiB, and one is read ahead; 40 whole blobs would be 2.5 GiB.
     let grown = region.resident_kib().saturating_sub(before);
     assert!(grown < 64 * 1024, "{grown} KiB for 40 readers that do not read");
     // One that reads in the end gets all of it.

@@ -44,7 +44,7 @@ pub(super) const PATIENCE: Patience = Patience {
     // Longer than the minute for which most load balancers keep a connection.
     keep_alive: Duration::from_secs(75),
     stalled_write: Duration::from_mins(1),
-    // An answer moves in pieces of 256 KiB, which a slow line takes its time for.
+    // An answer moves in pieces of 512 KiB, which a slow line takes its time for.
     stalled_answer: Duration::from_mins(2),
     linger: Duration::from_secs(2),
 };

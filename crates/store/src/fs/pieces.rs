@@ -8,14 +8,14 @@ use bytes::Bytes;
 
 use crate::lock::ShortLock;
 
-/// Large enough that the system calls do not count: with 256 KiB a core reads and sends 2.7–3.6 GB/s, with 8 KiB a
-/// quarter of that.
-pub(super) const LARGE_BYTES: usize = 256 * 1024;
+/// Large enough that the system calls do not count, and half of a second-level cache: a core reads and sends 1 GiB in
+/// 0.27 s, with 256 KiB in 0.34 s, with 64 KiB in 0.45 s.
+pub(super) const LARGE_BYTES: usize = 512 * 1024;
 /// What a reader gets when the large ones are lent out. A client that does not read holds one piece, so this times the
 /// number of connections is what slow clients can cost.
 pub(super) const SMALL_BYTES: usize = 16 * 1024;
-/// Large buffers in all: 4 MiB. A fast reader needs one at a time, and no machine has as many cores.
-const LARGE_BUFFERS: usize = 16;
+/// Large buffers in all: 6 MiB. A fast reader needs one at a time.
+const LARGE_BUFFERS: usize = 12;
 /// A client that has taken so much is no slow one: more than a socket holds unread.
 const PROVEN_BYTES: u64 = 4 << 20;
 
