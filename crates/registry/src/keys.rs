@@ -55,6 +55,9 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
+    /// The files that they lie in, below the data directory.
+    pub const FILES: [&'static str; 2] = [REGION_KEY_FILE, SECRETS_KEY_FILE];
+
     /// Reads the keys of a region from its data directory, and makes those that are not there yet.
     ///
     /// # Errors

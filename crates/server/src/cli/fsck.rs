@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use transship_registry::{Finding, FsckOptions, FsckReport};
+use transship_registry::{Finding, FsckOptions, FsckReport, Keys};
 
 use super::{complain, open, print, runtime};
 use crate::config::Config;
@@ -46,8 +46,9 @@ pub(super) fn run(config: &Config, arguments: &Fsck) -> ExitCode {
 }
 
 async fn check(config: &Config, arguments: &Fsck) -> anyhow::Result<FsckReport> {
-    let catalog = config.catalog_is_embedded().then(|| config.data_dir.join("catalog.db"));
-    for path in [config.data_dir.clone(), open::blobs(config)].into_iter().chain(catalog) {
+    let catalog = config.catalog_is_embedded().then_some("catalog.db");
+    let files = Keys::FILES.into_iter().chain(catalog).map(|file| config.data_dir.join(file));
+    for path in [config.data_dir.clone(), open::blobs(config)].into_iter().chain(files) {
         let data_dir = config.data_dir.display();
         anyhow::ensure!(path.exists(), "there is no region in {data_dir}: {} is missing", path.display());
     }
