@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use sqlx::any::AnyRow;
+use transship_oci::Digest;
 
 use crate::retry::{is_foreign_key_violation, repeated};
 use crate::row::{Columns as _, list_parameter, one_changed};
@@ -136,10 +137,21 @@ pub struct Job {
     pub blobs_total: u64,
     /// Whether somebody wants it to stop.
     pub cancel_requested: bool,
+    /// What the target's tag was before this job wrote it; nothing as long as it has not.
+    pub target_before: Option<TargetBefore>,
     /// When it was made.
     pub created_at_ms: i64,
     /// When it last changed.
     pub updated_at_ms: i64,
+}
+
+/// What the target's tag was before a job wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetBefore {
+    /// There was none.
+    Absent,
+    /// It pointed at this manifest.
+    Digest(Digest),
 }
 
 /// How far a copy has got.
@@ -179,7 +191,7 @@ macro_rules! job_columns {
     () => {
         "id, account_id, COALESCE(repository_id, 0) AS repository_id, namespace, repository, tag, target_region, \
          target_namespace, override_existing, operator_id, operator_name, state, attempt, failures, digest, last_error, \
-         bytes_done, bytes_total, blobs_done, blobs_total, cancel_requested, created_at, updated_at"
+         bytes_done, bytes_total, blobs_done, blobs_total, cancel_requested, target_before, created_at, updated_at"
     };
 }
 pub(crate) use job_columns;
@@ -326,13 +338,29 @@ async fn insert(tx: &mut Tx, job: &NewJob) -> Result<i64, CatalogError> {
     }
 }
 
-/// Ends a repository's waiting jobs and asks the running ones to stop.
+/// Ends a repository's waiting jobs and asks the running ones to stop. One that waits and has written its target's tag
+/// counts as one whose owner is gone: whoever claims it takes the tag back.
 pub(crate) async fn cancel_jobs(tx: &mut Tx, repository_id: i64) -> Result<u64, CatalogError> {
     let sql = "UPDATE job SET cancel_requested = 1, updated_at = {now},
-            last_error = CASE WHEN state = 'waiting' THEN 'cancelled' ELSE last_error END,
-            state = CASE WHEN state = 'waiting' THEN 'cancel' ELSE state END
+            last_error = CASE WHEN state = 'waiting' THEN 'cancelled: its repository was deleted' ELSE last_error END,
+            state = CASE WHEN state = 'waiting' AND target_before IS NULL THEN 'cancel' ELSE 'running' END
         WHERE repository_id = $1 AND state IN ('waiting', 'running')";
     tx.execute(tx.query(sql).bind(repository_id)).await
+}
+
+/// The same for the jobs of some tags that are deleted in this transaction, given as a list.
+pub(crate) async fn cancel_jobs_of_tags(tx: &mut Tx, repository_id: i64, tags: &str) -> Result<(), CatalogError> {
+    // Two statements, each with an index of its own. The first must not see what the second makes running.
+    let running = "UPDATE job SET cancel_requested = 1, updated_at = {now}
+        WHERE repository_id = $1 AND tag IN (SELECT value FROM {list:$2}) AND state = 'running'";
+    let waiting =
+        "UPDATE job SET cancel_requested = 1, updated_at = {now}, last_error = 'cancelled: its tag was deleted',
+            state = CASE WHEN target_before IS NULL THEN 'cancel' ELSE 'running' END
+        WHERE repository_id = $1 AND tag IN (SELECT value FROM {list:$2}) AND state = 'waiting'";
+    for sql in [running, waiting] {
+        tx.execute(tx.query(sql).bind(repository_id).bind(tags)).await?;
+    }
+    Ok(())
 }
 
 pub(crate) fn job(row: &AnyRow) -> Result<Job, CatalogError> {
@@ -358,7 +386,16 @@ pub(crate) fn job(row: &AnyRow) -> Result<Job, CatalogError> {
         blobs_done: row.size("blobs_done")?,
         blobs_total: row.size("blobs_total")?,
         cancel_requested: row.flag("cancel_requested")?,
+        target_before: target_before(row)?,
         created_at_ms: row.number("created_at")?,
         updated_at_ms: row.number("updated_at")?,
+    })
+}
+
+fn target_before(row: &AnyRow) -> Result<Option<TargetBefore>, CatalogError> {
+    Ok(match row.optional_text("target_before")?.as_deref() {
+        None => None,
+        Some("") => Some(TargetBefore::Absent),
+        Some(_) => row.optional_parsed("target_before")?.map(TargetBefore::Digest),
     })
 }

@@ -45,7 +45,7 @@ pub use error::CatalogError;
 pub use fsck::{Dangling, HeldManifest};
 pub use grants::Grant;
 pub use immutability::ImmutableTags;
-pub use jobs::{EnqueueError, Heartbeat, Job, JobState, NewJob, Progress};
+pub use jobs::{EnqueueError, Heartbeat, Job, JobState, NewJob, Progress, TargetBefore};
 pub use level::{InvalidLevel, Level};
 pub use manifests::{ManifestPut, PutManifest, PutManifestError, StoredManifest};
 pub use namespaces::{CreateNamespaceError, Deleted, ListNamespaces, Namespace, NamespaceSummary};

@@ -7,6 +7,7 @@ use transship_oci::{Digest, Reference, Tag};
 
 use crate::blobs::{list_of, repository_absent};
 use crate::immutability::{moved_away, touch_judging};
+use crate::jobs::cancel_jobs_of_tags;
 use crate::quotas::tags_changed;
 use crate::retry::repeated;
 use crate::row::{Columns as _, count_column, list_parameter, size_column, storable};
@@ -239,6 +240,9 @@ impl Catalog {
             let tags = tags.iter().map(|row| row.text("name")).collect::<Result<Vec<String>, _>>()?;
             let sql = "DELETE FROM manifest WHERE repository_id = $1 AND digest = $2";
             tx.execute(tx.query(sql).bind(repository_id).bind(digest.as_str())).await?;
+            if !tags.is_empty() {
+                cancel_jobs_of_tags(&mut tx, repository_id, &list_parameter(&tags)).await?;
+            }
             touch_judging(&mut tx, repository_id, tags.iter().map(String::as_str)).await?;
             tags_changed(&mut tx, repository_id, -count_column(tags.len())).await?;
             tx.commit().await?;

@@ -13,7 +13,7 @@ use crate::jobs::{job, job_columns};
 use crate::retry::{is_unique_violation, repeated};
 use crate::row::{Columns as _, limit_parameter, size_column};
 use crate::tx::Tx;
-use crate::{Catalog, CatalogError, Heartbeat, Job, JobState, Progress};
+use crate::{Catalog, CatalogError, Heartbeat, Job, JobState, Progress, TargetBefore};
 
 impl Catalog {
     /// Claims up to `limit` jobs for `owner`, the oldest first: such as wait and are due, or whose owner's lease ran out.
@@ -91,7 +91,20 @@ impl Catalog {
         Ok(self.write(|| self.query(sql).bind(id).bind(attempt).bind(digest.as_str())).await? > 0)
     }
 
-    /// Ends a job in a final state. `false` when it is not the caller's any more.
+    /// Records what the target's tag is, just before the job writes it. `false` when the job is not the caller's any more, or
+    /// is to stop: then the tag must not be written.
+    pub async fn note_target(&self, id: i64, attempt: i64, before: &TargetBefore) -> Result<bool, CatalogError> {
+        let sql = "UPDATE job SET target_before = $3, updated_at = {now}
+            WHERE id = $1 AND attempt = $2 AND state = 'running' AND cancel_requested = 0";
+        let before = match before {
+            TargetBefore::Absent => "",
+            TargetBefore::Digest(digest) => digest.as_str(),
+        };
+        Ok(self.write(|| self.query(sql).bind(id).bind(attempt).bind(before)).await? > 0)
+    }
+
+    /// Ends a job in a final state. `false` when it is not the caller's any more, or when it is to stop and the state says
+    /// that it did what it should.
     ///
     /// # Errors
     /// [`CatalogError::Invalid`] for a state that is not final.
@@ -106,7 +119,8 @@ impl Catalog {
             return Err(CatalogError::Invalid { what: format!("{} as the end of a job", state.as_str()) });
         }
         let sql = "UPDATE job SET state = $3, last_error = $4, lease_owner = NULL, lease_until = 0, updated_at = {now}
-            WHERE id = $1 AND attempt = $2 AND state = 'running'";
+            WHERE id = $1 AND attempt = $2 AND state = 'running'
+                AND (cancel_requested = 0 OR $3 NOT IN ('success', 'existed'))";
         let error = error.map(error_column);
         let changed =
             self.write(|| self.query(sql).bind(id).bind(attempt).bind(state.as_str()).bind(error.as_deref())).await?;

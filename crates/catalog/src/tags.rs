@@ -4,10 +4,11 @@ use sqlx::any::AnyRow;
 use transship_oci::{Digest, Tag};
 
 use crate::immutability::{moved_away, touch_judging};
+use crate::jobs::cancel_jobs_of_tags;
 use crate::quotas::tags_changed;
 use crate::repositories::direction;
 use crate::retry::repeated;
-use crate::row::{Columns as _, limit_parameter, place};
+use crate::row::{Columns as _, limit_parameter, list_parameter, place};
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError, PutManifestError};
 
@@ -88,6 +89,14 @@ impl Catalog {
         row.map(|row| row.parsed("digest")).transpose()
     }
 
+    /// What some tags point at now; those that do not exist are left out.
+    pub async fn resolve_tags(&self, repository_id: i64, tags: &[Tag]) -> Result<Vec<(Tag, Digest)>, CatalogError> {
+        let sql = "SELECT name, digest FROM tag WHERE repository_id = $1 AND name IN (SELECT value FROM {list:$2})";
+        let list = list_parameter(tags);
+        let rows = self.read_all(|| self.query(sql).bind(repository_id).bind(&list)).await?;
+        rows.iter().map(|row| Ok((row.parsed("name")?, row.parsed("digest")?))).collect()
+    }
+
     /// Points a tag at a manifest of the repository, and returns where it pointed before.
     ///
     /// # Errors
@@ -115,7 +124,7 @@ impl Catalog {
         })
     }
 
-    /// Deletes a tag; its manifest stays. `false` when there was none.
+    /// Deletes a tag; its manifest stays. `false` when there was none. Jobs that copy it are cancelled.
     ///
     /// # Errors
     /// [`CatalogError::Immutable`].
@@ -126,8 +135,50 @@ impl Catalog {
             if tx.execute(tx.query(sql).bind(repository_id).bind(tag.as_str())).await? == 0 {
                 return Ok(false);
             }
-            touch_judging(&mut tx, repository_id, [tag.as_str()]).await?;
-            tags_changed(&mut tx, repository_id, -1).await?;
+            tag_went(&mut tx, repository_id, tag).await?;
+            tx.commit().await?;
+            Ok::<_, CatalogError>(true)
+        })
+    }
+
+    /// Undoes that a tag was pointed at `digest`: it points again at `before`, as long as that manifest is there, and goes
+    /// otherwise. `false`, and nothing is changed, when it does not point at `digest` any more.
+    ///
+    /// # Errors
+    /// [`CatalogError::Immutable`].
+    pub async fn withdraw_tag(
+        &self,
+        repository_id: i64,
+        tag: &Tag,
+        digest: &Digest,
+        before: Option<&Digest>,
+    ) -> Result<bool, CatalogError> {
+        let touch = "UPDATE manifest SET pushed_at = {now} WHERE repository_id = $1 AND digest = $2";
+        let back =
+            "UPDATE tag SET digest = $4, updated_at = {now} WHERE repository_id = $1 AND name = $2 AND digest = $3";
+        let delete = "DELETE FROM tag WHERE repository_id = $1 AND name = $2 AND digest = $3";
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            // The manifest first, as everybody who moves a tag does it.
+            let mut there = None;
+            if let Some(before) = before
+                && tx.execute(tx.query(touch).bind(repository_id).bind(before.as_str())).await? > 0
+            {
+                there = Some(before);
+            }
+            let statement = tx.query(if there.is_some() { back } else { delete });
+            let mut statement = statement.bind(repository_id).bind(tag.as_str()).bind(digest.as_str());
+            if let Some(before) = there {
+                statement = statement.bind(before.as_str());
+            }
+            if tx.execute(statement).await? == 0 {
+                return Ok(false);
+            }
+            if there.is_some() {
+                touch_judging(&mut tx, repository_id, [tag.as_str()]).await?;
+            } else {
+                tag_went(&mut tx, repository_id, tag).await?;
+            }
             tx.commit().await?;
             Ok::<_, CatalogError>(true)
         })
@@ -182,6 +233,13 @@ impl Catalog {
         let total = total.map_or(Ok(0), |row| row.number("total"))?;
         Ok((rows.iter().map(detail).collect::<Result<_, _>>()?, total))
     }
+}
+
+/// What follows from deleting a tag.
+async fn tag_went(tx: &mut Tx, repository_id: i64, tag: &Tag) -> Result<(), CatalogError> {
+    cancel_jobs_of_tags(tx, repository_id, &list_parameter([tag])).await?;
+    touch_judging(tx, repository_id, [tag.as_str()]).await?;
+    tags_changed(tx, repository_id, -1).await
 }
 
 /// Points a tag at a manifest, whose row this transaction has inserted or updated, and returns where it pointed before.

@@ -1,5 +1,5 @@
 use super::{Fixture, fixture, image, pause};
-use crate::{Catalog, CatalogError, EnqueueError, JobState, NewJob};
+use crate::{Catalog, CatalogError, EnqueueError, JobState, NewJob, TargetBefore};
 
 const LEASE_MS: i64 = 10_000;
 
@@ -121,6 +121,67 @@ pub(super) async fn deleted_repositories_cancel_jobs(catalog: Catalog, _: String
     let found = catalog.find_jobs(&ids).await.unwrap();
     assert_eq!((found.len(), found[0].repository_id), (3, 0));
     assert!(catalog.finish_job(running.id, running.attempt, JobState::Cancel, Some("cancelled")).await.unwrap());
+}
+
+pub(super) async fn deleted_tags_cancel_jobs(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let repository = fixture.repository.id;
+    let digest = image(&catalog, repository, "one", "v1").await;
+    image(&catalog, repository, "one", "v2").await;
+    image(&catalog, repository, "two", "v3").await;
+    let mut jobs = vec![new_job(&fixture, "v1")];
+    jobs.push(NewJob { target_region: "south".to_owned(), ..jobs[0].clone() });
+    jobs.extend(["v2", "v3", "never"].map(|tag| new_job(&fixture, tag)));
+    let ids = catalog.enqueue_jobs(&jobs, 10).await.unwrap();
+    let running = catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap().pop().unwrap();
+    assert_eq!(running.id, ids[0]);
+    let states = async || {
+        let found = catalog.find_jobs(&ids).await.unwrap();
+        found.into_iter().map(|job| job.state).collect::<Vec<_>>()
+    };
+
+    assert!(catalog.delete_tag(repository, &"v1".parse().unwrap()).await.unwrap());
+    assert!(!catalog.delete_tag(repository, &"never".parse().unwrap()).await.unwrap());
+    let wait = JobState::Waiting;
+    assert_eq!(states().await, [JobState::Running, JobState::Cancel, wait, wait, wait], "jobs of other tags stay");
+    let beat = catalog.heartbeat(running.id, running.attempt, LEASE_MS, crate::Progress::default()).await.unwrap();
+    assert!(beat.owner && beat.cancel_requested);
+    // Whoever did not hear of it in time cannot say that the tag is there.
+    assert!(!catalog.note_target(running.id, running.attempt, &TargetBefore::Absent).await.unwrap());
+    for state in [JobState::Success, JobState::Existed] {
+        assert!(!catalog.finish_job(running.id, running.attempt, state, None).await.unwrap());
+    }
+    assert!(catalog.finish_job(running.id, running.attempt, JobState::Cancel, None).await.unwrap());
+
+    // A manifest takes its tags along.
+    assert!(catalog.delete_manifest(repository, &digest).await.unwrap());
+    assert_eq!(states().await, [JobState::Cancel, JobState::Cancel, JobState::Cancel, wait, wait]);
+    let reason = catalog.find_jobs(&ids[2..3]).await.unwrap()[0].last_error.clone();
+    assert_eq!(reason.as_deref(), Some("cancelled: its tag was deleted"));
+}
+
+pub(super) async fn jobs_that_wrote_their_tag_take_it_back(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let repository = fixture.repository.id;
+    let digest = image(&catalog, repository, "one", "v1").await;
+    image(&catalog, repository, "two", "v2").await;
+    let jobs = ["v1", "v2"].map(|tag| new_job(&fixture, tag));
+    let ids = catalog.enqueue_jobs(&jobs, 10).await.unwrap();
+    let noted = [TargetBefore::Absent, TargetBefore::Digest(digest)];
+    for (job, before) in catalog.claim_jobs("me", LEASE_MS, 2, 2).await.unwrap().into_iter().zip(&noted) {
+        assert_eq!(job.target_before, None);
+        assert!(!catalog.note_target(job.id, job.attempt + 1, before).await.unwrap(), "fenced");
+        assert!(catalog.note_target(job.id, job.attempt, before).await.unwrap());
+        assert!(catalog.retry_job(job.id, job.attempt, 60_000, "the answer was lost").await.unwrap());
+    }
+    // They wait, and yet something of them may be in the target: somebody has to look, and now.
+    assert!(catalog.delete_tag(repository, &"v1".parse().unwrap()).await.unwrap());
+    assert!(catalog.delete_repository(repository).await.unwrap());
+    let again = catalog.claim_jobs("me", LEASE_MS, 10, 10).await.unwrap();
+    assert_eq!(again.iter().map(|job| job.id).collect::<Vec<_>>(), ids);
+    for (job, before) in again.iter().zip(noted) {
+        assert_eq!((job.cancel_requested, job.target_before.clone()), (true, Some(before)));
+    }
 }
 
 pub(super) async fn old_jobs_are_pruned(catalog: Catalog, _: String) {

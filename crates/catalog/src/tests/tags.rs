@@ -36,6 +36,43 @@ pub(super) async fn put_tag_follows_conditions(catalog: Catalog, _: String) {
     assert_eq!(catalog.manifest_exists(id, &[digest("two")]).await.unwrap(), [digest("two")]);
 }
 
+pub(super) async fn withdrawn_tags_are_as_before(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let id = fixture.repository.id;
+    let old = image(&catalog, id, "old", "kept").await;
+    let new = image(&catalog, id, "new", "made").await;
+    let withdraw = async |name: &str, before: Option<&transship_oci::Digest>| {
+        catalog.withdraw_tag(id, &tag(name), &new, before).await
+    };
+    let now = async |name: &str| catalog.resolve_tag(id, &tag(name)).await.unwrap();
+    // Made by what is undone: it goes, and with it whatever copies it further.
+    let jobs = catalog.enqueue_jobs(&[super::jobs::new_job(&fixture, "made")], 10).await.unwrap();
+    assert!(withdraw("made", None).await.unwrap());
+    assert_eq!(now("made").await, None);
+    assert_eq!(catalog.find_jobs(&jobs).await.unwrap()[0].state, crate::JobState::Cancel);
+    assert!(!withdraw("made", None).await.unwrap(), "gone already");
+    // Moved by it: it is where it was.
+    image(&catalog, id, "new", "moved").await;
+    assert!(withdraw("moved", Some(&old)).await.unwrap());
+    assert_eq!(now("moved").await, Some(old.clone()));
+    // Moved on by somebody else: it is theirs.
+    assert!(!withdraw("moved", Some(&old)).await.unwrap());
+    assert!(!withdraw("kept", None).await.unwrap());
+    assert_eq!((now("moved").await, now("kept").await), (Some(old.clone()), Some(old.clone())));
+    // There is no way back to a manifest that was deleted.
+    image(&catalog, id, "new", "moved").await;
+    assert!(catalog.delete_manifest(id, &old).await.unwrap());
+    assert!(withdraw("moved", Some(&old)).await.unwrap());
+    assert_eq!((now("moved").await, now("kept").await), (None, None));
+    assert_eq!(catalog.manifest_exists(id, std::slice::from_ref(&new)).await.unwrap(), [new.clone()]);
+
+    image(&catalog, id, "new", "v1").await;
+    image(&catalog, id, "new", "v2").await;
+    let mut found = catalog.resolve_tags(id, &[tag("v2"), tag("v1"), tag("absent")]).await.unwrap();
+    found.sort();
+    assert_eq!(found, [(tag("v1"), new.clone()), (tag("v2"), new.clone())]);
+}
+
 fn list(repository_id: i64) -> ListTagDetails {
     ListTagDetails {
         repository_id,
