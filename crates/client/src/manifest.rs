@@ -6,7 +6,7 @@ use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use reqwest::{Method, Response, StatusCode};
 use transship_oci::manifest::{MAX_MANIFEST_BYTES, ManifestView};
-use transship_oci::{Digest, DigestAlgorithm, Reference, RepositoryName, Route, media};
+use transship_oci::{Digest, DigestAlgorithm, Reference, RepositoryName, Route, Tag, media};
 
 use crate::auth::Access;
 use crate::client::RegistryClient;
@@ -14,6 +14,8 @@ use crate::error::{ClientError, printable};
 use crate::transport::{Call, header};
 
 const DIGEST_HEADER: &str = "docker-content-digest";
+/// Names the tags that a push by digest with `?tag=` has set.
+const TAG_HEADER: &str = "oci-tag";
 
 /// What has to hold for a manifest to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,18 +95,30 @@ impl RegistryClient {
         raw: Bytes,
         condition: PutCondition,
     ) -> Result<Digest, ClientError> {
-        let mut call = self.manifest_call(Method::PUT, name, reference);
-        let wrong = |message: String| ClientError::permanent(call.text(), message);
+        let call = self.manifest_call(Method::PUT, name, reference);
         let digest = match reference {
             Reference::Tag(_) => Digest::of(DigestAlgorithm::Sha256, &raw),
-            Reference::Digest(wanted) => {
-                let digest = Digest::of(wanted.algorithm(), &raw);
-                if digest != *wanted {
-                    return Err(wrong(format!("not sent: the manifest is {digest}")));
-                }
-                digest
-            }
+            Reference::Digest(wanted) => wanted.clone(),
         };
+        self.put(call, name, &digest, media_type, raw, condition).await?;
+        Ok(digest)
+    }
+
+    /// Sends a manifest that is going to have this digest, and looks at what the registry says it stored.
+    async fn put(
+        &self,
+        mut call: Call,
+        name: &RepositoryName,
+        digest: &Digest,
+        media_type: &str,
+        raw: Bytes,
+        condition: PutCondition,
+    ) -> Result<Response, ClientError> {
+        let wrong = |message: String| ClientError::permanent(call.text(), message);
+        let actual = Digest::of(digest.algorithm(), &raw);
+        if actual != *digest {
+            return Err(wrong(format!("not sent: the manifest is {actual}, not {digest}")));
+        }
         let media_type = HeaderValue::from_str(media_type)
             .map_err(|_| wrong(format!("not sent: media type {media_type:?} cannot be a header")))?;
         call.headers.insert(CONTENT_TYPE, media_type);
@@ -123,11 +137,46 @@ impl RegistryClient {
         call.body = raw;
         let response = self.call(&call, Access::write(name), &[StatusCode::CREATED, StatusCode::OK]).await?;
         match told_digest(&call, &response)? {
-            Some(told) if told.algorithm() == digest.algorithm() && told != digest => {
+            Some(told) if told.algorithm() == digest.algorithm() && told != *digest => {
                 Err(ClientError::permanent(call.text(), format!("stored {told} instead of {digest}")))
             }
-            _ => Ok(digest),
+            _ => Ok(response),
         }
+    }
+
+    /// Writes a manifest under its digest and points a tag at it. The condition is about the tag.
+    ///
+    /// A push by tag stores the manifest under its sha256 digest. One that has another digest is pushed by that, and the
+    /// tag is a parameter (OCI distribution 1.1, `?tag=`).
+    ///
+    /// # Errors
+    /// As [`RegistryClient::put_manifest`]; permanent when the registry does not know the parameter.
+    pub async fn put_tagged(
+        &self,
+        name: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+        media_type: &str,
+        raw: Bytes,
+        condition: PutCondition,
+    ) -> Result<(), ClientError> {
+        let by_tag = Reference::Tag(tag.clone());
+        if digest.algorithm() == DigestAlgorithm::Sha256 {
+            let call = self.manifest_call(Method::PUT, name, &by_tag);
+            self.put(call, name, digest, media_type, raw, condition).await?;
+            return Ok(());
+        }
+        let mut call = self.manifest_call(Method::PUT, name, &Reference::Digest(digest.clone()));
+        call.url.query_pairs_mut().append_pair("tag", tag.as_str());
+        let text = call.text();
+        let response = self.put(call, name, digest, media_type, raw, condition).await?;
+        let set = header(response.headers(), TAG_HEADER).unwrap_or_default();
+        if set.split(',').any(|set| set.trim() == tag.as_str()) {
+            return Ok(());
+        }
+        // A registry of an older specification takes the manifest and passes over the parameter.
+        let message = format!("the registry does not set tags in a push by digest, so {tag} cannot point at {digest}");
+        Err(ClientError::permanent(text, message))
     }
 
     async fn find_manifest(&self, call: &Call, name: &RepositoryName) -> Result<Option<Response>, ClientError> {

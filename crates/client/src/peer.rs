@@ -1,6 +1,7 @@
-//! What one region asks another beyond the registry protocol: a token for a repository, and what is missing there.
+//! What one region asks another beyond the registry protocol: a token for a repository, what is missing there, and that a
+//! tag it has written be taken back.
 //!
-//! Owns: the two calls and their bodies, which both ends share. Never: who may do what; the asked region decides.
+//! Owns: the calls and their bodies, which both ends share. Never: who may do what; the asked region decides.
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
@@ -19,6 +20,8 @@ use crate::transport::Call;
 pub const TOKEN_PATH: &str = "/transship/v1/token";
 /// Where it asks what a copy still needs.
 pub const PREPARE_PATH: &str = "/transship/v1/prepare";
+/// Where it asks that a tag be taken back.
+pub const WITHDRAW_PATH: &str = "/transship/v1/withdraw";
 /// Where it asks for a blob that it has lost.
 pub const REPAIR_PATH: &str = "/transship/v1/blob";
 /// The longest answer: ten thousand digests of two algorithms stay far below.
@@ -62,6 +65,9 @@ pub struct PrepareRequest {
     pub blobs: Vec<Digest>,
     /// Every manifest of the image.
     pub manifests: Vec<Digest>,
+    /// The tags that belong to the image's digests: those of signatures and the like.
+    #[serde(default)]
+    pub attached: Vec<Tag>,
 }
 
 /// What the target has and lacks.
@@ -73,6 +79,31 @@ pub struct PrepareReply {
     pub missing_blobs: Vec<Digest>,
     /// Manifests to send.
     pub missing_manifests: Vec<Digest>,
+    /// Those of the attached tags that exist, with what they point at.
+    #[serde(default)]
+    pub attached: Vec<(Tag, Digest)>,
+}
+
+/// Asks, with the same registry token, that a tag be as it was before the asking region wrote it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WithdrawRequest {
+    /// The target organization.
+    pub namespace: NamespaceName,
+    /// The repository in it.
+    pub repository: RepositoryPath,
+    /// The tag that was written.
+    pub tag: Tag,
+    /// What it was pointed at. When it points elsewhere by now it stays.
+    pub digest: Digest,
+    /// What it pointed at before; nothing when it did not exist.
+    pub before: Option<Digest>,
+}
+
+/// What became of the tag.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct WithdrawReply {
+    /// Whether it still was what the asking region had written, and was taken back.
+    pub withdrawn: bool,
 }
 
 /// A client of another region.
@@ -103,6 +134,15 @@ impl PeerClient {
     /// Asks, once for a whole image, what the target lacks.
     pub async fn prepare(&self, registry_token: &str, request: &PrepareRequest) -> Result<PrepareReply, ClientError> {
         self.ask(PREPARE_PATH, registry_token, request).await
+    }
+
+    /// Asks that a tag be as it was before this region wrote it.
+    pub async fn withdraw(
+        &self,
+        registry_token: &str,
+        request: &WithdrawRequest,
+    ) -> Result<WithdrawReply, ClientError> {
+        self.ask(WITHDRAW_PATH, registry_token, request).await
     }
 
     /// Asks for a blob that this region has lost, with a token that names it; nothing when the peer has none to give. The bytes

@@ -1,7 +1,7 @@
 //! Manifests: verified on the way in, conditional on the way out.
 
 use bytes::Bytes;
-use transship_oci::{Digest, DigestAlgorithm, Reference, media};
+use transship_oci::{Digest, DigestAlgorithm, Reference, Tag, media};
 
 use super::support::{Script, client, name, reply, sha256};
 use crate::{ErrorKind, PutCondition};
@@ -110,4 +110,38 @@ async fn a_registry_that_stores_something_else_is_found_out() {
     // Under a digest that is not its own a manifest is not even sent.
     client.put_manifest(&name(), &other.into(), media::OCI_INDEX, raw, PutCondition::Always).await.unwrap_err();
     assert!(server.take_seen().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_tag_on_a_sha512_manifest_is_a_parameter_of_the_push_by_digest() {
+    let raw = || Bytes::from_static(RAW);
+    let long = Digest::of(DigestAlgorithm::Sha512, RAW);
+    let tag: Tag = "v1".parse().unwrap();
+    let told = [("docker-content-digest", long.as_str()), ("oci-tag", "v0, v1")];
+    let server = Script::start([reply(201, &told, ""), reply(201, &told[..1], ""), reply(412, &[], "")]).await;
+    let client = client(&server.base);
+    let name = name();
+    let put = |digest: Digest, condition| {
+        let (client, name, tag) = (&client, &name, &tag);
+        async move { client.put_tagged(name, tag, &digest, media::OCI_INDEX, raw(), condition).await }
+    };
+    put(long.clone(), PutCondition::IfDigest(sha256(b"old"))).await.unwrap();
+    // The second registry has taken the manifest and passed over the parameter; the third has another tag there.
+    let silent = put(long.clone(), PutCondition::IfAbsent).await.unwrap_err();
+    assert!(silent.kind() == ErrorKind::Permanent && silent.to_string().contains("does not set tags"), "{silent}");
+    let moved = put(long.clone(), PutCondition::IfAbsent).await.unwrap_err();
+    assert_eq!(moved.kind(), ErrorKind::PreconditionFailed);
+    let seen = server.take_seen().await;
+    assert_eq!(seen[0].line(), format!("PUT /v2/team/app/manifests/{long}?tag=v1"));
+    assert_eq!(seen[0].header("if-match"), Some(format!("\"{}\"", sha256(b"old")).as_str()));
+    assert_eq!(seen[1].header("if-none-match"), Some("*"));
+
+    // One with a sha256 digest goes by the tag, as with any client, and never under a digest that is not its own.
+    let short = sha256(RAW);
+    let server = Script::start([reply(201, &[("docker-content-digest", short.as_str())], "")]).await;
+    let client = super::support::client(&server.base);
+    client.put_tagged(&name, &tag, &short, media::OCI_INDEX, raw(), PutCondition::Always).await.unwrap();
+    client.put_tagged(&name, &tag, &sha256(b"x"), media::OCI_INDEX, raw(), PutCondition::Always).await.unwrap_err();
+    let seen = server.take_seen().await;
+    assert_eq!((seen.len(), seen[0].line()), (1, "PUT /v2/team/app/manifests/v1".to_owned()));
 }

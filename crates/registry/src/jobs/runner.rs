@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use transship_catalog::{Job, JobState};
 
 use crate::logins::now_ms;
-use crate::replicate::{JobError, Progress};
+use crate::replicate::{JobError, NotWithdrawn, Progress};
 use crate::{Registry, ServiceError};
 
 /// How long a claim holds without a heartbeat. A region that dies loses its jobs to another replica after this.
@@ -107,12 +107,13 @@ impl Registry {
         let progress = Progress::default();
         let left = self.time_left(&job);
         let run = tokio::select! {
+            () = std::future::ready(()), if job.cancel_requested => Run::Cancelled,
             ended = self.run_copy(&job, &progress) => Run::Ended(ended),
             run = self.keep_lease(&job, &progress) => run,
             () = tokio::time::sleep(left) => Run::TimedOut,
             () = shutdown.cancelled() => Run::Draining,
         };
-        self.write_progress(&job, &progress).await;
+        let run = self.last_beat(&job, &progress, run).await;
         for attempt in 1..=END_WRITES {
             match self.conclude(&job, &run).await {
                 Ok(()) => break,
@@ -147,10 +148,15 @@ impl Registry {
         }
     }
 
-    async fn write_progress(&self, job: &Job, progress: &Progress) {
-        if let Err(error) = self.catalog().heartbeat(job.id, job.attempt, lease_ms(), progress.snapshot()).await {
-            tracing::warn!("last progress could not be written: {error}");
+    /// Writes the last progress, and hears whether the job was cancelled meanwhile: then that is how it ends, whatever it
+    /// came to.
+    async fn last_beat(&self, job: &Job, progress: &Progress, run: Run) -> Run {
+        match self.catalog().heartbeat(job.id, job.attempt, lease_ms(), progress.snapshot()).await {
+            Ok(beat) if beat.owner && beat.cancel_requested => return Run::Cancelled,
+            Ok(_) => {}
+            Err(error) => tracing::warn!("last progress could not be written: {error}"),
         }
+        run
     }
 
     /// Writes how a run ended. Each statement names the fencing number, so an owner that has lost the job changes
@@ -158,6 +164,17 @@ impl Registry {
     async fn conclude(&self, job: &Job, run: &Run) -> Result<(), ServiceError> {
         let failed = |reason: String| (JobState::Failed, Some(reason));
         let (state, reason) = match run {
+            Run::Cancelled | Run::Ended(Ok(JobState::Cancel)) => match self.withdraw(job).await {
+                Ok(()) => (JobState::Cancel, Some("its tag or its repository was deleted while it ran".to_owned())),
+                Err(NotWithdrawn::Yet(reason)) if !self.time_left(job).is_zero() => {
+                    // The lease runs out, and whoever claims the job then tries again.
+                    tracing::warn!("a cancelled job has written a tag that cannot be taken back yet: {reason}");
+                    return Ok(());
+                }
+                Err(NotWithdrawn::Yet(reason) | NotWithdrawn::Ever(reason)) => {
+                    (JobState::Cancel, Some(format!("cancelled, but its tag in the target stays: {reason}")))
+                }
+            },
             Run::Ended(Ok(state)) => (*state, None),
             Run::Ended(Err(JobError::Terminal(reason) | JobError::Conflict(reason))) => failed(reason.clone()),
             Run::Ended(Err(JobError::Retry(reason))) => match self.next_pause(job) {
@@ -172,7 +189,6 @@ impl Registry {
                 tracing::warn!("the lease was lost; another process has the job");
                 return Ok(());
             }
-            Run::Cancelled => (JobState::Cancel, Some("taken back while it ran".to_owned())),
             Run::TimedOut => {
                 let limit = self.settings().job_timeout.as_secs();
                 let last =

@@ -9,16 +9,18 @@ mod local;
 mod plan;
 mod push;
 mod target;
+mod withdraw;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use transship_catalog::{Job, JobState, Level};
 use transship_client::{ClientError, ErrorKind};
-use transship_oci::{NamespaceName, RegionId, RepositoryName, RepositoryPath, Tag};
+use transship_oci::{Digest, NamespaceName, RegionId, RepositoryName, RepositoryPath, Tag};
 
 pub(crate) use flights::Flights;
 pub(crate) use target::{PeerTokens, TargetRefusal};
+pub(crate) use withdraw::NotWithdrawn;
 
 use crate::tags::tag_absent;
 use crate::{Principal, Registry, ServiceError};
@@ -26,7 +28,8 @@ use crate::{Principal, Registry, ServiceError};
 /// The bodies that two regions exchange, for the server that answers them.
 pub mod wire {
     pub use transship_client::peer::{
-        PREPARE_PATH, PrepareReply, PrepareRequest, REPAIR_PATH, TOKEN_PATH, TokenReply, TokenRequest,
+        PREPARE_PATH, PrepareReply, PrepareRequest, REPAIR_PATH, TOKEN_PATH, TokenReply, TokenRequest, WITHDRAW_PATH,
+        WithdrawReply, WithdrawRequest,
     };
 }
 
@@ -37,7 +40,7 @@ pub(crate) enum JobError {
     Retry(String),
     /// Worth another try, after the pause that the target asked for.
     RetryAfter(Duration, String),
-    /// Somebody else wrote the tag first; whether that matters depends on the tag.
+    /// Somebody else wrote the tag since the target was looked at.
     Conflict(String),
     /// Trying again cannot help.
     Terminal(String),
@@ -115,7 +118,11 @@ impl Registry {
     pub(crate) async fn run_copy(&self, job: &Job, progress: &Progress) -> Result<JobState, JobError> {
         let copy = self.begin_copy(job, progress).await?;
         let digest = self.resolve_tag(copy.source_id, &copy.tag).await?;
-        let digest = digest.ok_or_else(|| tag_absent(&copy.source, &copy.tag))?;
+        let Some(digest) = digest else {
+            // An earlier run has seen it: it was deleted since.
+            let had = job.digest.is_some();
+            return if had { Ok(JobState::Cancel) } else { Err(tag_absent(&copy.source, &copy.tag).into()) };
+        };
         self.catalog().pin_digest(job.id, job.attempt, &digest).await.map_err(ServiceError::from)?;
         let plan = self.plan_copy(copy.source_id, digest).await?;
         progress.blobs_total.store(plan.blobs.len() as u64, Ordering::Relaxed);
@@ -160,10 +167,9 @@ impl Registry {
 }
 
 /// The sentence for a target tag that must not be replaced.
-fn tag_differs(copy: &Copy<'_>, current: Option<&transship_oci::Digest>) -> JobError {
-    let at = current.map_or_else(|| "another digest".to_owned(), ToString::to_string);
+fn tag_differs(copy: &Copy<'_>, current: &Digest) -> JobError {
     JobError::Terminal(format!(
-        "tag {} of {} in region {} points at {at}, and override is false",
+        "tag {} of {} in region {} points at {current}, and override is false",
         copy.tag, copy.target, copy.region
     ))
 }

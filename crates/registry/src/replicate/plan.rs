@@ -14,6 +14,8 @@ use crate::Registry;
 const MAX_DEPTH: usize = 8;
 /// Most manifests of one image with all that refers to it (H14).
 const MAX_MANIFESTS: usize = 1024;
+/// Most blobs of all these together, so that a question about them stays below what the target reads.
+const MAX_BLOBS: usize = 10_000;
 /// Page size when referrers are listed.
 const REFERRERS_PAGE: usize = 100;
 /// Endings of the tags under which signing tools keep what they attach; the empty one is the referrers tag of the OCI
@@ -31,6 +33,13 @@ pub(super) struct Plan {
     pub(super) blobs: Vec<(Digest, u64)>,
     /// Tags of what refers to the image.
     pub(super) attached_tags: Vec<(Tag, Digest)>,
+}
+
+impl Plan {
+    /// Whether no manifest stands above this one, so that none can name it.
+    pub(super) fn is_highest(&self, digest: &Digest) -> bool {
+        self.manifests.last().is_some_and(|highest| highest.contains(digest))
+    }
 }
 
 #[derive(Default)]
@@ -86,6 +95,9 @@ impl Registry {
         // Counted before its children, so that the limit holds however the nesting is made.
         walk.heights.insert(digest.clone(), 0);
         walk.blobs.extend(view.blobs().map(|blob| (blob.digest.clone(), blob.size_bytes)));
+        if walk.blobs.len() > MAX_BLOBS {
+            return Err(JobError::Terminal(format!("the image has more than {MAX_BLOBS} blobs")));
+        }
         let mut height = 0;
         for child in &view.children {
             let below = Box::pin(self.walk(repository_id, &child.digest, depth + 1, walk)).await?;

@@ -170,12 +170,6 @@ impl Registry {
             return Err(ServiceError::Denied(format!("the token does not allow pushing to {target}")));
         };
         let found = self.catalog().find_repository(&target).await?;
-        if let Some(repository) = &found {
-            let tag_digest = self.resolve_tag(repository.id, &request.tag).await?;
-            if tag_digest.as_ref() == Some(&request.digest) {
-                return Ok(PrepareReply { tag_digest, ..PrepareReply::default() });
-            }
-        }
         let attributes = RepositoryAttributes {
             is_public: false,
             category: request.category.clone(),
@@ -185,7 +179,12 @@ impl Registry {
             Some(repository) => repository,
             None => self.ensure_repository(principal, &target, attributes).await?,
         };
-        let tag_digest = self.resolve_tag(repository.id, &request.tag).await?;
+        // Also where the tag is right already: of what belongs to the image anything may be gone, or new.
+        let mut tags = request.attached.clone();
+        tags.push(request.tag.clone());
+        let mut attached = self.catalog().resolve_tags(repository.id, &tags).await?;
+        let own = attached.iter().position(|(tag, _)| *tag == request.tag);
+        let tag_digest = own.map(|own| attached.swap_remove(own).1);
         self.refuse_moving_immutable(repository.id, &request.tag, tag_digest.as_ref(), &request.digest).await?;
         let linked = self.catalog().find_linked(repository.id, &request.blobs).await?;
         let present: HashSet<Digest> = linked.into_iter().map(|(digest, _)| digest).collect();
@@ -195,7 +194,7 @@ impl Registry {
         let present: HashSet<Digest> =
             self.catalog().manifest_exists(repository.id, &request.manifests).await?.into_iter().collect();
         let missing_manifests = request.manifests.iter().filter(|digest| !present.contains(*digest)).cloned().collect();
-        Ok(PrepareReply { tag_digest, missing_blobs, missing_manifests })
+        Ok(PrepareReply { tag_digest, missing_blobs, missing_manifests, attached })
     }
 
     /// Links what other repositories hold that the user may read; tells which digests those were.

@@ -1,5 +1,5 @@
-//! What other regions ask under `/transship/v1/…`: a token for a repository, what an image still lacks here,
-//! and a blob that they have lost.
+//! What other regions ask under `/transship/v1/…`: a token for a repository, what an image still lacks here, that a tag
+//! they wrote be taken back, and a blob that they have lost.
 //!
 //! Owns: the calls' requests and answers; errors have the shape of the registry protocol, which the asking region's
 //! client reads anyway. Never: who may do what.
@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use transship_oci::{ErrorBody, ErrorCode};
-use transship_registry::wire::{PREPARE_PATH, REPAIR_PATH, TOKEN_PATH};
+use transship_registry::wire::{PREPARE_PATH, REPAIR_PATH, TOKEN_PATH, WITHDRAW_PATH};
 use transship_registry::{Registry, ServiceError};
 
 /// The longest question: ten thousand digests of either algorithm.
@@ -27,6 +27,7 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
     let answer = match (&parts.method, parts.uri.path()) {
         (&Method::POST, TOKEN_PATH) => token(&registry, &bearer, body).await,
         (&Method::POST, PREPARE_PATH) => prepare(&registry, &bearer, body).await,
+        (&Method::POST, WITHDRAW_PATH) => withdraw(&registry, &bearer, body).await,
         (&Method::POST, REPAIR_PATH) => repair(&registry, &bearer).await,
         _ => Err(refusal(StatusCode::NOT_FOUND, ErrorCode::Unsupported, "no such path between regions")),
     };
@@ -52,6 +53,13 @@ async fn prepare(registry: &Registry, token: &str, body: Body) -> Result<Respons
     let grant = grant.map_err(|error| refusal(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, error.to_string()))?;
     let request = read(body).await?;
     Ok(answer(&registry.answer_prepare(&grant, &request).await.map_err(from_service)?))
+}
+
+async fn withdraw(registry: &Registry, token: &str, body: Body) -> Result<Response, Response> {
+    let grant = registry.verify_registry_token(token);
+    let grant = grant.map_err(|error| refusal(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, error.to_string()))?;
+    let request = read(body).await?;
+    Ok(answer(&registry.answer_withdraw(&grant, &request).await.map_err(from_service)?))
 }
 
 /// A blob that the asking region has lost. The proof says which, so the request has no body.
