@@ -113,8 +113,8 @@ class Transship:
         path = f"/v2/manage/namespaces/{NAMESPACE}/repos/{images.kind}"
         body = {"imageTag": list(images.digests), "override": True, "remoteNamespace": TARGET_NAMESPACE, "remoteRegionId": TARGET}
         status, answer = self.source.caller.call("POST", f"{path}/sync_images", body)
-        check((status, answer) == (200, []), f"sync_images answered {status}: {answer}")
-        # An answer before the end means that the wait was over; the jobs go on behind it.
+        check(status == 200, f"sync_images answered {status}: {answer}")
+        # Tags in the answer mean that the wait was over; their jobs go on behind it, and tell how they end.
         while True:
             _, jobs = self.source.caller.call("GET", f"{path}/sync_job", query={"filter": "limit::1000|offset::0|order::desc"})
             states = [job["status"] for job in jobs]

@@ -32,6 +32,12 @@ async fn sync(pair: &Pair, sync: &Sync<'_>) -> Vec<String> {
     pair.manage().sync(GROUP, "app", sync).await
 }
 
+/// The array of the answer, and how many tags it says are still under way.
+async fn sync_open(pair: &Pair, sync: &Sync<'_>) -> (Value, Option<String>) {
+    let reply = pair.manage().sync_images(GROUP, "app", sync).await.expect(200);
+    (reply.json(), reply.header("x-transship-open").map(str::to_owned))
+}
+
 async fn status_of(pair: &Pair, tag: &str) -> Option<String> {
     pair.manage().job_status(GROUP, "app", tag).await
 }
@@ -131,16 +137,35 @@ async fn another_digest_is_there() {
 
 #[tokio::test]
 async fn the_target_region_is_unreachable() {
-    let mut settings = PairSettings::default();
-    settings.source.replication = vec!["max_attempts = 2".to_owned()];
-    let mut pair = Pair::start(settings).await;
+    let mut pair = Pair::start(PairSettings::waiting(2)).await;
     push(&pair, &[("v1", &image(1)), ("v2", &image(2))]).await;
     pair.target.kill9().await;
-    assert_eq!(sync(&pair, &Sync::of(&["v2", "v1"])).await, ["v2", "v1"]);
+    let (answer, open) = sync_open(&pair, &Sync::of(&["v2", "v1", "none"])).await;
+    assert_eq!((answer, open.as_deref()), (json!(["v2", "v1", "none"]), Some("2")), "nothing of it is there");
     for tag in ["v1", "v2"] {
         let status = status_of(&pair, tag).await.unwrap();
-        assert!(matches!(status.as_str(), "failed" | "timeout"), "{tag}: {status}");
+        assert!(matches!(status.as_str(), "waiting" | "running"), "{tag}: {status}");
     }
+    pair.target.start().await;
+    for tag in ["v1", "v2"] {
+        let done = || async { status_of(&pair, tag).await.filter(|status| status == "success") };
+        wait::until("the job to succeed", LIMIT, done).await;
+    }
+    let (answer, open) = sync_open(&pair, &Sync::of(&["v2", "v1"])).await;
+    assert_eq!((answer, open.as_deref()), (json!([]), Some("0")));
+}
+
+/// A target that stays away: the job's own time ends it.
+#[tokio::test]
+async fn the_target_region_stays_unreachable() {
+    let mut settings = PairSettings::default();
+    settings.source.replication = vec!["job_timeout_seconds = 2".to_owned()];
+    let mut pair = Pair::start(settings).await;
+    push(&pair, &[("v1", &image(1))]).await;
+    pair.target.kill9().await;
+    let (answer, open) = sync_open(&pair, &Sync::of(&["v1"])).await;
+    assert_eq!((answer, open.as_deref()), (json!(["v1"]), Some("0")));
+    assert_eq!(status_of(&pair, "v1").await.as_deref(), Some("timeout"));
 }
 
 #[tokio::test]
@@ -162,7 +187,8 @@ async fn still_running_when_the_wait_ends() {
     let pair = Pair::start(PairSettings::waiting(1).over(link)).await;
     let big = Image::random(&mut Random::seeded(1), 3, 1_500_000);
     push(&pair, &[("big", &big)]).await;
-    assert_eq!(sync(&pair, &Sync::of(&["big", "none"])).await, ["none"], "what is still running is not listed");
+    let (answer, open) = sync_open(&pair, &Sync::of(&["big", "none"])).await;
+    assert_eq!((answer, open.as_deref()), (json!(["big", "none"]), Some("1")), "what is still running is not there");
     let status = status_of(&pair, "big").await.unwrap();
     assert!(matches!(status.as_str(), "waiting" | "running"), "{status}");
     assert_eq!(target_digest(&pair, "big").await, None, "the tag is there before the image is whole");
@@ -175,7 +201,8 @@ async fn still_running_when_the_wait_ends() {
 async fn no_wait_at_all() {
     let pair = Pair::start(PairSettings::waiting(0)).await;
     push(&pair, &[("v1", &image(1))]).await;
-    assert_eq!(sync(&pair, &Sync::of(&["v1", "none"])).await, [""; 0], "with no wait nothing is known to have failed");
+    let (answer, open) = sync_open(&pair, &Sync::of(&["v1", "none"])).await;
+    assert_eq!((answer, open), (json!([]), None), "with no wait nothing is known of any tag");
     let done = || async {
         let jobs = pair.manage().jobs(GROUP, "app").await;
         jobs.iter().all(transship_tests::manage::Job::is_final).then_some(jobs)

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use sqlx::any::AnyRow;
-use transship_oci::Digest;
+use transship_oci::{Digest, RepositoryName};
 
 use crate::retry::{is_foreign_key_violation, repeated};
 use crate::row::{Columns as _, list_parameter, one_changed};
-use crate::tx::Tx;
+use crate::tx::{Statement, Tx};
 use crate::{Catalog, CatalogError};
 
 /// Where a job stands; the words are the contract's (4.2).
@@ -123,6 +123,10 @@ pub struct Job {
     pub attempt: i64,
     /// How often it failed and was put back.
     pub failures: i64,
+    /// How many of its tries in a row found the target away.
+    pub away: i64,
+    /// The time that it has used up itself, running and in the pauses after its tries, without the run that goes on now.
+    pub spent_ms: i64,
     /// The digest that the tag had when the copy began.
     pub digest: Option<String>,
     /// Why it failed last.
@@ -190,16 +194,20 @@ pub enum EnqueueError {
 macro_rules! job_columns {
     () => {
         "id, account_id, COALESCE(repository_id, 0) AS repository_id, namespace, repository, tag, target_region, \
-         target_namespace, override_existing, operator_id, operator_name, state, attempt, failures, digest, last_error, \
-         bytes_done, bytes_total, blobs_done, blobs_total, cancel_requested, target_before, created_at, updated_at"
+         target_namespace, override_existing, operator_id, operator_name, state, attempt, failures, away, spent_ms, \
+         digest, last_error, bytes_done, bytes_total, blobs_done, blobs_total, cancel_requested, target_before, \
+         created_at, updated_at"
     };
 }
 pub(crate) use job_columns;
 
 impl Catalog {
-    /// Queues jobs, all or none, and returns their numbers in the same order. A job that is waiting already with the same
-    /// source, target and `override_existing` is used again, and so is a running one that copies the digest which the tag
-    /// has now. All jobs must be of one account, which may have `max_open_for_account` open ones.
+    /// Queues jobs, all or none, and returns their numbers in the same order. All jobs must be of one account, which may have
+    /// `max_open_for_account` open ones.
+    ///
+    /// A job that waits already with the same source, target and `override_existing` is used again: it belongs to the newest
+    /// caller from then on, and begins anew with its time and its failures. A running one is used again when it copies the
+    /// digest which the tag has now and was asked for by the same user: whatever ends it was that user's doing.
     pub async fn enqueue_jobs(&self, jobs: &[NewJob], max_open_for_account: i64) -> Result<Vec<i64>, EnqueueError> {
         let Some(first) = jobs.first() else { return Ok(Vec::new()) };
         if let Some(other) = jobs.iter().find(|job| job.account_id != first.account_id) {
@@ -244,6 +252,14 @@ impl Catalog {
         Ok(ids.iter().filter_map(|id| by_id.get(id).cloned()).collect())
     }
 
+    /// The states of the jobs with those numbers, in no order; those that do not exist are left out.
+    pub async fn job_states(&self, ids: &[i64]) -> Result<Vec<(i64, JobState)>, CatalogError> {
+        let sql = "SELECT id, state FROM job WHERE id IN (SELECT CAST(value AS BIGINT) FROM {list:$1})";
+        let list = list_parameter(ids.iter().map(i64::to_string));
+        let rows = self.read_all(|| self.query(sql).bind(&list)).await?;
+        rows.iter().map(|row| Ok((row.number("id")?, row.parsed("state")?))).collect()
+    }
+
     /// One page of a repository's jobs by the time they were made, and how many there are in all.
     pub async fn list_jobs(
         &self,
@@ -260,6 +276,26 @@ impl Catalog {
         let rows = self.read_all(|| self.query(sql).bind(repository_id).bind(limit.max(0)).bind(offset.max(0))).await?;
         let count = "SELECT COUNT(*) AS total FROM job WHERE repository_id = $1";
         let total = self.read_optional(|| self.query(count).bind(repository_id)).await?;
+        let total = total.map_or(Ok(0), |row| row.number("total"))?;
+        Ok((rows.iter().map(job).collect::<Result<_, _>>()?, total))
+    }
+
+    /// The same for the deleted repositories of an account that had this name.
+    pub async fn list_jobs_of_deleted(
+        &self,
+        account_id: &str,
+        name: &RepositoryName,
+        limit: i64,
+        offset: i64,
+        descending: bool,
+    ) -> Result<(Vec<Job>, i64), CatalogError> {
+        let sql = if descending { OF_DELETED_DESCENDING } else { OF_DELETED };
+        let named = |sql: &'static str| {
+            let statement = self.query(sql).bind(account_id);
+            statement.bind(name.namespace().as_str()).bind(name.repository().as_str())
+        };
+        let rows = self.read_all(|| named(sql).bind(limit.max(0)).bind(offset.max(0))).await?;
+        let total = self.read_optional(|| named(COUNT_OF_DELETED)).await?;
         let total = total.map_or(Ok(0), |row| row.number("total"))?;
         Ok((rows.iter().map(job).collect::<Result<_, _>>()?, total))
     }
@@ -281,41 +317,75 @@ impl Catalog {
     }
 }
 
+macro_rules! of_deleted {
+    ($columns:expr, $rest:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM job WHERE repository_id IS NULL AND account_id = $1 AND namespace = $2 AND repository = $3",
+            $rest
+        )
+    };
+}
+
+pub(crate) const OF_DELETED: &str = of_deleted!(job_columns!(), " ORDER BY id LIMIT $4 OFFSET $5");
+pub(crate) const OF_DELETED_DESCENDING: &str = of_deleted!(job_columns!(), " ORDER BY id DESC LIMIT $4 OFFSET $5");
+const COUNT_OF_DELETED: &str = of_deleted!("COUNT(*) AS total", "");
+
+/// What being asked for again does to a waiting job: it is the newest caller's, with a new deadline. It need not wait out
+/// the pause after a failure, and it keeps its place in the queue.
+macro_rules! asked_again {
+    ($operator_id:literal, $operator_name:literal) => {
+        concat!(
+            "operator_id = ",
+            $operator_id,
+            ", operator_name = ",
+            $operator_name,
+            ", spent_ms = 0, failures = 0, away = 0, updated_at = {now},
+            run_at = CASE WHEN job.run_at > {now} THEN {now} ELSE job.run_at END"
+        )
+    };
+}
+
 /// The open job, if there is one, that will do what this one should.
 async fn same_copy(tx: &mut Tx, job: &NewJob) -> Result<Option<i64>, CatalogError> {
-    // Asked for again, it need not wait out the pause after a failure.
-    let waiting = "UPDATE job SET run_at = {now}, updated_at = {now}
-        WHERE repository_id = $1 AND tag = $2 AND target_region = $3 AND target_namespace = $4
+    let waiting = concat!(
+        "UPDATE job SET ",
+        asked_again!("$6", "$7"),
+        " WHERE repository_id = $1 AND tag = $2 AND target_region = $3 AND target_namespace = $4
             AND override_existing = $5 AND state = 'waiting'
-        RETURNING id";
+        RETURNING id"
+    );
     let running = "SELECT j.id FROM job j
         JOIN tag t ON t.repository_id = j.repository_id AND t.name = j.tag AND t.digest = j.digest
         WHERE j.repository_id = $1 AND j.tag = $2 AND j.target_region = $3 AND j.target_namespace = $4
-            AND j.override_existing = $5 AND j.state = 'running' AND j.cancel_requested = 0
+            AND j.override_existing = $5 AND j.operator_id = $6 AND j.state = 'running' AND j.cancel_requested = 0
         ORDER BY j.id DESC LIMIT 1";
-    for sql in [waiting, running] {
-        let statement = tx
-            .query(sql)
-            .bind(job.repository_id)
-            .bind(&job.tag)
-            .bind(&job.target_region)
-            .bind(&job.target_namespace)
-            .bind(i64::from(job.override_existing));
-        if let Some(row) = tx.optional(statement).await? {
-            return row.number("id").map(Some);
-        }
+    let copy = |statement: Statement<'static>| {
+        let statement = statement.bind(job.repository_id).bind(job.tag.clone()).bind(job.target_region.clone());
+        let statement = statement.bind(job.target_namespace.clone()).bind(i64::from(job.override_existing));
+        statement.bind(job.operator_id.clone())
+    };
+    let statement = copy(tx.query(waiting)).bind(job.operator_name.clone());
+    if let Some(row) = tx.optional(statement).await? {
+        return row.number("id").map(Some);
     }
-    Ok(None)
+    let statement = copy(tx.query(running));
+    tx.optional(statement).await?.map(|row| row.number("id")).transpose()
 }
 
 async fn insert(tx: &mut Tx, job: &NewJob) -> Result<i64, CatalogError> {
     // A job that was put back meanwhile is the same copy.
-    let sql = "INSERT INTO job (account_id, repository_id, namespace, repository, tag, target_region, target_namespace,
+    let sql = concat!(
+        "INSERT INTO job (account_id, repository_id, namespace, repository, tag, target_region, target_namespace,
             override_existing, operator_id, operator_name, state, attempt, failures, run_at, lease_until,
             cancel_requested, bytes_done, bytes_total, blobs_done, blobs_total, created_at, updated_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'waiting', 0, 0, {now}, 0, 0, 0, 0, 0, 0, {now}, {now})
         ON CONFLICT (repository_id, tag, target_region, target_namespace, override_existing) WHERE state = 'waiting'
-        DO UPDATE SET updated_at = {now} RETURNING id";
+        DO UPDATE SET ",
+        asked_again!("excluded.operator_id", "excluded.operator_name"),
+        " RETURNING id"
+    );
     let statement = tx
         .query(sql)
         .bind(&job.account_id)
@@ -379,6 +449,8 @@ pub(crate) fn job(row: &AnyRow) -> Result<Job, CatalogError> {
         state: row.parsed("state")?,
         attempt: row.number("attempt")?,
         failures: row.number("failures")?,
+        away: row.number("away")?,
+        spent_ms: row.number("spent_ms")?,
         digest: row.optional_text("digest")?,
         last_error: row.optional_text("last_error")?,
         bytes_done: row.size("bytes_done")?,

@@ -3,7 +3,7 @@
 //! A lease is compared with the database's clock only. A claim raises `attempt`, and every later change names the number
 //! it was claimed with, so that an owner that was asleep for longer than its lease changes nothing any more.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use sqlx::any::AnyRow;
 use transship_oci::Digest;
@@ -16,8 +16,11 @@ use crate::tx::Tx;
 use crate::{Catalog, CatalogError, Heartbeat, Job, JobState, Progress, TargetBefore};
 
 impl Catalog {
-    /// Claims up to `limit` jobs for `owner`, the oldest first: such as wait and are due, or whose owner's lease ran out.
-    /// At most `per_region_limit` run for one target region, and never two for the same source and target tag.
+    /// Claims up to `limit` jobs for `owner`: such as wait and are due, or whose owner's lease ran out. At most
+    /// `per_region_limit` run for one target region, and never two for the same source and target tag.
+    ///
+    /// The accounts share the slots of a region: the next one goes to the account of which the fewest jobs run there, by turns
+    /// when that is said of several. Within an account it goes to the job that became due first.
     pub async fn claim_jobs(
         &self,
         owner: &str,
@@ -33,20 +36,32 @@ impl Catalog {
             let mut tx = self.begin().await?;
             lock_queue(&mut tx).await?;
             let mut candidates = Vec::new();
+            let mut contested = HashSet::new();
             for (region, slots) in free_slots(&tx.all(tx.query(OPEN_REGIONS)).await?, per_region_limit)? {
-                candidates.extend(due_jobs(&mut tx, &region, slots.min(limit)).await?);
+                let (due, several) = due_jobs(&mut tx, &region, slots.min(limit), per_region_limit).await?;
+                candidates.extend(due.into_iter().enumerate().map(|(rank, due)| (rank, due.id, due.attempt)));
+                if several {
+                    contested.insert(region);
+                }
             }
-            // The oldest first, whatever their region.
+            // The first of each region, then the second of each.
             candidates.sort_unstable();
             let mut claimed = Vec::new();
-            for (id, attempt) in candidates.into_iter().take(limit) {
+            for (_, id, attempt) in candidates.into_iter().take(limit) {
                 let statement = tx.query(CLAIM).bind(id).bind(attempt).bind(owner).bind(lease_ms);
                 // None: its owner has given a sign of life after all.
                 if let Some(row) = tx.optional(statement).await? {
                     claimed.push(job(&row)?);
                 }
             }
+            for region in contested {
+                if let Some(last) = claimed.iter().rev().find(|job| job.target_region == region) {
+                    let statement = tx.query(TURN).bind(region).bind(last.account_id.clone());
+                    tx.execute(statement).await?;
+                }
+            }
             tx.commit().await?;
+            claimed.sort_unstable_by_key(|job| job.id);
             Ok::<_, CatalogError>(claimed)
         })
     }
@@ -130,12 +145,17 @@ impl Catalog {
     /// Puts a job back after a failure, to be claimed again after `delay_ms`. When the same copy waits already, this job
     /// ends as cancelled instead, superseded by the other. `false` when it is not the caller's any more.
     pub async fn retry_job(&self, id: i64, attempt: i64, delay_ms: i64, error: &str) -> Result<bool, CatalogError> {
-        self.put_back(id, attempt, delay_ms, Some(error_column(error))).await
+        self.put_back(id, attempt, delay_ms, Some(error_column(error)), 1).await
     }
 
-    /// Puts a job back at once and counts no failure: its owner is stopping. Otherwise like [`Catalog::retry_job`].
+    /// Puts a job back because its target is away. Counts no failure; otherwise like [`Catalog::retry_job`].
+    pub async fn postpone_job(&self, id: i64, attempt: i64, delay_ms: i64, error: &str) -> Result<bool, CatalogError> {
+        self.put_back(id, attempt, delay_ms, Some(error_column(error)), 0).await
+    }
+
+    /// Puts a job back in its old place and counts no failure: its owner is stopping. Otherwise like [`Catalog::retry_job`].
     pub async fn release_job(&self, id: i64, attempt: i64) -> Result<bool, CatalogError> {
-        self.put_back(id, attempt, 0, None).await
+        self.put_back(id, attempt, 0, None, 0).await
     }
 
     /// How many milliseconds until some job is due or some lease runs out, 0 when one is due now (it may still have to
@@ -149,17 +169,23 @@ impl Catalog {
         Ok(wait_ms.map(|ms| ms.max(0)))
     }
 
-    /// Makes a running job wait again; with an error it counts as a failure.
+    /// Makes a running job wait again. With an error it has tried in vain, which counts as `failures` many failures, and if
+    /// those are none, as a try that found the target away.
     async fn put_back(
         &self,
         id: i64,
         attempt: i64,
         delay_ms: i64,
         error: Option<String>,
+        failures: i64,
     ) -> Result<bool, CatalogError> {
-        let wait = "UPDATE job SET state = 'waiting', run_at = {now} + $3, lease_owner = NULL, lease_until = 0,
-                failures = failures + CASE WHEN $4 IS NULL THEN 0 ELSE 1 END, last_error = COALESCE($4, last_error),
-                updated_at = {now}
+        let wait = "UPDATE job SET state = 'waiting', lease_owner = NULL, lease_until = 0, updated_at = {now},
+                run_at = CASE WHEN $4 IS NULL THEN run_at ELSE {now} + $3 END,
+                spent_ms = spent_ms + $3
+                    + CASE WHEN claimed_at > 0 AND {now} > claimed_at THEN {now} - claimed_at ELSE 0 END,
+                claimed_at = 0, failures = failures + CAST($5 AS BIGINT),
+                away = CASE WHEN $4 IS NULL THEN away WHEN CAST($5 AS BIGINT) > 0 THEN 0 ELSE away + 1 END,
+                last_error = COALESCE($4, last_error)
             WHERE id = $1 AND attempt = $2 AND state = 'running' AND cancel_requested = 0
                 AND NOT EXISTS (SELECT 1 FROM job o WHERE o.state = 'waiting' AND o.repository_id = job.repository_id
                     AND o.tag = job.tag AND o.target_region = job.target_region
@@ -170,6 +196,7 @@ impl Catalog {
         repeated!(Write, {
             let mut tx = self.begin().await?;
             let statement = tx.query(wait).bind(id).bind(attempt).bind(delay_ms.max(0)).bind(error.as_deref());
+            let statement = statement.bind(failures);
             let mut changed = match tx.execute(statement).await {
                 Ok(changed) => changed,
                 // The same copy was queued in between; next time it is seen.
@@ -218,25 +245,54 @@ macro_rules! is_held {
     };
 }
 
-/// Jobs of a region that wait and are due.
-const DUE: &str = concat!(
-    "SELECT j.id, j.attempt, COALESCE(j.repository_id, 0) AS repository_id, j.tag, j.target_namespace FROM job j
-    WHERE j.target_region = $1 AND j.state = 'waiting' AND j.run_at <= {now} AND NOT ",
+/// The accounts of which jobs wait for a region and are due, and how many of theirs run there. From one account to the next by
+/// the index, however long the queue of each is, from behind the one whose turn was last, round to that one.
+pub(crate) const DUE_ACCOUNTS: &str = "WITH RECURSIVE turn(account) AS (
+        SELECT COALESCE((SELECT t.account_id FROM job_turn t WHERE t.target_region = $1), '')),
+    step(lap, account) AS (
+        SELECT 0, turn.account FROM turn
+        UNION ALL
+        SELECT CASE WHEN step.account IS NULL THEN 1 ELSE step.lap END,
+            (SELECT MIN(j.account_id) FROM job j
+                WHERE j.state = 'waiting' AND j.target_region = $1 AND j.account_id > COALESCE(step.account, ''))
+        FROM step WHERE step.account IS NOT NULL OR step.lap = 0)
+    SELECT step.account, (SELECT COUNT(*) FROM job j
+        WHERE j.state = 'running' AND j.target_region = $1 AND j.account_id = step.account AND j.lease_until > {now})
+        AS running
+    FROM step CROSS JOIN turn
+    WHERE step.account IS NOT NULL
+        AND ((step.lap = 0 AND step.account > turn.account) OR (step.lap = 1 AND step.account <= turn.account))
+        AND EXISTS (SELECT 1 FROM job j WHERE j.state = 'waiting' AND j.target_region = $1
+            AND j.account_id = step.account AND j.run_at <= {now})
+    LIMIT $2";
+
+const TURN: &str = "INSERT INTO job_turn (target_region, account_id) VALUES ($1, $2)
+    ON CONFLICT (target_region) DO UPDATE SET account_id = excluded.account_id";
+
+/// Jobs of an account that wait for a region and are due.
+pub(crate) const DUE: &str = concat!(
+    "SELECT j.id, j.attempt, j.account_id, COALESCE(j.repository_id, 0) AS repository_id, j.tag, j.target_namespace
+    FROM job j
+    WHERE j.target_region = $1 AND j.account_id = $2 AND j.state = 'waiting' AND j.run_at <= {now} AND NOT ",
     is_held!("j"),
-    " ORDER BY j.id LIMIT $2"
+    " ORDER BY j.run_at, j.id LIMIT $3"
 );
 
-/// Jobs of a region whose owner's lease ran out.
+/// Jobs of a region whose owner's lease ran out. They have had their turn.
 const ORPHANED: &str = concat!(
-    "SELECT j.id, j.attempt, COALESCE(j.repository_id, 0) AS repository_id, j.tag, j.target_namespace FROM job j
+    "SELECT j.id, j.attempt, j.account_id, COALESCE(j.repository_id, 0) AS repository_id, j.tag, j.target_namespace
+    FROM job j
     WHERE j.target_region = $1 AND j.state = 'running' AND j.lease_until <= {now} AND NOT ",
     is_held!("j"),
     " ORDER BY j.id LIMIT $2"
 );
 
+/// Takes a job. The run of an owner that died counts up to the end of its lease.
 const CLAIM: &str = concat!(
     "UPDATE job SET state = 'running', attempt = attempt + 1, lease_owner = $3, lease_until = {now} + $4,
-        updated_at = {now}
+        updated_at = {now}, claimed_at = {now},
+        spent_ms = spent_ms + CASE WHEN state = 'running' AND claimed_at > 0 AND lease_until > claimed_at
+            THEN lease_until - claimed_at ELSE 0 END
     WHERE id = $1 AND attempt = $2 AND (state = 'waiting' OR (state = 'running' AND lease_until <= {now}))
     RETURNING ",
     job_columns!()
@@ -269,18 +325,79 @@ fn free_slots(rows: &[AnyRow], per_region_limit: usize) -> Result<Vec<(String, u
     Ok(free)
 }
 
-/// The oldest jobs of a region that may be claimed, as (id, attempt); of those with the same tags only the oldest.
-async fn due_jobs(tx: &mut Tx, region: &str, limit: usize) -> Result<Vec<(i64, i64)>, CatalogError> {
-    let mut found = BTreeMap::new();
-    for sql in [DUE, ORPHANED] {
-        for row in tx.all(tx.query(sql).bind(region).bind(limit_parameter(limit))).await? {
-            let copy = (row.number("repository_id")?, row.text("tag")?, row.text("target_namespace")?);
-            found.insert(row.number("id")?, (row.number("attempt")?, copy));
+/// A job that may be claimed.
+struct Due {
+    id: i64,
+    attempt: i64,
+    account: String,
+    /// What it writes: of those with the same only one runs.
+    copy: (i64, String, String),
+}
+
+fn due(row: &AnyRow) -> Result<Due, CatalogError> {
+    Ok(Due {
+        id: row.number("id")?,
+        attempt: row.number("attempt")?,
+        account: row.text("account_id")?,
+        copy: (row.number("repository_id")?, row.text("tag")?, row.text("target_namespace")?),
+    })
+}
+
+/// An account whose turn may come.
+struct Waiting {
+    account: String,
+    running: i64,
+    /// Its due jobs, the last one first, once somebody has asked for them.
+    due: Option<Vec<Due>>,
+}
+
+/// The jobs of a region that are to be claimed, in this order, and whether several accounts wait there.
+async fn due_jobs(
+    tx: &mut Tx,
+    region: &str,
+    slots: usize,
+    per_region_limit: usize,
+) -> Result<(Vec<Due>, bool), CatalogError> {
+    let mut copies = HashSet::new();
+    let mut chosen: Vec<Due> = Vec::new();
+    for row in tx.all(tx.query(ORPHANED).bind(region).bind(limit_parameter(slots))).await? {
+        let due = due(&row)?;
+        if copies.insert(due.copy.clone()) {
+            chosen.push(due);
         }
     }
-    let mut copies = HashSet::new();
-    found.retain(|_, (_, copy)| copies.insert(copy.clone()));
-    Ok(found.into_iter().map(|(id, (attempt, _))| (id, attempt)).take(limit).collect())
+    // Jobs of at most so many accounts run, so that among twice as many are enough of which none does.
+    let most = limit_parameter(per_region_limit.saturating_mul(2));
+    let mut accounts = Vec::new();
+    for row in tx.all(tx.query(DUE_ACCOUNTS).bind(region).bind(most)).await? {
+        let account = row.text("account")?;
+        let orphaned = chosen.iter().filter(|due| due.account == account).count();
+        let running = row.number("running")?.saturating_add(limit_parameter(orphaned));
+        accounts.push(Waiting { account, running, due: None });
+    }
+    let several = accounts.len() > 1;
+    while chosen.len() < slots {
+        // Of equals the first, which is the one whose turn it is.
+        let next = accounts.iter().enumerate().min_by_key(|(_, waiting)| waiting.running).map(|(place, _)| place);
+        let Some(place) = next else { break };
+        let waiting = &mut accounts[place];
+        if waiting.due.is_none() {
+            let statement = tx.query(DUE).bind(region).bind(waiting.account.clone()).bind(limit_parameter(slots));
+            let rows = tx.all(statement).await?;
+            waiting.due = Some(rows.iter().rev().map(due).collect::<Result<_, _>>()?);
+        }
+        match waiting.due.as_mut().and_then(Vec::pop) {
+            None => {
+                accounts.remove(place);
+            }
+            Some(due) if copies.insert(due.copy.clone()) => {
+                waiting.running += 1;
+                chosen.push(due);
+            }
+            Some(_) => {}
+        }
+    }
+    Ok((chosen, several))
 }
 
 /// From here to the end of the transaction nobody else claims.

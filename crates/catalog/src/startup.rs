@@ -12,7 +12,11 @@ impl Catalog {
         if self.dialect() != Dialect::Sqlite {
             return Ok(());
         }
-        self.write(|| self.query("UPDATE job SET lease_until = 0 WHERE state = 'running'")).await?;
+        // The time since its death is not the job's.
+        let jobs = "UPDATE job SET lease_until = 0, claimed_at = 0,
+                spent_ms = spent_ms + CASE WHEN claimed_at = 0 THEN 0 ELSE MAX(0, MIN(lease_until, {now}) - claimed_at) END
+            WHERE state = 'running'";
+        self.write(|| self.query(jobs)).await?;
         self.write(|| self.query("UPDATE scrub SET owner = NULL, lease_until = 0")).await?;
         let uploads = "UPDATE upload SET writer_token = NULL, writer_until = 0 WHERE writer_token IS NOT NULL";
         self.write(|| self.query(uploads)).await?;

@@ -7,6 +7,7 @@ mod accounts;
 mod blobs;
 mod collection;
 mod concurrency;
+mod fairness;
 mod faults;
 mod immutability;
 mod interleavings;
@@ -171,6 +172,11 @@ suite! {
         released_jobs_are_due_at_once, ends_are_final, progress_and_cancellation, next_run_is_told, late_owners_may_go_on,
         orphans_are_released,
     }
+    fairness::{
+        claims_go_round_the_accounts, free_slots_are_shared, only_the_own_time_counts, a_target_that_is_away_is_no_failure,
+        a_waiting_job_is_its_newest_callers, a_running_job_is_joined_by_its_own_user_only,
+        jobs_of_a_deleted_repository_are_found_by_its_name,
+    }
     quarantine::{
         quarantined_blobs_are_as_good_as_absent, repairs_replace_bytes_once, peers_get_what_their_accounts_link,
         rounds_have_one_owner_and_a_place, what_points_at_nothing_is_found,
@@ -179,7 +185,7 @@ suite! {
         counters_follow_every_change, what_does_not_fit_changes_nothing, pushes_at_once_do_not_overshoot,
         counters_are_made_right,
     }
-    plans::{ pages_walk_an_index }
+    plans::{ pages_walk_an_index, claims_walk_an_index }
     faults::{ broken_connections_are_replaced, dropped_transactions_change_nothing, cancelled_callers_leave_nothing_locked }
     concurrency::{
         no_job_is_claimed_twice, equal_enqueues_make_one_job, pushes_against_unlinking, tags_move_one_after_another,

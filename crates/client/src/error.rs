@@ -4,6 +4,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use reqwest::{Method, Url};
@@ -43,7 +44,9 @@ enum Cause {
     SessionLost,
     /// No byte moved for the idle time.
     Silence,
-    /// Everything else: no connection, a broken answer, a request that was never made.
+    /// There was no connection: refused, unreachable, not known by name, or not made in time.
+    NoConnection,
+    /// Everything else: a broken answer, a request that was never made.
     Other,
 }
 
@@ -87,7 +90,10 @@ impl ClientError {
         let error = error.without_url();
         let mut message = error.to_string();
         let mut source = error.source();
+        let (connecting, late) = (error.is_connect(), error.is_timeout());
+        let mut distrusted = false;
         while let Some(cause) = source {
+            distrusted |= is_distrust(cause);
             let text = cause.to_string();
             if !message.ends_with(&text) {
                 message.push_str(": ");
@@ -95,7 +101,8 @@ impl ClientError {
             }
             source = cause.source();
         }
-        Self::new(kind, Cause::Other, request, message)
+        let cause = if late || (connecting && !distrusted) { Cause::NoConnection } else { Cause::Other };
+        Self::new(kind, cause, request, message)
     }
 
     /// The error of a transfer that stood still for `idle`.
@@ -157,6 +164,17 @@ impl ClientError {
         self.cause == Cause::SessionLost
     }
 
+    /// Whether this says that the registry cannot be reached or is too busy, rather than that it failed at what it was asked:
+    /// no connection, silence, 429, 503, and what a proxy answers in its place (502, 504). Only waiting helps.
+    pub fn is_away(&self) -> bool {
+        let says_so = match &self.cause {
+            Cause::Status { status, .. } => matches!(status, 429 | 502 | 503 | 504),
+            Cause::Silence | Cause::NoConnection => true,
+            Cause::SessionLost | Cause::Other => false,
+        };
+        says_so && matches!(self.kind, ErrorKind::Retry | ErrorKind::RetryAfter(_))
+    }
+
     /// Whether an immediate second try is worth it: not after a silence, which already took its time.
     pub(crate) fn is_momentary(&self) -> bool {
         self.kind == ErrorKind::Retry && self.cause != Cause::Silence
@@ -170,6 +188,19 @@ impl fmt::Display for ClientError {
 }
 
 impl StdError for ClientError {}
+
+/// Whether this is how a certificate that is not trusted comes out of TLS: then somebody is there.
+fn is_distrust(error: &(dyn StdError + 'static)) -> bool {
+    let mut error = error.downcast_ref::<io::Error>();
+    while let Some(outer) = error {
+        if outer.kind() == io::ErrorKind::InvalidData {
+            return true;
+        }
+        // One error of this type in another is not its source.
+        error = outer.get_ref().and_then(|inner| inner.downcast_ref());
+    }
+    false
+}
 
 fn kind_of_status(status: u16, retry_after: Option<Duration>) -> ErrorKind {
     match (status, retry_after) {

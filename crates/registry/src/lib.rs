@@ -49,7 +49,7 @@ pub use replicate::wire;
 pub use repositories::{ListRepositories, RepositoryAttributes, RepositoryPage, RepositorySummary};
 pub use scrub::ScrubSettings;
 pub use settings::{AccessSettings, Collection, Peer, Settings};
-pub use sync::{SyncImages, TagOutcome};
+pub use sync::{SyncImages, SyncOutcome, TagOutcome};
 pub use tags::{ListTags, TagPage, TagView};
 pub use throttle::{Attempt, LoginLimits};
 pub use tokens::{Grant, IssuedToken, TokenError};

@@ -38,9 +38,9 @@ pub struct Settings {
     pub sync_max_tags: usize,
     /// Most open jobs of one account.
     pub max_open_jobs_per_account: i64,
-    /// Longest time from a job's creation to its end.
+    /// Longest time that a job may use up itself, running and in the pauses after its tries.
     pub job_timeout: Duration,
-    /// Most failures of one job before it is given up.
+    /// Most failures of one job before it is given up; a target that is away is none.
     pub max_attempts: i64,
     /// Jobs running at once for each target region.
     pub slots_per_region: usize,

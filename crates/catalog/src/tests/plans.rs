@@ -3,7 +3,7 @@
 use super::fixture;
 use crate::dialect::Dialect;
 use crate::row::Columns as _;
-use crate::{Catalog, names, referrers, tags};
+use crate::{Catalog, jobs, names, queue, referrers, tags};
 
 /// Rows from 1 to the first parameter, as both databases make them.
 const NUMBERS: &str =
@@ -103,4 +103,39 @@ pub(super) async fn pages_walk_an_index(catalog: Catalog, _: String) {
     assert_eq!(page, ["team/r1009999", "team/r1010000"]);
     let page = catalog.repository_names("", "", false, Some("team/r1009998"), 10).await.unwrap();
     assert_eq!(page, ["team/r1010000"]);
+}
+
+/// A hundred thousand jobs wait, nearly all of one account and most of them in a pause.
+pub(super) async fn claims_walk_an_index(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let other = catalog.create_account("other").await.unwrap();
+    let insert = "INSERT INTO job (account_id, repository_id, namespace, repository, tag, target_region, target_namespace,
+            override_existing, operator_id, operator_name, state, attempt, failures, run_at, lease_until,
+            cancel_requested, bytes_done, bytes_total, blobs_done, blobs_total, created_at, updated_at)
+        SELECT a.id, CAST($2 AS BIGINT), 'team', 'app', a.name || CAST(n AS TEXT), 'north', 'mirror', 0, '', '', 'waiting', 0, 0,
+            CASE WHEN n > 10 THEN 9000000000000 ELSE n END, 0, 0, 0, 0, 0, 0, 0, 0
+        FROM numbers JOIN account a ON a.name = ";
+    let of = |name: &str| -> &'static str { Box::leak(format!("{insert}'{name}'").into_boxed_str()) };
+    fill(&catalog, of("acme"), 100_000, &[fixture.repository.id]).await;
+    fill(&catalog, of("other"), 20, &[fixture.repository.id]).await;
+    catalog.write(|| catalog.query("ANALYZE")).await.unwrap();
+
+    let accounts = plan(&catalog, queue::DUE_ACCOUNTS, |s| s.bind("north").bind(8_i64)).await;
+    let due = plan(&catalog, queue::DUE, |s| s.bind("north").bind(other.id.clone()).bind(4_i64)).await;
+    let deleted = plan(&catalog, jobs::OF_DELETED_DESCENDING, |s| {
+        s.bind(other.id.clone()).bind("team").bind("app").bind(10_i64).bind(0_i64)
+    });
+    for (told, sql) in
+        [(accounts, queue::DUE_ACCOUNTS), (due, queue::DUE), (deleted.await, jobs::OF_DELETED_DESCENDING)]
+    {
+        // The steps of the walk themselves are no table.
+        for costly in ["SCAN j", "Seq Scan on job j", "Seq Scan on job\n", "TEMP B-TREE", "Sort"] {
+            assert!(!told.contains(costly), "{sql}\n{told}");
+        }
+    }
+
+    // And both accounts get what they may.
+    let claimed = catalog.claim_jobs("me", 10_000, 8, 8).await.unwrap();
+    assert_eq!(claimed.iter().filter(|job| job.account_id == other.id).count(), 4);
+    assert_eq!(claimed.len(), 8);
 }

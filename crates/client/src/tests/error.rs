@@ -37,6 +37,24 @@ async fn every_status_has_a_kind() {
     }
 }
 
+/// What a job waits out without counting it as a failure.
+#[tokio::test]
+async fn away_is_who_cannot_be_reached_or_is_too_busy() {
+    for (status, away) in [(429, true), (502, true), (503, true), (504, true), (500, false), (507, false), (403, false)]
+    {
+        let error = error_of(status, &[], "").await;
+        assert_eq!(error.is_away(), away, "{error}");
+    }
+    assert!(error_of(503, &[("retry-after", "600")], "").await.is_away());
+    assert!(client("http://127.0.0.1:1").start_upload(&name()).await.unwrap_err().is_away(), "refused");
+    // It answered, and then gave up on this request: that is a failure.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let error = client(&base).start_upload(&name()).await.unwrap_err();
+    assert!(!error.is_away(), "{error}");
+}
+
 #[tokio::test]
 async fn retry_after_is_seconds_or_a_date() {
     let after = |text: String| async move { error_of(429, &[("retry-after", &text)], "").await.kind() };

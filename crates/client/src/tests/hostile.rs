@@ -103,6 +103,7 @@ async fn a_peer_that_does_not_answer_is_given_up_after_the_idle_time() {
     let begun = tokio::time::Instant::now();
     let error = client(&base).head_blob(&name(), &sha256(b"x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry);
+    assert!(error.is_away());
     // Once, not three times: a silence took its time already.
     assert!(begun.elapsed() < Duration::from_millis(600), "{:?}", begun.elapsed());
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use rand::Rng as _;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use transship_catalog::{Job, JobState};
 
-use crate::logins::now_ms;
 use crate::replicate::{JobError, NotWithdrawn, Progress};
 use crate::{Registry, ServiceError};
 
@@ -73,8 +73,7 @@ impl Registry {
                 match self.claim(&owner, free, slots).await {
                     Ok(jobs) => {
                         for job in jobs {
-                            let span =
-                                tracing::info_span!("job", id = job.id, tag = job.tag, region = job.target_region);
+                            let span = job_span(&job);
                             running.spawn(self.clone().run_job(job, shutdown.clone()).instrument(span));
                         }
                     }
@@ -105,17 +104,19 @@ impl Registry {
 
     async fn run_job(self, job: Job, shutdown: CancellationToken) {
         let progress = Progress::default();
-        let left = self.time_left(&job);
+        let deadline = Instant::now() + self.time_left(&job);
         let run = tokio::select! {
+            // A job that is to stop, or has no time left, does not begin.
+            biased;
             () = std::future::ready(()), if job.cancel_requested => Run::Cancelled,
-            ended = self.run_copy(&job, &progress) => Run::Ended(ended),
-            run = self.keep_lease(&job, &progress) => run,
-            () = tokio::time::sleep(left) => Run::TimedOut,
+            () = tokio::time::sleep_until(deadline) => Run::TimedOut,
             () = shutdown.cancelled() => Run::Draining,
+            run = self.keep_lease(&job, &progress) => run,
+            ended = self.run_copy(&job, &progress) => Run::Ended(ended),
         };
         let run = self.last_beat(&job, &progress, run).await;
         for attempt in 1..=END_WRITES {
-            match self.conclude(&job, &run).await {
+            match self.conclude(&job, &run, deadline).await {
                 Ok(()) => break,
                 Err(error) if attempt < END_WRITES => {
                     tracing::warn!("the end of the job could not be written, trying again: {error}");
@@ -161,12 +162,12 @@ impl Registry {
 
     /// Writes how a run ended. Each statement names the fencing number, so an owner that has lost the job changes
     /// nothing.
-    async fn conclude(&self, job: &Job, run: &Run) -> Result<(), ServiceError> {
+    async fn conclude(&self, job: &Job, run: &Run, deadline: Instant) -> Result<(), ServiceError> {
         let failed = |reason: String| (JobState::Failed, Some(reason));
         let (state, reason) = match run {
             Run::Cancelled | Run::Ended(Ok(JobState::Cancel)) => match self.withdraw(job).await {
                 Ok(()) => (JobState::Cancel, Some("its tag or its repository was deleted while it ran".to_owned())),
-                Err(NotWithdrawn::Yet(reason)) if !self.time_left(job).is_zero() => {
+                Err(NotWithdrawn::Yet(reason)) if Instant::now() < deadline => {
                     // The lease runs out, and whoever claims the job then tries again.
                     tracing::warn!("a cancelled job has written a tag that cannot be taken back yet: {reason}");
                     return Ok(());
@@ -177,14 +178,13 @@ impl Registry {
             },
             Run::Ended(Ok(state)) => (*state, None),
             Run::Ended(Err(JobError::Terminal(reason) | JobError::Conflict(reason))) => failed(reason.clone()),
-            Run::Ended(Err(JobError::Retry(reason))) => match self.next_pause(job) {
-                Some(pause) => return self.retry(job, pause, reason).await,
-                None => failed(format!("gave up after {} tries: {reason}", job.failures + 1)),
-            },
-            Run::Ended(Err(JobError::RetryAfter(pause, reason))) => match self.next_pause(job) {
-                Some(own) => return self.retry(job, own.max(*pause), reason).await,
-                None => failed(format!("gave up after {} tries: {reason}", job.failures + 1)),
-            },
+            Run::Ended(Err(JobError::Retry(reason))) if job.failures + 1 >= self.settings().max_attempts => {
+                failed(format!("gave up after {} tries: {reason}", job.failures + 1))
+            }
+            Run::Ended(Err(JobError::Retry(reason))) => return self.retry(job, reason, deadline).await,
+            Run::Ended(Err(JobError::Away(asked, reason))) => {
+                return self.postpone(job, *asked, reason, deadline).await;
+            }
             Run::LeaseLost => {
                 tracing::warn!("the lease was lost; another process has the job");
                 return Ok(());
@@ -193,7 +193,7 @@ impl Registry {
                 let limit = self.settings().job_timeout.as_secs();
                 let last =
                     job.last_error.as_deref().map_or_else(String::new, |last| format!("; the last error was: {last}"));
-                (JobState::Timeout, Some(format!("not done within {limit} s{last}")))
+                (JobState::Timeout, Some(format!("not done within {limit} s of its own time{last}")))
             }
             Run::Draining => {
                 self.catalog().release_job(job.id, job.attempt).await?;
@@ -201,34 +201,69 @@ impl Registry {
             }
         };
         let ours = self.catalog().finish_job(job.id, job.attempt, state, reason.as_deref()).await?;
-        if ours {
-            tracing::info!(state = state.as_str(), reason, "job ended");
+        match state {
+            _ if !ours => {}
+            JobState::Failed | JobState::Timeout => tracing::warn!(state = state.as_str(), reason, "job ended"),
+            _ => tracing::info!(state = state.as_str(), reason, "job ended"),
         }
         Ok(())
     }
 
-    async fn retry(&self, job: &Job, pause: Duration, reason: &str) -> Result<(), ServiceError> {
+    async fn retry(&self, job: &Job, reason: &str, deadline: Instant) -> Result<(), ServiceError> {
+        let pause = until(deadline, jittered(pause_after(job.failures)));
         tracing::warn!(failures = job.failures + 1, pause_ms = pause.as_millis(), "job failed, trying again: {reason}");
-        let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-        self.catalog().retry_job(job.id, job.attempt, pause_ms, reason).await?;
+        self.catalog().retry_job(job.id, job.attempt, milliseconds(pause), reason).await?;
         Ok(())
     }
 
-    /// The pause before the next try, or none when there have been enough.
-    fn next_pause(&self, job: &Job) -> Option<Duration> {
-        if job.failures + 1 >= self.settings().max_attempts {
-            return None;
+    /// A target that is away is no failure of the job: only its deadline ends that.
+    async fn postpone(&self, job: &Job, asked: Duration, reason: &str, deadline: Instant) -> Result<(), ServiceError> {
+        let pause = until(deadline, jittered(pause_after(job.away)).max(asked));
+        let pause_ms = pause.as_millis();
+        if job.away == 0 {
+            tracing::warn!(pause_ms, "the target is away, trying again: {reason}");
+        } else {
+            tracing::info!(tries = job.away + 1, pause_ms, "the target is still away: {reason}");
         }
-        Some(pause_after(job.failures).mul_f64(rand::rng().random_range(0.5..1.0)))
+        self.catalog().postpone_job(job.id, job.attempt, milliseconds(pause), reason).await?;
+        Ok(())
     }
 
     fn time_left(&self, job: &Job) -> Duration {
-        let age = u64::try_from(now_ms().saturating_sub(job.created_at_ms)).unwrap_or(0);
-        self.settings().job_timeout.saturating_sub(Duration::from_millis(age))
+        let spent = Duration::from_millis(u64::try_from(job.spent_ms).unwrap_or(0));
+        self.settings().job_timeout.saturating_sub(spent)
     }
 }
 
-/// The longest pause after so many failures; jitter shortens it, so that jobs do not come back all at once.
+/// What every line about a job carries. The account's name is added when its user has been looked up.
+fn job_span(job: &Job) -> tracing::Span {
+    tracing::info_span!(
+        "job",
+        id = job.id,
+        account_id = job.account_id,
+        account = tracing::field::Empty,
+        repository = format!("{}/{}", job.namespace, job.repository),
+        tag = job.tag,
+        region = job.target_region,
+        namespace = job.target_namespace,
+    )
+}
+
+/// Somewhat shorter than this, so that jobs do not come back all at once.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::rng().random_range(0.5..1.0))
+}
+
+/// No pause goes on beyond the deadline: then the job is to end.
+fn until(deadline: Instant, pause: Duration) -> Duration {
+    pause.min(deadline.saturating_duration_since(Instant::now()))
+}
+
+fn milliseconds(pause: Duration) -> i64 {
+    i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The longest pause after so many failures.
 pub(super) fn pause_after(failures: i64) -> Duration {
     let doublings = u32::try_from(failures).unwrap_or(u32::MAX).min(16);
     (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE)

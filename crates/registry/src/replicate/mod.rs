@@ -38,8 +38,8 @@ pub mod wire {
 pub(crate) enum JobError {
     /// Worth another try.
     Retry(String),
-    /// Worth another try, after the pause that the target asked for.
-    RetryAfter(Duration, String),
+    /// The target cannot be reached or is too busy: worth another try, after the pause that it asked for at the earliest.
+    Away(Duration, String),
     /// Somebody else wrote the tag since the target was looked at.
     Conflict(String),
     /// Trying again cannot help.
@@ -70,8 +70,9 @@ impl From<ClientError> for JobError {
             return Self::Retry(error.to_string());
         }
         match error.kind() {
+            ErrorKind::RetryAfter(pause) => Self::Away(pause, error.to_string()),
+            ErrorKind::Retry if error.is_away() => Self::Away(Duration::ZERO, error.to_string()),
             ErrorKind::Retry => Self::Retry(error.to_string()),
-            ErrorKind::RetryAfter(pause) => Self::RetryAfter(pause, error.to_string()),
             ErrorKind::PreconditionFailed => Self::Conflict(error.to_string()),
             ErrorKind::Permanent => Self::Terminal(error.to_string()),
         }
@@ -143,6 +144,9 @@ impl Registry {
         let region: RegionId = job.target_region.parse().map_err(|_| parse("target region", &job.target_region))?;
         let tag: Tag = job.tag.parse().map_err(|_| parse("tag", &job.tag))?;
         let user = self.user_by_id(&job.operator_id).await?;
+        if let Some(user) = &user {
+            tracing::Span::current().record("account", &user.account_name);
+        }
         let principal = user.filter(|user| user.enabled).map(Principal::from).ok_or_else(|| {
             JobError::Terminal(format!(
                 "user {} was removed or disabled since it asked for this copy",

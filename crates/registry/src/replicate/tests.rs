@@ -25,8 +25,8 @@ fn call(tags: &[&str], override_existing: bool) -> SyncImages {
 }
 
 async fn states(region: &TestRegion, call: SyncImages) -> Vec<(String, JobState)> {
-    let outcomes = region.registry.sync_images(&region.admin, &name("group/app"), call).await.unwrap();
-    outcomes.into_iter().map(|TagOutcome { tag, state }| (tag, state)).collect()
+    let outcome = region.registry.sync_images(&region.admin, &name("group/app"), call).await.unwrap();
+    outcome.tags.into_iter().map(|TagOutcome { tag, state }| (tag, state)).collect()
 }
 
 #[tokio::test]

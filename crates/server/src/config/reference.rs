@@ -141,14 +141,14 @@ pub const KEYS: &[Key] = &[
         "sync_wait_seconds",
         "0 to 110",
         Value("60"),
-        "How long `sync_images` waits for its jobs before it answers; they go on behind it. 0 answers at once.",
+        "How long `sync_images` waits for its jobs before it answers; they go on behind it. 0 answers at once, with `[]`.",
     ),
     key(
         "replication",
         "sync_images_response",
         "`failed` or `succeeded`",
         Value(r#""failed""#),
-        "Which tags the answer of `sync_images` lists: those that did not get to the target, or those that did.",
+        "Which tags the answer of `sync_images` lists: those that are not in the target when it answers, or those that are.",
     ),
     key(
         "replication",
@@ -157,13 +157,19 @@ pub const KEYS: &[Key] = &[
         Value("1000"),
         "Most distinct tags in one call of `sync_images`.",
     ),
-    key("replication", "max_attempts", "1 to 1000", Value("100"), "Most failures of one job before it is given up."),
+    key(
+        "replication",
+        "max_attempts",
+        "1 to 1000",
+        Value("100"),
+        "Most failures of one job before it is given up. A target that cannot be reached or is too busy is no failure.",
+    ),
     key(
         "replication",
         "job_timeout_seconds",
         "1 to 604800",
         Value("21600"),
-        "Longest time from a job's creation to its end, waiting included.",
+        "Longest time that one job may take itself: running, and in the pauses after its tries. Waiting while other jobs have the slots is not counted.",
     ),
     key(
         "replication",

@@ -1,5 +1,6 @@
 //! Manual replication: contract section 3.
 
+use ::http::HeaderName;
 use axum::Json;
 use axum::response::IntoResponse as _;
 use transship_oci::{NamespaceName, Tag};
@@ -12,17 +13,25 @@ use super::{Answer, Call};
 use crate::config::SyncImagesResponse;
 use crate::http::manage_error::{ManageCode, ManageError};
 
+/// How many tags were still under way when the call stopped waiting. Under reading A these are listed.
+const OPEN: HeaderName = HeaderName::from_static("x-transship-open");
+
 /// `POST …/repos/{repository}/sync_images`: 200 with an array of tags, contract 3.
 ///
-/// Under reading A, the default, the array names the tags that did not get to the target; under reading B those that did.
+/// Under reading A, the default, the array names the tags that are not in the target; under reading B those that are. A call
+/// that does not wait knows nothing of any tag, and says nothing.
 pub(super) async fn create_manual_image_sync_repo(call: &Call, at: &RepositoryAt) -> Answer {
     let name = at.name()?;
     let request = parse(&call.body)?;
     let reading = call.parts.extensions.get::<SyncImagesResponse>().copied().unwrap_or_default();
-    let outcomes = call.registry.sync_images(&call.principal, &name, request).await?;
+    let outcome = call.registry.sync_images(&call.principal, &name, request).await?;
+    if !outcome.waited {
+        return Ok(Json([""; 0]).into_response());
+    }
+    let open = outcome.tags.iter().filter(|tag| !tag.state.is_final()).count();
     let listed: Vec<String> =
-        outcomes.into_iter().filter(|outcome| is_listed(reading, outcome)).map(|outcome| outcome.tag).collect();
-    Ok(Json(listed).into_response())
+        outcome.tags.into_iter().filter(|tag| is_listed(reading, tag)).map(|tag| tag.tag).collect();
+    Ok(([(OPEN, open.to_string())], Json(listed)).into_response())
 }
 
 /// The body, field by field, in the order of the table of contract 3.5: what is missing first.
@@ -39,13 +48,12 @@ fn parse(body: &[u8]) -> Result<SyncImages, ManageError> {
     Ok(SyncImages { tags, region, namespace, override_existing })
 }
 
-/// Jobs that are still open when the wait ends are in neither list; their fate is in `sync_job` (contract 3.2).
+/// What the array is about is the target when the call returns: a tag whose job is open is not there (contract 3.2).
 fn is_listed(reading: SyncImagesResponse, outcome: &TagOutcome) -> bool {
+    let is_there = matches!(outcome.state, JobState::Success | JobState::Existed);
     match reading {
-        SyncImagesResponse::Failed => {
-            matches!(outcome.state, JobState::Failed | JobState::Timeout | JobState::Cancel)
-        }
-        SyncImagesResponse::Succeeded => matches!(outcome.state, JobState::Success | JobState::Existed),
+        SyncImagesResponse::Failed => !is_there,
+        SyncImagesResponse::Succeeded => is_there,
     }
 }
 
