@@ -118,8 +118,8 @@ impl Catalog {
         Ok(self.write(|| self.query(sql).bind(id).bind(attempt).bind(before)).await? > 0)
     }
 
-    /// Ends a job in a final state. `false` when it is not the caller's any more, or when it is to stop and the state says
-    /// that it did what it should.
+    /// Ends a job in a final state. `false` when it is not the caller's any more, or when it is to stop and the state is another
+    /// than cancelled: its lease runs out then, and whoever claims it takes its tag back.
     ///
     /// # Errors
     /// [`CatalogError::Invalid`] for a state that is not final.
@@ -135,7 +135,7 @@ impl Catalog {
         }
         let sql = "UPDATE job SET state = $3, last_error = $4, lease_owner = NULL, lease_until = 0, updated_at = {now}
             WHERE id = $1 AND attempt = $2 AND state = 'running'
-                AND (cancel_requested = 0 OR $3 NOT IN ('success', 'existed'))";
+                AND (cancel_requested = 0 OR $3 = 'cancel')";
         let error = error.map(error_column);
         let changed =
             self.write(|| self.query(sql).bind(id).bind(attempt).bind(state.as_str()).bind(error.as_deref())).await?;
@@ -169,7 +169,9 @@ impl Catalog {
         Ok(wait_ms.map(|ms| ms.max(0)))
     }
 
-    /// Makes a running job wait again. With an error it has tried in vain, which counts as `failures` many failures, and if
+    /// Makes a running job wait again. One that is to stop ends as cancelled; if it has written its target's tag it stays as it
+    /// is, and whoever claims it when its lease has run out takes the tag back.
+    /// With an error it has tried in vain, which counts as `failures` many failures, and if
     /// those are none, as a try that found the target away.
     async fn put_back(
         &self,
@@ -192,7 +194,7 @@ impl Catalog {
                     AND o.target_namespace = job.target_namespace AND o.override_existing = job.override_existing)";
         let give_way = "UPDATE job SET state = 'cancel', lease_owner = NULL, lease_until = 0, updated_at = {now},
                 last_error = CASE WHEN cancel_requested = 1 THEN 'cancelled' ELSE 'superseded by a newer job' END
-            WHERE id = $1 AND attempt = $2 AND state = 'running'";
+            WHERE id = $1 AND attempt = $2 AND state = 'running' AND (cancel_requested = 0 OR target_before IS NULL)";
         repeated!(Write, {
             let mut tx = self.begin().await?;
             let statement = tx.query(wait).bind(id).bind(attempt).bind(delay_ms.max(0)).bind(error.as_deref());
