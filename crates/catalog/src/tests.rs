@@ -159,7 +159,7 @@ suite! {
         raw_bytes_come_back, closures_are_checked, sparse_manifests_hold_what_comes_later, sizes_are_checked, conditions_hold, deletion_takes_tags_along,
         referrers_are_paged, text_is_required, moved_tags_are_told,
     }
-    pull::{ names_lead_to_content, versions_tell_every_commit }
+    pull::{ names_lead_to_content, versions_tell_every_commit, versions_outlive_an_empty_pool }
     tags::{ tags_sort_by_bytes, tag_pages, put_tag_follows_conditions, details_filter_and_sort }
     immutability::{ immutable_tags_neither_move_nor_go, patterns_hold_from_the_moment_they_are_set }
     jobs::{
