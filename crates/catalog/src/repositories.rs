@@ -9,6 +9,7 @@ use crate::jobs::cancel_jobs;
 use crate::quotas::{repository_goes, repository_made};
 use crate::retry::{is_foreign_key_violation, repeated};
 use crate::row::{Columns as _, one_changed, storable};
+use crate::stored::stored_repository_goes;
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError};
 
@@ -237,6 +238,7 @@ impl Catalog {
             tx.execute(tx.query(sql).bind(id)).await?;
             cancel_jobs(&mut tx, id).await?;
             repository_goes(&mut tx, id).await?;
+            stored_repository_goes(&mut tx, id).await?;
             // Manifests first: they hold the links. Tags go with them, all else with the repository.
             for sql in [
                 "DELETE FROM manifest WHERE repository_id = $1",

@@ -132,7 +132,8 @@ suite! {
     }
     accounts::{
         accounts_are_unique, users_live_in_accounts, epochs_rise, access_keys_keep_their_state, bootstrap_happens_once,
-        overview_counts_distinct_bytes,
+        overview_counts_distinct_bytes, logins_end_with_what_they_were_made_with, logins_at_once_keep_the_limit,
+        stored_bytes_follow_every_change,
     }
     namespaces::{
         creators_manage, names_are_taken_and_quotas_hold, full_namespaces_stay, listing_follows_levels,

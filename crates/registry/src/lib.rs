@@ -40,7 +40,7 @@ pub use error::ServiceError;
 pub use fsck::{Finding, FsckOptions, FsckReport, Problem};
 pub use grants::{GrantList, GrantSpec};
 pub use keys::{KeyError, Keys};
-pub use logins::{Bootstrap, RegistryLogin};
+pub use logins::{Bootstrap, LoginBasis, RegistryLogin};
 pub use manifests::{ManifestPush, PushCondition, Pushed, StoredManifest};
 pub use namespaces::{NamespaceSummary, Overview};
 pub use referrers::ReferrersPage;

@@ -78,6 +78,21 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
         Ok(())
     }
 
+    /// What each account stores.
+    pub(super) async fn accounts(&mut self) -> Result<(), ServiceError> {
+        let (catalog, repair) = (self.registry.catalog(), self.options.repair);
+        for account in catalog.list_accounts().await? {
+            let id = &account.id;
+            let wrong =
+                if repair { catalog.recount_stored_bytes(id).await? } else { catalog.wrong_stored_bytes(id).await? };
+            if let Some(counter) = wrong {
+                let detail = format!("stored bytes counted as {}, {} are there", counter.says, counter.is);
+                self.found(Problem::WrongCounter, &format!("account {}", account.name), detail, repair);
+            }
+        }
+        Ok(())
+    }
+
     /// Every counter of the quotas.
     pub(super) async fn counters(&mut self) -> Result<(), ServiceError> {
         let (catalog, mut after) = (self.registry.catalog(), 0);
