@@ -109,7 +109,7 @@ impl Registry {
         Ok(self.catalog().ensure_repository(new_repository(principal, namespace.id, name, attributes)).await?)
     }
 
-    /// One repository with its counts.
+    /// One repository with its counts. Who made it is told to its own account only.
     pub async fn show_repository(
         &self,
         principal: &Principal,
@@ -117,7 +117,12 @@ impl Registry {
     ) -> Result<RepositorySummary, ServiceError> {
         let (repository, _) = self.repository_for(principal, name, Level::Read).await?;
         let summary = self.catalog().repository_summary(repository.id).await?;
-        summary.ok_or_else(|| ServiceError::RepositoryAbsent(name.to_string()))
+        let mut summary = summary.ok_or_else(|| ServiceError::RepositoryAbsent(name.to_string()))?;
+        if summary.repository.account_id != principal.account_id {
+            summary.repository.creator_id.clear();
+            summary.repository.creator_name.clear();
+        }
+        Ok(summary)
     }
 
     /// Changes what is said about a repository; `None` leaves a field as it is.
