@@ -55,7 +55,9 @@ pub use namespaces::{CreateNamespaceError, Deleted, ListNamespaces, Namespace, N
 pub use quarantine::{ScrubTurn, StoredBlob};
 pub use quotas::{Limit, NamespaceUsage, QuotaExceeded, Quotas, Resource, Usage, WrongCounter};
 pub use referrers::Referrers;
-pub use repositories::{ListRepositories, NewRepository, RepoOrder, Repository, RepositorySummary};
+pub use repositories::{
+    ListRepositories, ListedRepository, NewRepository, RepoOrder, Repository, RepositorySummary, RepositoryTexts,
+};
 pub use stored::{AccountOverview, WrongStoredBytes};
 pub use tags::{ListTagDetails, TagCondition, TagDetail, TagOrder};
 pub use uploads::{FinishedUpload, NewUpload, Upload};

@@ -24,6 +24,7 @@ mod refresh;
 mod registry;
 mod replicate;
 mod repositories;
+mod room;
 mod scrub;
 mod settings;
 mod sync;
@@ -46,11 +47,14 @@ pub use namespaces::{NamespaceSummary, Overview};
 pub use referrers::ReferrersPage;
 pub use registry::{Project, Registry};
 pub use replicate::wire;
-pub use repositories::{ListRepositories, RepositoryAttributes, RepositoryPage, RepositorySummary};
+pub use repositories::{
+    ListRepositories, Overflow, RepositoryAttributes, RepositoryList, RepositoryPage, RepositorySummary,
+};
+pub use room::Room;
 pub use scrub::ScrubSettings;
 pub use settings::{AccessSettings, Collection, Peer, Settings};
 pub use sync::{SyncImages, TagOutcome};
-pub use tags::{ListTags, TagPage, TagView};
+pub use tags::{ListTags, Manifests, TagList, TagPage, TagView};
 pub use throttle::{Attempt, LoginLimits};
 pub use tokens::{Grant, IssuedToken, TokenError};
 pub use uploads::{Body, UploadStatus};

@@ -6,8 +6,8 @@ use transship_oci::{Digest, ManifestView};
 use super::{Check, Finding, Problem};
 use crate::ServiceError;
 
-/// Manifests read together; each may have four megabytes.
-const MANIFESTS: usize = 8;
+/// Manifests read together: each may have four megabytes, and is in memory several times while it is checked.
+const MANIFESTS: usize = 2;
 /// Most rows of one kind that are told; there are none, unless somebody has been at the database by hand.
 const DANGLING: usize = 1000;
 /// Organizations read together.
