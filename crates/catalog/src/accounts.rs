@@ -113,19 +113,6 @@ pub struct NewBootstrap {
     pub access_key: Option<(String, String)>,
 }
 
-/// What an account has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AccountOverview {
-    /// Namespaces.
-    pub namespaces: i64,
-    /// Repositories.
-    pub repositories: i64,
-    /// Tags.
-    pub tags: i64,
-    /// Bytes of the distinct blobs that its repositories link.
-    pub stored_bytes: i64,
-}
-
 macro_rules! select_user {
     () => {
         "SELECT u.id, u.name, u.account_id, a.name AS account_name, u.password_hash, u.is_admin, u.enabled, u.epoch,
@@ -172,29 +159,6 @@ impl Catalog {
     pub async fn list_accounts(&self) -> Result<Vec<Account>, CatalogError> {
         let rows = self.read_all(|| self.query("SELECT id, name, created_at FROM account ORDER BY name")).await?;
         rows.iter().map(account).collect()
-    }
-
-    /// What an account has; zeros for one that does not exist.
-    pub async fn account_overview(&self, account_id: &str) -> Result<AccountOverview, CatalogError> {
-        // One statement for each count would see four different moments.
-        let sql = "SELECT
-                (SELECT COUNT(*) FROM namespace WHERE account_id = $1) AS namespaces,
-                (SELECT COUNT(*) FROM repository r JOIN namespace n ON n.id = r.namespace_id
-                 WHERE n.account_id = $1) AS repositories,
-                (SELECT COUNT(*) FROM tag t JOIN repository r ON r.id = t.repository_id
-                 JOIN namespace n ON n.id = r.namespace_id WHERE n.account_id = $1) AS tags,
-                (SELECT CAST(COALESCE(SUM(b.size_bytes), 0) AS BIGINT) FROM blob b WHERE b.digest IN
-                 (SELECT l.digest FROM blob_link l JOIN repository r ON r.id = l.repository_id
-                  JOIN namespace n ON n.id = r.namespace_id WHERE n.account_id = $1)) AS stored_bytes";
-        let Some(row) = self.read_optional(|| self.query(sql).bind(account_id)).await? else {
-            return Ok(AccountOverview::default());
-        };
-        Ok(AccountOverview {
-            namespaces: row.number("namespaces")?,
-            repositories: row.number("repositories")?,
-            tags: row.number("tags")?,
-            stored_bytes: row.number("stored_bytes")?,
-        })
     }
 
     /// Makes a user.
@@ -271,17 +235,6 @@ impl Catalog {
         })
     }
 
-    /// An access key with its user, whatever the state of either.
-    pub async fn find_access_key(&self, access_key: &str) -> Result<Option<(AccessKey, User)>, CatalogError> {
-        let sql = "SELECT k.access_key, k.user_id, k.sealed_secret, k.enabled AS key_enabled, k.expires_at,
-                k.created_at AS key_created_at, u.id, u.name, u.account_id, a.name AS account_name, u.password_hash,
-                u.is_admin, u.enabled, u.epoch, u.created_at
-            FROM access_key k JOIN iam_user u ON u.id = k.user_id JOIN account a ON a.id = u.account_id
-            WHERE k.access_key = $1";
-        let row = self.read_optional(|| self.query(sql).bind(access_key)).await?;
-        row.map(|row| Ok((access_key_row(&row)?, user(&row)?))).transpose()
-    }
-
     /// The access keys of one user, or of all, oldest first.
     pub async fn list_access_keys(&self, user_id: Option<&str>) -> Result<Vec<AccessKey>, CatalogError> {
         let sql = "SELECT access_key, user_id, sealed_secret, enabled AS key_enabled, expires_at,
@@ -291,22 +244,23 @@ impl Catalog {
         rows.iter().map(access_key_row).collect()
     }
 
-    /// Switches an access key on or off.
+    /// Switches an access key on or off; a change raises its epoch.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`] without such a key.
     pub async fn set_access_key_enabled(&self, access_key: &str, enabled: bool) -> Result<(), CatalogError> {
-        let sql = "UPDATE access_key SET enabled = $2 WHERE access_key = $1";
+        let sql = "UPDATE access_key SET enabled = $2, epoch = epoch + CASE WHEN enabled = $2 THEN 0 ELSE 1 END
+            WHERE access_key = $1";
         let changed = self.write(|| self.query(sql).bind(access_key).bind(i64::from(enabled))).await?;
         one_changed(changed, || format!("access key {access_key}"))
     }
 
-    /// Gives an access key another sealed secret.
+    /// Gives an access key another sealed secret, and raises its epoch.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`] without such a key.
     pub async fn replace_secret(&self, access_key: &str, sealed_secret: &str) -> Result<(), CatalogError> {
-        let sql = "UPDATE access_key SET sealed_secret = $2 WHERE access_key = $1";
+        let sql = "UPDATE access_key SET sealed_secret = $2, epoch = epoch + 1 WHERE access_key = $1";
         let changed = self.write(|| self.query(sql).bind(access_key).bind(sealed_secret)).await?;
         one_changed(changed, || format!("access key {access_key}"))
     }
@@ -386,7 +340,7 @@ async fn user_in(tx: &mut Tx, id: &str) -> Result<User, CatalogError> {
     user(&row.ok_or_else(|| CatalogError::not_found(format!("user {id}")))?)
 }
 
-async fn insert_access_key(tx: &mut Tx, key: &AccessKey) -> Result<(), CatalogError> {
+pub(crate) async fn insert_access_key(tx: &mut Tx, key: &AccessKey) -> Result<(), CatalogError> {
     let sql = "INSERT INTO access_key (access_key, user_id, sealed_secret, enabled, expires_at, created_at)
         VALUES ($1, $2, $3, $4, $5, $6)";
     let statement = tx
@@ -412,7 +366,7 @@ fn account(row: &AnyRow) -> Result<Account, CatalogError> {
     Ok(Account { id: row.text("id")?, name: row.text("name")?, created_at_ms: row.number("created_at")? })
 }
 
-fn user(row: &AnyRow) -> Result<User, CatalogError> {
+pub(crate) fn user(row: &AnyRow) -> Result<User, CatalogError> {
     Ok(User {
         id: row.text("id")?,
         name: row.text("name")?,
@@ -426,7 +380,7 @@ fn user(row: &AnyRow) -> Result<User, CatalogError> {
     })
 }
 
-fn access_key_row(row: &AnyRow) -> Result<AccessKey, CatalogError> {
+pub(crate) fn access_key_row(row: &AnyRow) -> Result<AccessKey, CatalogError> {
     let expires_at_ms = row.number("expires_at")?;
     Ok(AccessKey {
         access_key: row.text("access_key")?,

@@ -10,6 +10,7 @@ use crate::access::has_level;
 use crate::quotas::{links_gone, links_made};
 use crate::retry::{is_foreign_key_violation, repeated};
 use crate::row::{Columns as _, list_parameter};
+use crate::stored::{stored_less, stored_more};
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError};
 
@@ -118,6 +119,7 @@ impl Catalog {
             let made = list_of(&made.map_err(|error| repository_absent(error, to_repository_id))?)?;
             if !made.is_empty() {
                 links_made(&mut tx, to_repository_id, &list_parameter(&made)).await?;
+                stored_more(&mut tx, to_repository_id, &list_parameter(&made)).await?;
             }
             tx.commit().await?;
             Ok::<_, CatalogError>(touched)
@@ -134,6 +136,7 @@ impl Catalog {
             let gone = tx.execute(tx.query(sql).bind(repository_id).bind(digest.as_str())).await? > 0;
             if gone {
                 links_gone(&mut tx, repository_id, &list_parameter([digest])).await?;
+                stored_less(&mut tx, repository_id, &list_parameter([digest])).await?;
                 tx.commit().await?;
             }
             Ok::<_, CatalogError>(gone)
@@ -166,7 +169,10 @@ pub(crate) async fn link(tx: &mut Tx, repository_id: i64, digest: &Digest) -> Re
     match linked.map_err(|error| repository_absent(error, repository_id))? {
         // Somebody else has made it since: the next attempt renews it.
         0 => Err(CatalogError::Busy),
-        _ => links_made(tx, repository_id, &list_parameter([digest])).await,
+        _ => {
+            links_made(tx, repository_id, &list_parameter([digest])).await?;
+            stored_more(tx, repository_id, &list_parameter([digest])).await
+        }
     }
 }
 

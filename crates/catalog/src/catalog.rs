@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::{AnyPool, Connection as _, Executor as _};
-use tokio::sync::Semaphore;
+use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::dialect::Dialect;
 use crate::retry::repeated;
@@ -46,6 +46,8 @@ struct Inner {
     turns: Option<Arc<Semaphore>>,
     /// What tells the versions of an embedded database apart.
     version_file: OnceLock<VersionFile>,
+    /// A connection that no pool closes, so that the file of the versions stays as long as the catalog is open.
+    keeper: Mutex<Option<AnyConnection>>,
 }
 
 impl Catalog {
@@ -84,7 +86,14 @@ impl Catalog {
         let volatile_pool =
             dialect.volatile_connection().map(|statements| pool(dialect, 1, statements).connect_lazy_with(options));
         let turns = (dialect == Dialect::Sqlite).then(|| Arc::new(Semaphore::new(1)));
-        let inner = Inner { pool: connected, volatile_pool, dialect, turns, version_file: OnceLock::new() };
+        let inner = Inner {
+            pool: connected,
+            volatile_pool,
+            dialect,
+            turns,
+            version_file: OnceLock::new(),
+            keeper: Mutex::new(None),
+        };
         Ok(Self { inner: Arc::new(inner), quotas: Quotas::default() })
     }
 
@@ -92,6 +101,13 @@ impl Catalog {
         if self.dialect() == Dialect::Sqlite
             && let Some(path) = self.database_file().await?
         {
+            let mut keeper = AnyConnection::connect_with(&self.inner.pool.connect_options()).await?;
+            for statement in self.dialect().prepare_connection() {
+                keeper.execute(*statement).await?;
+            }
+            // The first look at the tables opens the file.
+            keeper.execute("SELECT COUNT(*) FROM migration").await?;
+            *self.inner.keeper.lock().await = Some(keeper);
             self.inner.version_file.get_or_init(|| VersionFile::of_database(&path));
         }
         Ok(self)
@@ -118,7 +134,31 @@ impl Catalog {
         if let Some(pool) = &self.inner.volatile_pool {
             pool.close().await;
         }
+        let keeper = self.inner.keeper.lock().await.take();
+        if let Some(keeper) = keeper
+            && let Err(error) = keeper.close().await
+        {
+            tracing::warn!("catalog: a connection did not close cleanly: {error}");
+        }
         self.inner.pool.close().await;
+    }
+
+    /// Closes the connections of the pools, as they do by themselves when nobody needs them for long.
+    #[cfg(test)]
+    pub(crate) async fn empty_pools(&self) {
+        for pool in std::iter::once(&self.inner.pool).chain(&self.inner.volatile_pool) {
+            while let Some(connection) = pool.try_acquire() {
+                connection.close().await.expect("an idle connection closes");
+            }
+            assert_eq!(pool.size(), 0, "a connection is in use");
+        }
+    }
+
+    /// Closes the connection that keeps the file of the versions.
+    #[cfg(test)]
+    pub(crate) async fn drop_keeper(&self) {
+        let keeper = self.inner.keeper.lock().await.take();
+        keeper.expect("an embedded database has one").close().await.expect("an idle connection closes");
     }
 
     /// The file of an embedded database.

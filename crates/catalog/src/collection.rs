@@ -11,6 +11,7 @@ use crate::blobs::list_of;
 use crate::quotas::links_gone;
 use crate::retry::{is_foreign_key_violation, repeated};
 use crate::row::{Columns as _, limit_parameter, list_parameter};
+use crate::stored::stored_less;
 use crate::{Catalog, CatalogError};
 
 /// A link of a repository to a blob.
@@ -138,6 +139,7 @@ impl Catalog {
             let removed = list_of(&removed.map_err(needed_again)?)?;
             if !removed.is_empty() {
                 links_gone(&mut tx, repository_id, &list_parameter(&removed)).await?;
+                stored_less(&mut tx, repository_id, &list_parameter(&removed)).await?;
             }
             tx.commit().await?;
             Ok::<_, CatalogError>(removed)

@@ -171,8 +171,8 @@ impl Catalog {
 
     /// Makes a running job wait again. One that is to stop ends as cancelled; if it has written its target's tag it stays as it
     /// is, and whoever claims it when its lease has run out takes the tag back.
-    /// With an error it has tried in vain, which counts as `failures` many failures, and if
-    /// those are none, as a try that found the target away.
+    /// With an error it has tried in vain, which counts as `failures` many failures, and if those are none, as a try that found
+    /// the target away.
     async fn put_back(
         &self,
         id: i64,

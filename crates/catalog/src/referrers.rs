@@ -18,11 +18,13 @@ pub(crate) const PAGE_OF_TYPE: &str = "SELECT digest, octet_length(raw) AS size_
 pub(crate) const SUBJECT: &str = "SELECT subject_digest FROM manifest
     WHERE repository_id = $1 AND subject_digest >= $2 AND subject_digest < $3 ORDER BY subject_digest LIMIT 1";
 
-/// Some of the manifests that refer to a subject, by digest.
+/// One page of what refers to a subject, by digest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Referrers {
-    /// The manifests.
-    pub manifests: Vec<StoredManifest>,
+    /// The digests of the manifests.
+    pub digests: Vec<Digest>,
+    /// How many bytes these manifests have together.
+    pub bytes: u64,
     /// Where the next page begins, when there is one: after this.
     pub next: Option<Digest>,
 }
@@ -52,24 +54,31 @@ impl Catalog {
                 if let Some(artifact_type) = artifact_type { statement.bind(artifact_type) } else { statement }
             })
             .await?;
-        let mut page: Vec<Digest> = Vec::with_capacity(rows.len());
-        let mut bytes = 0_u64;
+        let mut page = Referrers::default();
         for row in rows.iter().take(limit) {
-            bytes += row.size("size_bytes")?;
-            if bytes > MAX_PAGE_BYTES && !page.is_empty() {
+            let size_bytes = row.size("size_bytes")?;
+            if page.bytes + size_bytes > MAX_PAGE_BYTES && !page.digests.is_empty() {
                 break;
             }
-            page.push(row.parsed("digest")?);
+            page.bytes += size_bytes;
+            page.digests.push(row.parsed("digest")?);
         }
-        let next = if page.len() < rows.len() { page.last().cloned() } else { None };
+        if page.digests.len() < rows.len() {
+            page.next = page.digests.last().cloned();
+        }
+        Ok(page)
+    }
+
+    /// Those of some manifests that a repository holds, by digest. All are read at once, so the caller knows their sizes.
+    pub async fn manifests(&self, repository_id: i64, digests: &[Digest]) -> Result<Vec<StoredManifest>, CatalogError> {
         let sql = concat!(
             "SELECT ",
             manifest_columns!(),
             " FROM manifest m WHERE m.repository_id = $1 AND m.digest IN (SELECT value FROM {list:$2}) ORDER BY m.digest"
         );
-        let list = list_parameter(&page);
+        let list = list_parameter(digests);
         let rows = self.read_all(|| self.query(sql).bind(repository_id).bind(&list)).await?;
-        Ok(Referrers { manifests: rows.iter().map(stored).collect::<Result<_, _>>()?, next })
+        rows.iter().map(stored).collect()
     }
 
     /// The first subject, of those that something refers to, whose digest begins like this.

@@ -1,5 +1,7 @@
 //! Repositories (contract 5.3).
 
+use std::collections::HashMap;
+
 use sqlx::any::AnyRow;
 use transship_oci::{NamespaceName, RepositoryName, RepositoryPath};
 
@@ -8,7 +10,8 @@ use crate::immutability::judge_all;
 use crate::jobs::cancel_jobs;
 use crate::quotas::{repository_goes, repository_made};
 use crate::retry::{is_foreign_key_violation, repeated};
-use crate::row::{Columns as _, one_changed, storable};
+use crate::row::{Columns as _, list_parameter, one_changed, storable};
+use crate::stored::stored_repository_goes;
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError};
 
@@ -82,6 +85,24 @@ pub struct RepositorySummary {
     pub tags: Vec<String>,
 }
 
+/// A repository on a page: with its counts, and without what may be long, which [`Catalog::repository_texts`] has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedRepository {
+    /// The repository, its description and tags empty.
+    pub summary: RepositorySummary,
+    /// How many bytes the description has.
+    pub description_bytes: u64,
+}
+
+/// What may be long about a repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RepositoryTexts {
+    /// Its description.
+    pub description: String,
+    /// Its newest tags, the newest first.
+    pub tags: Vec<String>,
+}
+
 /// By what repositories are sorted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RepoOrder {
@@ -143,19 +164,38 @@ macro_rules! select_repository {
     };
 }
 
-/// What a summary adds to the repositories `page` with the account `a`. Tags hold no spaces. A hundred tags are more than
-/// a list shows, and few enough for a page of a thousand repositories.
+/// The same for a page, which does not hold descriptions.
+macro_rules! select_listed {
+    () => {
+        "SELECT n.id AS namespace_id, n.name AS namespace, n.account_id AS account_id, r.id AS repository_id,
+            r.name AS repository, r.is_public AS is_public, r.category AS category,
+            octet_length(r.description) AS description_bytes, r.creator_id AS creator_id,
+            r.creator_name AS creator_name, r.created_at AS created_at, r.updated_at AS updated_at
+        FROM repository r JOIN namespace n ON n.id = r.namespace_id "
+    };
+}
+
+/// What a summary adds to the repositories `page` with the account `a`.
 macro_rules! select_summary {
     () => {
         "SELECT page.*, a.name AS account_name,
             (SELECT COUNT(*) FROM tag t WHERE t.repository_id = page.repository_id) AS tag_count,
             (SELECT CAST(COALESCE(SUM(b.size_bytes), 0) AS BIGINT) FROM blob_link l JOIN blob b ON b.digest = l.digest
-             WHERE l.repository_id = page.repository_id) AS size_bytes,
-            (SELECT string_agg(newest.name, ' ') FROM (
-                SELECT t.name FROM tag t WHERE t.repository_id = page.repository_id
-                ORDER BY t.updated_at DESC, t.name DESC LIMIT 100) newest) AS tags "
+             WHERE l.repository_id = page.repository_id) AS size_bytes "
     };
 }
+
+/// The newest tags of the repository `r`, at most `$2`. Tags hold no spaces.
+macro_rules! newest_tags {
+    () => {
+        "(SELECT string_agg(newest.name, ' ') FROM (
+            SELECT t.name FROM tag t WHERE t.repository_id = r.id
+            ORDER BY t.updated_at DESC, t.name DESC LIMIT $2) newest) AS tags"
+    };
+}
+
+/// Tags of a repository that is shown alone: more than a list shows.
+const TAGS_OF_ONE: i64 = 100;
 
 impl Catalog {
     /// Makes a repository.
@@ -237,6 +277,7 @@ impl Catalog {
             tx.execute(tx.query(sql).bind(id)).await?;
             cancel_jobs(&mut tx, id).await?;
             repository_goes(&mut tx, id).await?;
+            stored_repository_goes(&mut tx, id).await?;
             // Manifests first: they hold the links. Tags go with them, all else with the repository.
             for sql in [
                 "DELETE FROM manifest WHERE repository_id = $1",
@@ -258,15 +299,41 @@ impl Catalog {
             select_repository!(),
             "WHERE r.id = $1) page JOIN account a ON a.id = page.account_id"
         );
-        let row = self.read_optional(|| self.query(sql).bind(id)).await?;
-        row.as_ref().map(summary).transpose()
+        let Some(row) = self.read_optional(|| self.query(sql).bind(id)).await? else { return Ok(None) };
+        let mut summary = summary(&row, row.text("description")?)?;
+        let tags = self.repository_texts(&[id], false, TAGS_OF_ONE).await?.remove(&id);
+        summary.tags = tags.unwrap_or_default().tags;
+        Ok(Some(summary))
+    }
+
+    /// What may be long about some repositories: descriptions, unless they stay empty, and so many of their newest tags each.
+    pub async fn repository_texts(
+        &self,
+        ids: &[i64],
+        with_descriptions: bool,
+        most_tags: i64,
+    ) -> Result<HashMap<i64, RepositoryTexts>, CatalogError> {
+        let sql = concat!(
+            "SELECT r.id, CASE WHEN $3 = 1 THEN r.description ELSE '' END AS description, ",
+            newest_tags!(),
+            " FROM repository r WHERE r.id IN (SELECT CAST(value AS BIGINT) FROM {list:$1})"
+        );
+        let list = list_parameter(ids.iter().map(i64::to_string));
+        let rows =
+            self.read_all(|| self.query(sql).bind(&list).bind(most_tags).bind(i64::from(with_descriptions))).await?;
+        let texts = |row: &AnyRow| {
+            let tags = row.optional_text("tags")?.unwrap_or_default();
+            let tags = tags.split_whitespace().map(str::to_owned).collect();
+            Ok((row.number("id")?, RepositoryTexts { description: row.text("description")?, tags }))
+        };
+        rows.iter().map(texts).collect()
     }
 
     /// One page of the repositories that a user can see in an account, and how many there are in all.
     pub async fn list_repositories(
         &self,
         list: ListRepositories,
-    ) -> Result<(Vec<RepositorySummary>, i64), CatalogError> {
+    ) -> Result<(Vec<ListedRepository>, i64), CatalogError> {
         let filter = concat!(
             "WHERE n.account_id = $1 AND (r.is_public = 1 OR ",
             has_level!("$1", "$2", "$3"),
@@ -293,7 +360,7 @@ impl Catalog {
                 ORDER BY {first}{direction}, {second}{direction} LIMIT $9 OFFSET $10) page
             JOIN account a ON a.id = page.account_id ORDER BY {outer_first}{direction}, {outer_second}{direction}",
             summary = select_summary!(),
-            select = select_repository!(),
+            select = select_listed!(),
             first = inner[0],
             second = inner[1],
             outer_first = outer[0],
@@ -317,7 +384,11 @@ impl Catalog {
             .await?;
         let total = self.read_optional(|| filtered(&count)).await?;
         let total = total.map_or(Ok(0), |row| row.number("total"))?;
-        Ok((rows.iter().map(summary).collect::<Result<_, _>>()?, total))
+        let listed = |row: &AnyRow| {
+            let description_bytes = row.size("description_bytes")?;
+            Ok(ListedRepository { summary: summary(row, String::new())?, description_bytes })
+        };
+        Ok((rows.iter().map(listed).collect::<Result<_, CatalogError>>()?, total))
     }
 }
 
@@ -363,6 +434,10 @@ pub(crate) const fn direction(descending: bool) -> &'static str {
 }
 
 pub(crate) fn repository(row: &AnyRow) -> Result<Repository, CatalogError> {
+    described(row, row.text("description")?)
+}
+
+fn described(row: &AnyRow, description: String) -> Result<Repository, CatalogError> {
     Ok(Repository {
         id: row.number("repository_id")?,
         namespace_id: row.number("namespace_id")?,
@@ -371,7 +446,7 @@ pub(crate) fn repository(row: &AnyRow) -> Result<Repository, CatalogError> {
         name: row.parsed("repository")?,
         is_public: row.flag("is_public")?,
         category: row.text("category")?,
-        description: row.text("description")?,
+        description,
         creator_id: row.text("creator_id")?,
         creator_name: row.text("creator_name")?,
         created_at_ms: row.number("created_at")?,
@@ -379,13 +454,12 @@ pub(crate) fn repository(row: &AnyRow) -> Result<Repository, CatalogError> {
     })
 }
 
-fn summary(row: &AnyRow) -> Result<RepositorySummary, CatalogError> {
-    let tags = row.optional_text("tags")?.unwrap_or_default();
+fn summary(row: &AnyRow, description: String) -> Result<RepositorySummary, CatalogError> {
     Ok(RepositorySummary {
-        repository: repository(row)?,
+        repository: described(row, description)?,
         account_name: row.text("account_name")?,
         tag_count: row.number("tag_count")?,
         size_bytes: row.size("size_bytes")?,
-        tags: tags.split_whitespace().map(str::to_owned).collect(),
+        tags: Vec::new(),
     })
 }

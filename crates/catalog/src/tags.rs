@@ -58,7 +58,7 @@ pub struct ListTagDetails {
     pub after: Option<String>,
 }
 
-/// A tag with the manifest that it points at.
+/// A tag with what is known of the manifest that it points at, but the manifest itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagDetail {
     /// Its number.
@@ -69,8 +69,8 @@ pub struct TagDetail {
     pub digest: Digest,
     /// The manifest's media type.
     pub media_type: String,
-    /// The manifest's bytes, which are UTF-8.
-    pub raw: String,
+    /// How many bytes the manifest has.
+    pub manifest_bytes: u64,
     /// The manifest's config; none for an index.
     pub config_digest: Option<Digest>,
     /// Sum of the sizes of the manifest's layers.
@@ -198,7 +198,7 @@ impl Catalog {
         rows.iter().map(|row| row.parsed("name")).collect()
     }
 
-    /// One page of tags with their manifests, and how many there are in all (whatever `after` says).
+    /// One page of tags, and how many there are in all (whatever `after` says).
     pub async fn tag_details(&self, list: ListTagDetails) -> Result<(Vec<TagDetail>, i64), CatalogError> {
         let filter =
             "t.repository_id = $1 AND ($2 IS NULL OR t.name = $2) AND ($3 IS NULL OR {position}(t.name, $3) > 0)";
@@ -214,10 +214,9 @@ impl Catalog {
                 ),
             ),
         };
-        // Only the tags of the page bring their manifests along.
         let page = format!(
-            "SELECT t.id, t.name, t.digest, m.media_type, m.raw, m.config_digest, m.layers_size_bytes, t.created_at,
-                t.updated_at
+            "SELECT t.id, t.name, t.digest, m.media_type, octet_length(m.raw) AS manifest_bytes, m.config_digest,
+                m.layers_size_bytes, t.created_at, t.updated_at
             FROM tag t JOIN manifest m ON m.repository_id = t.repository_id AND m.digest = t.digest
             WHERE {filter} AND ($6 IS NULL OR {after}) ORDER BY {order} LIMIT $4 OFFSET $5"
         );
@@ -279,7 +278,7 @@ fn detail(row: &AnyRow) -> Result<TagDetail, CatalogError> {
         name: row.parsed("name")?,
         digest: row.parsed("digest")?,
         media_type: row.text("media_type")?,
-        raw: row.text("raw")?,
+        manifest_bytes: row.size("manifest_bytes")?,
         config_digest: row.optional_parsed("config_digest")?,
         layers_size_bytes: row.size("layers_size_bytes")?,
         created_at_ms: row.number("created_at")?,

@@ -133,7 +133,8 @@ suite! {
     }
     accounts::{
         accounts_are_unique, users_live_in_accounts, epochs_rise, access_keys_keep_their_state, bootstrap_happens_once,
-        overview_counts_distinct_bytes,
+        overview_counts_distinct_bytes, logins_end_with_what_they_were_made_with, logins_at_once_keep_the_limit,
+        stored_bytes_follow_every_change,
     }
     namespaces::{
         creators_manage, names_are_taken_and_quotas_hold, full_namespaces_stay, listing_follows_levels,
@@ -160,7 +161,7 @@ suite! {
         raw_bytes_come_back, closures_are_checked, sparse_manifests_hold_what_comes_later, sizes_are_checked, conditions_hold, deletion_takes_tags_along,
         referrers_are_paged, text_is_required, moved_tags_are_told,
     }
-    pull::{ names_lead_to_content, versions_tell_every_commit }
+    pull::{ names_lead_to_content, versions_tell_every_commit, versions_outlive_an_empty_pool }
     tags::{ tags_sort_by_bytes, tag_pages, put_tag_follows_conditions, withdrawn_tags_are_as_before, details_filter_and_sort }
     immutability::{ immutable_tags_neither_move_nor_go, patterns_hold_from_the_moment_they_are_set }
     jobs::{

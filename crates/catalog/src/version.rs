@@ -5,6 +5,9 @@
 //! between the two readings, whoever might have made it: this process, or an operator's command beside it. Reading it
 //! costs two system calls on memory, where asking the database costs a query.
 //!
+//! That holds for one file. The header of a new one, made when the database is opened after its last connection was
+//! closed, may equal one of before although something was committed in between, so each new file is another epoch.
+//!
 //! Owns: reading that header. Never: writing it, or a lock on it.
 
 use std::fs::File;
@@ -19,46 +22,62 @@ const IS_INITIALISED: usize = 12;
 
 /// The state of a catalog. Equal versions read the same; the opposite need not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Version([u8; HEADER_BYTES]);
+pub struct Version {
+    /// Which of the files that this process has seen.
+    epoch: u64,
+    header: [u8; HEADER_BYTES],
+}
 
 /// Reads the version of one database file.
 #[derive(Debug)]
 pub(crate) struct VersionFile {
     path: PathBuf,
-    /// Never closed while `SQLite` may use the same file: closing any descriptor of a file drops all locks that the
-    /// process holds on it (POSIX), and with them the locks of the database connections. Hence the leak.
-    file: RwLock<Option<&'static File>>,
+    current: RwLock<Current>,
+}
+
+#[derive(Debug, Default)]
+struct Current {
+    epoch: u64,
+    /// Not closed while it has its name: closing any descriptor of a file drops all locks that the process holds on it
+    /// (POSIX), and with them the locks of the database connections. One that has lost its name has no connections left.
+    file: Option<File>,
 }
 
 impl VersionFile {
     /// The version of the database in this file.
     pub(crate) fn of_database(path: &str) -> Self {
-        Self { path: PathBuf::from(format!("{path}-shm")), file: RwLock::new(None) }
+        Self { path: PathBuf::from(format!("{path}-shm")), current: RwLock::default() }
     }
 
     /// The version now, unless it cannot be told.
     pub(crate) fn read(&self) -> Option<Version> {
-        let known = *self.file.read().ok()?;
-        known.and_then(read_header).or_else(|| read_header(self.open()?))
+        if let Some(version) = self.current.read().ok()?.version() {
+            return Some(version);
+        }
+        self.open()
     }
 
     /// Opens the file, again when the last connection to the database took it away when it closed.
-    fn open(&self) -> Option<&'static File> {
-        let mut known = self.file.write().ok()?;
-        if let Some(file) = known.filter(|file| is_there(file)) {
-            return Some(file);
+    fn open(&self) -> Option<Version> {
+        let mut current = self.current.write().ok()?;
+        if !current.file.as_ref().is_some_and(is_there) {
+            current.file = None;
+            current.file = Some(File::open(&self.path).ok()?);
+            current.epoch += 1;
         }
-        let file: &'static File = Box::leak(Box::new(File::open(&self.path).ok()?));
-        *known = Some(file);
-        Some(file)
+        current.version()
     }
 }
 
-/// The file is looked at after the reading: one that still has its name then was the current one all the time.
-fn read_header(file: &File) -> Option<Version> {
-    let mut header = [0; HEADER_BYTES];
-    file.read_exact_at(&mut header, 0).ok()?;
-    (header[IS_INITIALISED] != 0 && is_there(file)).then_some(Version(header))
+impl Current {
+    /// The file is looked at after the reading: one that still has its name then was the current one all the time.
+    fn version(&self) -> Option<Version> {
+        let file = self.file.as_ref()?;
+        let mut header = [0; HEADER_BYTES];
+        file.read_exact_at(&mut header, 0).ok()?;
+        let epoch = self.epoch;
+        (header[IS_INITIALISED] != 0 && is_there(file)).then_some(Version { epoch, header })
+    }
 }
 
 fn is_there(file: &File) -> bool {

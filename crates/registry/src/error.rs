@@ -123,6 +123,11 @@ pub enum ServiceError {
         /// When it is worth trying again.
         wait_seconds: u64,
     },
+    /// Other large pages of the same account, or of all, are still being sent.
+    #[error(
+        "too many large lists are being sent at once; try again shortly, ask for fewer records, or without manifests"
+    )]
+    TooManyLargeAnswers,
     /// The user has too many upload sessions open.
     #[error("{limit} upload sessions of this user are open; finish or cancel some, or wait until they expire")]
     TooManyUploads {

@@ -24,7 +24,7 @@ pub struct GrantList {
     pub id: i64,
     /// Its name.
     pub name: String,
-    /// Who made it.
+    /// Who made it; empty for callers of another account.
     pub creator_name: String,
     /// The caller's level on it, 0 for none.
     pub own_level: i64,
@@ -86,13 +86,18 @@ impl Registry {
         self.remove_grants(&object, user_ids).await
     }
 
-    /// The grants on a repository.
+    /// The grants on a repository; none for callers of another account, who may see a public one.
     pub async fn repository_grants(
         &self,
         principal: &Principal,
         name: &RepositoryName,
     ) -> Result<GrantList, ServiceError> {
         let (repository, access) = self.repository_for(principal, name, Level::Read).await?;
+        // Another account may read a public repository, but learns nothing of the people behind it.
+        if repository.account_id != principal.account_id {
+            let (name, creator_name) = (repository.name.to_string(), String::new());
+            return Ok(GrantList { id: repository.id, name, creator_name, own_level: 0, others: Vec::new() });
+        }
         let rows = self.catalog().repository_grants(repository.id).await?;
         let (id, title) = (repository.id, repository.name.to_string());
         Ok(grant_list(principal, id, title, repository.creator_name, access.level, rows))

@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::distr::{Alphanumeric, SampleString as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
-use transship_catalog::{AccessKey, Account, NewBootstrap, NewUser, User};
+use transship_catalog::{AccessKey, Account, MadeWith, NewBootstrap, NewUser, User};
 
 use crate::{Attempt, Principal, Registry, ServiceError};
 
@@ -51,6 +51,20 @@ impl std::fmt::Debug for RegistryLogin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RegistryLogin").field("user", &self.user).finish_non_exhaustive()
     }
+}
+
+/// An access key that may be used now.
+pub(crate) struct UsableKey {
+    pub(crate) user: User,
+    pub(crate) secret: String,
+    pub(crate) epoch: i64,
+}
+
+/// What a temporary login is made with: it ends when that changes.
+#[derive(Clone, Debug)]
+pub struct LoginBasis {
+    user_id: String,
+    made_with: MadeWith,
 }
 
 impl Registry {
@@ -125,28 +139,60 @@ impl Registry {
 
     /// The user and the secret key behind an access key that may be used now.
     pub async fn access_key(&self, access_key: &str) -> Result<Option<(Principal, String)>, ServiceError> {
-        let Some((key, user)) = self.catalog().find_access_key(access_key).await? else { return Ok(None) };
-        let expired = key.expires_at_ms.is_some_and(|at| at <= now_ms());
-        if !key.enabled || expired || !user.enabled {
-            return Ok(None);
-        }
-        let secret = self.keys().open(access_key, &key.sealed_secret).ok_or_else(|| {
-            ServiceError::Internal(format!("access key {access_key} was sealed with another secrets.key"))
-        })?;
-        Ok(Some((user.into(), secret)))
+        Ok(self.usable_key(access_key).await?.map(|usable| (usable.user.into(), usable.secret)))
     }
 
-    /// Makes a temporary login (contract 7.5).
-    pub async fn create_login(
+    /// The same with the epochs of key and user.
+    pub(crate) async fn usable_key(&self, access_key: &str) -> Result<Option<UsableKey>, ServiceError> {
+        let Some(found) = self.catalog().find_access_key(access_key).await? else { return Ok(None) };
+        let expired = found.key.expires_at_ms.is_some_and(|at| at <= now_ms());
+        if !found.key.enabled || expired || found.is_withdrawn || !found.user.enabled {
+            return Ok(None);
+        }
+        let secret = self.keys().open(access_key, &found.key.sealed_secret).ok_or_else(|| {
+            ServiceError::Internal(format!("access key {access_key} was sealed with another secrets.key"))
+        })?;
+        Ok(Some(UsableKey { user: found.user, secret, epoch: found.epoch }))
+    }
+
+    /// What a temporary login for this caller is made with: the access key that the caller signs with, or a token.
+    ///
+    /// Ask first, prove the caller after that: then a change between the two refuses the caller, and a later one ends the
+    /// login.
+    pub async fn login_basis(
         &self,
         principal: &Principal,
+        access_key: Option<&str>,
+    ) -> Result<LoginBasis, ServiceError> {
+        let absent = || ServiceError::UserAbsent(principal.user_name.clone());
+        let made_with = match access_key {
+            None => {
+                let user = self.catalog().find_user_by_id(&principal.user_id).await?.ok_or_else(absent)?;
+                MadeWith { user_epoch: user.epoch, access_key: None }
+            }
+            Some(access_key) => {
+                let found = self.catalog().find_access_key(access_key).await?;
+                let found = found.filter(|found| found.user.id == principal.user_id).ok_or_else(absent)?;
+                MadeWith { user_epoch: found.user.epoch, access_key: Some((access_key.to_owned(), found.epoch)) }
+            }
+        };
+        Ok(LoginBasis { user_id: principal.user_id.clone(), made_with })
+    }
+
+    /// Makes a temporary login (contract 7.5). It ends with what it was made with, and when the user has made so many more
+    /// that there is no room for it.
+    pub async fn create_login(
+        &self,
+        basis: &LoginBasis,
         life_seconds: Option<u64>,
     ) -> Result<RegistryLogin, ServiceError> {
         let life = life_seconds.unwrap_or(self.settings().login_seconds);
         let now = now_ms();
         self.catalog().delete_expired_access_keys(now).await?;
         let expires_at_ms = now.saturating_add(i64::try_from(life).unwrap_or(i64::MAX).saturating_mul(1000));
-        let (access_key, secret) = self.new_access_key(&principal.user_id, Some(expires_at_ms), None).await?;
+        let (access_key, secret) = new_key_pair();
+        let key = self.sealed_key(&basis.user_id, Some(expires_at_ms), &access_key, &secret);
+        self.catalog().create_login(&key, &basis.made_with, self.settings().logins_per_user).await?;
         Ok(RegistryLogin {
             user: format!("{}@{access_key}", self.settings().region),
             password: derived_password(&access_key, &secret),
@@ -190,30 +236,26 @@ impl Registry {
         self.throttle().check(attempt, Instant::now())?;
         let stored = user.as_ref().and_then(|user| user.password_hash.clone());
         let fits = turn.verify(stored, password).await?;
-        let principal = user.filter(|user| fits && user.enabled).map(Principal::from);
+        let mut user = user.filter(|user| fits && user.enabled);
+        if let Some(seen) = &user {
+            // Checking takes long enough for a password to be changed meanwhile; what is made now must not outlive that.
+            let now = self.catalog().find_user_by_id(&seen.id).await?;
+            user = now.filter(|now| now.epoch == seen.epoch);
+        }
+        let principal = user.map(Principal::from);
         self.throttle().note(attempt, principal.is_some(), Instant::now());
         Ok(principal)
     }
 
-    async fn new_access_key(
-        &self,
-        user_id: &str,
-        expires_at_ms: Option<i64>,
-        given: Option<(String, String)>,
-    ) -> Result<(String, String), ServiceError> {
-        let (access_key, secret) = given
-            .unwrap_or_else(|| (random_text(ACCESS_KEY_CHARS).to_ascii_uppercase(), random_text(SECRET_KEY_CHARS)));
-        self.catalog()
-            .create_access_key(&AccessKey {
-                access_key: access_key.clone(),
-                user_id: user_id.to_owned(),
-                sealed_secret: self.keys().seal(&access_key, &secret),
-                enabled: true,
-                expires_at_ms,
-                created_at_ms: now_ms(),
-            })
-            .await?;
-        Ok((access_key, secret))
+    fn sealed_key(&self, user_id: &str, expires_at_ms: Option<i64>, access_key: &str, secret: &str) -> AccessKey {
+        AccessKey {
+            access_key: access_key.to_owned(),
+            user_id: user_id.to_owned(),
+            sealed_secret: self.keys().seal(access_key, secret),
+            enabled: true,
+            expires_at_ms,
+            created_at_ms: now_ms(),
+        }
     }
 }
 
@@ -277,12 +319,12 @@ impl Registry {
         found.ok_or_else(|| ServiceError::Absent(format!("user {name:?} of account {account:?}")))
     }
 
-    /// Lets a user in or shuts it out; either withdraws its IAM tokens.
+    /// Lets a user in or shuts it out; either withdraws its tokens and temporary logins.
     pub async fn set_user_enabled(&self, user_id: &str, enabled: bool) -> Result<(), ServiceError> {
         Ok(self.catalog().set_user_enabled(user_id, enabled).await?)
     }
 
-    /// Gives a user another password and withdraws its IAM tokens.
+    /// Gives a user another password and withdraws its tokens and temporary logins.
     pub async fn set_password(&self, user_id: &str, password: String) -> Result<(), ServiceError> {
         let hash = self.passwords().hash(password).await?;
         Ok(self.catalog().set_password(user_id, &hash).await?)
@@ -294,7 +336,9 @@ impl Registry {
         user_id: &str,
         given: Option<(String, String)>,
     ) -> Result<(String, String), ServiceError> {
-        self.new_access_key(user_id, None, given).await
+        let (access_key, secret) = given.unwrap_or_else(new_key_pair);
+        self.catalog().create_access_key(&self.sealed_key(user_id, None, &access_key, &secret)).await?;
+        Ok((access_key, secret))
     }
 
     /// The access keys, of one user or of all; their secret keys stay sealed.
@@ -302,17 +346,22 @@ impl Registry {
         Ok(self.catalog().list_access_keys(user_id).await?)
     }
 
-    /// Switches an access key on or off.
+    /// Switches an access key on or off; either withdraws what was made with it.
     pub async fn set_access_key_enabled(&self, access_key: &str, enabled: bool) -> Result<(), ServiceError> {
         Ok(self.catalog().set_access_key_enabled(access_key, enabled).await?)
     }
 
-    /// Gives an access key a new secret key and returns it; the old one is refused from now on.
+    /// Gives an access key a new secret key and returns it; the old one is refused from now on, and what was made with it.
     pub async fn rotate_access_key(&self, access_key: &str) -> Result<String, ServiceError> {
         let secret = random_text(SECRET_KEY_CHARS);
         self.catalog().replace_secret(access_key, &self.keys().seal(access_key, &secret)).await?;
         Ok(secret)
     }
+}
+
+/// A new access key and its secret key.
+fn new_key_pair() -> (String, String) {
+    (random_text(ACCESS_KEY_CHARS).to_ascii_uppercase(), random_text(SECRET_KEY_CHARS))
 }
 
 /// The long-term registry password of an access key (contract 7.5).

@@ -9,14 +9,15 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
-use transship_catalog::TagCondition;
+use transship_catalog::{Referrers, TagCondition};
 use transship_oci::digest::referrers_tag_subject;
 use transship_oci::{
     Descriptor, Digest, DigestAlgorithm, MAX_MANIFEST_BYTES, ManifestKind, ManifestView, Reference, RepositoryName,
     Tag, media,
 };
 
-use crate::{Registry, ServiceError, StoredManifest};
+use crate::room::{PAGE_BYTES, PATIENCE};
+use crate::{Principal, Registry, Room, ServiceError, StoredManifest};
 
 /// Referrers on one page: with annotations of ordinary size far below the 4 MiB that clients accept.
 const PAGE: usize = 100;
@@ -24,12 +25,14 @@ const PAGE: usize = 100;
 const MAX_REMEMBERED: usize = 4096;
 
 /// One page of what refers to a subject.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct ReferrersPage {
     /// The entries, by digest.
     pub entries: Vec<Descriptor>,
     /// Where the next page begins, when there is one: after this.
     pub next: Option<Digest>,
+    /// What the page takes up while it is sent.
+    pub room: Room,
 }
 
 /// Under which tag an index was made whose digest a client has seen. Lost at a restart, which costs a question by tag.
@@ -53,9 +56,10 @@ impl MadeIndexes {
 
 impl Registry {
     /// One page of the manifests that refer to `subject`, all or those of one artifact type. A repository that does not
-    /// exist has none (OCI distribution, "Listing Referrers").
+    /// exist has none (OCI distribution, "Listing Referrers"). `principal` is who waits for room for the page.
     pub async fn referrers(
         &self,
+        principal: Option<&Principal>,
         name: &RepositoryName,
         subject: &Digest,
         artifact_type: Option<&str>,
@@ -64,17 +68,15 @@ impl Registry {
         let Some(repository) = self.catalog().find_repository(name).await? else {
             return Ok(ReferrersPage::default());
         };
-        self.referrers_page(repository.id, subject, artifact_type, after).await
+        let found = self.catalog().referrers(repository.id, subject, artifact_type, after, PAGE).await?;
+        let account = principal.map_or("", |principal| &principal.account_id);
+        let room = self.rooms().take(account, found.bytes, PATIENCE).await?;
+        let entries = self.descriptors(repository.id, &found).await?;
+        Ok(ReferrersPage { entries, next: found.next, room })
     }
 
-    async fn referrers_page(
-        &self,
-        repository_id: i64,
-        subject: &Digest,
-        artifact_type: Option<&str>,
-        after: Option<&Digest>,
-    ) -> Result<ReferrersPage, ServiceError> {
-        let found = self.catalog().referrers(repository_id, subject, artifact_type, after, PAGE).await?;
+    async fn descriptors(&self, repository_id: i64, found: &Referrers) -> Result<Vec<Descriptor>, ServiceError> {
+        let manifests = self.catalog().manifests(repository_id, &found.digests).await?;
         let entry = |stored: &transship_catalog::StoredManifest| {
             let view = ManifestView::parse(Some(&stored.media_type), &stored.raw).ok()?;
             let mut entry = Descriptor::new(&stored.media_type, stored.digest.clone(), stored.raw.len() as u64);
@@ -82,7 +84,7 @@ impl Registry {
             entry.annotations = view.annotations;
             Some(entry)
         };
-        Ok(ReferrersPage { entries: found.manifests.iter().filter_map(entry).collect(), next: found.next })
+        Ok(manifests.iter().filter_map(entry).collect())
     }
 
     /// What is read at a tag: for a referrers tag the index with all that refers to its subject now.
@@ -141,20 +143,20 @@ impl Registry {
     /// As many as fit an index that clients accept.
     async fn all_referrers(&self, repository_id: i64, subject: &Digest) -> Result<Vec<Descriptor>, ServiceError> {
         let (mut all, mut bytes) = (Vec::new(), 0);
-        let mut after = None;
+        let mut page = self.catalog().referrers(repository_id, subject, None, None, PAGE).await?;
+        // One room for all pages, which come one after another; the index itself is as small as a page may be.
+        let most = if page.next.is_some() { PAGE_BYTES } else { page.bytes };
+        let _room = self.rooms().take("", most, PATIENCE).await?;
         loop {
-            let page = self.referrers_page(repository_id, subject, None, after.as_ref()).await?;
-            for entry in page.entries {
+            for entry in self.descriptors(repository_id, &page).await? {
                 bytes += serde_json::to_vec(&entry).map_or(0, |text| text.len() + 1);
                 if bytes > MAX_MANIFEST_BYTES / 2 {
                     return Ok(all);
                 }
                 all.push(entry);
             }
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(all),
-            }
+            let Some(next) = page.next else { return Ok(all) };
+            page = self.catalog().referrers(repository_id, subject, None, Some(&next), PAGE).await?;
         }
     }
 

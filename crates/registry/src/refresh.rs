@@ -1,7 +1,8 @@
 //! Refresh tokens: what a client keeps instead of a password (`offline_token=true`, registry-protocol 34 and 38).
 //!
 //! A refresh token buys registry tokens and opens nothing itself; its key is its own. It is checked against the catalog
-//! at each use, and ends when the login behind it does: with the user, its password, or the access key.
+//! at each use, and ends when the login behind it does: with the access key, and with any change of the user or its
+//! password. What is undone brings none back.
 
 use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,9 @@ struct RefreshClaims {
     /// The access key that was logged in with, and what its secret was.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     access_key: Option<(String, String)>,
+    /// The epoch of that key; keys of before had none, which counts as the first.
+    #[serde(default)]
+    key_epoch: i64,
 }
 
 impl Claims for RefreshClaims {
@@ -40,12 +44,12 @@ impl Registry {
     pub async fn issue_refresh_token(&self, principal: &Principal, login: &str) -> Result<IssuedToken, ServiceError> {
         let user = self.catalog().find_user_by_id(&principal.user_id).await?;
         let user = user.ok_or_else(|| ServiceError::UserAbsent(principal.user_name.clone()))?;
-        let access_key = match login.rsplit_once('@') {
-            None => None,
+        let (access_key, key_epoch) = match login.rsplit_once('@') {
+            None => (None, 0),
             Some((_, access_key)) => {
-                let found = self.access_key(access_key).await?;
-                let (_, secret) = found.ok_or_else(|| ServiceError::Absent("the access key".to_owned()))?;
-                Some((access_key.to_owned(), fingerprint(access_key, &secret)))
+                let found = self.usable_key(access_key).await?;
+                let key = found.ok_or_else(|| ServiceError::Absent("the access key".to_owned()))?;
+                (Some((access_key.to_owned(), fingerprint(access_key, &key.secret))), key.epoch)
             }
         };
         let iat = now_seconds();
@@ -59,6 +63,7 @@ impl Registry {
             jti: token_id(),
             epoch: user.epoch,
             access_key,
+            key_epoch,
         };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.keys().refresh_token().signing)
             .expect("claims are plain data, which always serialises");
@@ -79,17 +84,19 @@ impl Registry {
             Err(error) => return Ok(Err(error)),
         };
         if let Some((access_key, seen)) = &claims.access_key {
-            match self.access_key(access_key).await? {
-                Some((owner, secret)) if owner.user_id == claims.sub && fingerprint(access_key, &secret) == *seen => {}
-                _ => return Ok(Err(TokenError::Withdrawn)),
+            let key = self.usable_key(access_key).await?;
+            let same = key.is_some_and(|key| {
+                key.user.id == claims.sub
+                    && key.epoch == claims.key_epoch
+                    && fingerprint(access_key, &key.secret) == *seen
+            });
+            if !same {
+                return Ok(Err(TokenError::Withdrawn));
             }
         }
         let user = self.catalog().find_user_by_id(&claims.sub).await?;
         Ok(match user {
-            // A login by access key outlives a change of password, and so does its token.
-            Some(user) if user.enabled && (claims.access_key.is_some() || user.epoch == claims.epoch) => {
-                Ok(user.into())
-            }
+            Some(user) if user.enabled && user.epoch == claims.epoch => Ok(user.into()),
             _ => Err(TokenError::Withdrawn),
         })
     }
@@ -126,22 +133,31 @@ mod tests {
         assert_eq!(refresh(&region, &registry_token).await, Err(TokenError::Invalid));
 
         registry.set_password(&region.admin.user_id, "another password".to_owned()).await.unwrap();
-        assert_eq!(refresh(&region, &by_password).await, Err(TokenError::Withdrawn));
-        assert!(refresh(&region, &by_key).await.is_ok());
+        for token in [&by_password, &by_key] {
+            assert_eq!(refresh(&region, token).await, Err(TokenError::Withdrawn));
+        }
+        let by_key = issue("region-a@AK1").await;
         registry.rotate_access_key("AK1").await.unwrap();
         assert_eq!(refresh(&region, &by_key).await, Err(TokenError::Withdrawn));
-        let by_key = issue("region-a@AK1").await;
+        let (by_password, by_key) = (issue("admin").await, issue("region-a@AK1").await);
         registry.set_access_key_enabled("AK1", false).await.unwrap();
         assert_eq!(refresh(&region, &by_key).await, Err(TokenError::Withdrawn));
-        let by_password = issue("admin").await;
-        registry.set_user_enabled(&region.admin.user_id, false).await.unwrap();
-        assert_eq!(refresh(&region, &by_password).await, Err(TokenError::Withdrawn));
+        registry.set_access_key_enabled("AK1", true).await.unwrap();
+        assert_eq!(refresh(&region, &by_key).await, Err(TokenError::Withdrawn), "enabling brings nothing back");
+        let by_key = issue("region-a@AK1").await;
+        for enabled in [false, true] {
+            registry.set_user_enabled(&region.admin.user_id, enabled).await.unwrap();
+            for token in [&by_password, &by_key] {
+                assert_eq!(refresh(&region, token).await, Err(TokenError::Withdrawn), "enabled: {enabled}");
+            }
+        }
     }
 
     #[tokio::test]
     async fn a_temporary_login_takes_its_refresh_token_along() {
         let region = TestRegion::start("region-a").await;
-        let login = region.registry.create_login(&region.admin, Some(60)).await.unwrap();
+        let basis = region.registry.login_basis(&region.admin, None).await.unwrap();
+        let login = region.registry.create_login(&basis, Some(60)).await.unwrap();
         let token = region.registry.issue_refresh_token(&region.admin, &login.user).await.unwrap();
         assert!(token.expires_at_seconds > now_seconds() + 60);
         assert!(refresh(&region, &token.token).await.is_ok());

@@ -16,6 +16,7 @@ use crate::passwords::Passwords;
 use crate::pull_cache::PullCache;
 use crate::referrers::MadeIndexes;
 use crate::replicate::Flights;
+use crate::room::Rooms;
 use crate::settings::Settings;
 use crate::throttle::Throttle;
 use crate::tokens::VerifiedTokens;
@@ -45,6 +46,7 @@ struct Inner {
     passwords: Passwords,
     throttle: Throttle,
     made_indexes: MadeIndexes,
+    rooms: Rooms,
     manifests: PullCache<StoredManifest>,
     blobs: PullCache<BlobContent>,
     open_principal: PullCache<Principal>,
@@ -94,6 +96,7 @@ impl Registry {
                 passwords: Passwords::default(),
                 throttle,
                 made_indexes: MadeIndexes::default(),
+                rooms: Rooms::default(),
                 manifests: PullCache::new(MANIFEST_CACHE_BYTES, |manifest: &StoredManifest| manifest.raw.len()),
                 blobs: PullCache::new(BLOB_CACHE_BYTES, |_: &BlobContent| 0),
                 open_principal: PullCache::new(ONE_ENTRY_BYTES, |_: &Principal| 0),
@@ -146,6 +149,10 @@ impl Registry {
 
     pub(crate) fn made_indexes(&self) -> &MadeIndexes {
         &self.inner.made_indexes
+    }
+
+    pub(crate) fn rooms(&self) -> &Rooms {
+        &self.inner.rooms
     }
 
     pub(crate) fn passwords(&self) -> &Passwords {

@@ -1,10 +1,11 @@
 //! Repositories as the management API sees them: contract 5.3.
 
-use transship_catalog::{CatalogError, Level, NewRepository, RepoOrder, Repository};
+use transship_catalog::{CatalogError, Level, ListedRepository, NewRepository, RepoOrder, Repository};
 use transship_oci::RepositoryName;
 
 use crate::access::denied;
-use crate::{Principal, Registry, ServiceError};
+use crate::room::{PAGE_BYTES, PATIENCE};
+use crate::{Principal, Registry, Room, ServiceError};
 
 pub use transship_catalog::RepositorySummary;
 
@@ -13,6 +14,12 @@ const CATEGORIES: [&str; 9] =
     ["app_server", "linux", "framework_app", "database", "lang", "other", "windows", "arm", "arms"];
 /// Longest description; the contract gives none for repositories, shares have 1000 characters.
 const MAX_DESCRIPTION_CHARS: usize = 30_000;
+/// Tags that a page shows of all its repositories together, of one at most and at least.
+const TAGS_ON_A_PAGE: i64 = 10_000;
+const MOST_TAGS: i64 = 100;
+const LEAST_TAGS: i64 = 10;
+/// The longest tag with what goes round it.
+const TAG_BYTES: u64 = 132;
 
 /// What a person says about a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +76,32 @@ pub struct ListRepositories {
     pub limit: i64,
     /// Where the page starts.
     pub page: RepositoryPage,
+    /// Whether the list shows tags.
+    pub with_tags: bool,
+    /// What to do about descriptions that the page has no room for.
+    pub overflow: Overflow,
+}
+
+/// What to do about descriptions beyond the budget of a page; the first is never left out for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// They are left empty.
+    LeaveOut,
+    /// The page ends before them.
+    EndThePage,
+}
+
+/// One page of repositories.
+#[derive(Debug)]
+pub struct RepositoryList {
+    /// The repositories.
+    pub repositories: Vec<RepositorySummary>,
+    /// How many there are in all.
+    pub total: i64,
+    /// Whether the page ended before its limit although repositories follow.
+    pub ended_early: bool,
+    /// What the page takes up while it is sent.
+    pub room: Room,
 }
 
 /// Where a page of repositories starts.
@@ -109,7 +142,7 @@ impl Registry {
         Ok(self.catalog().ensure_repository(new_repository(principal, namespace.id, name, attributes)).await?)
     }
 
-    /// One repository with its counts.
+    /// One repository with its counts. Who made it is told to its own account only.
     pub async fn show_repository(
         &self,
         principal: &Principal,
@@ -117,7 +150,12 @@ impl Registry {
     ) -> Result<RepositorySummary, ServiceError> {
         let (repository, _) = self.repository_for(principal, name, Level::Read).await?;
         let summary = self.catalog().repository_summary(repository.id).await?;
-        summary.ok_or_else(|| ServiceError::RepositoryAbsent(name.to_string()))
+        let mut summary = summary.ok_or_else(|| ServiceError::RepositoryAbsent(name.to_string()))?;
+        if summary.repository.account_id != principal.account_id {
+            summary.repository.creator_id.clear();
+            summary.repository.creator_name.clear();
+        }
+        Ok(summary)
     }
 
     /// Changes what is said about a repository; `None` leaves a field as it is.
@@ -148,17 +186,17 @@ impl Registry {
         Ok(())
     }
 
-    /// One page of the repositories of the caller's account that the caller can see, and how many there are in all.
+    /// One page of the repositories of the caller's account that the caller can see.
     pub async fn list_repositories(
         &self,
         principal: &Principal,
         list: ListRepositories,
-    ) -> Result<(Vec<RepositorySummary>, i64), ServiceError> {
+    ) -> Result<RepositoryList, ServiceError> {
         let (offset, after_id) = match list.page {
             RepositoryPage::Offset(offset) => (offset, None),
             RepositoryPage::AfterId(id) => (0, Some(id)),
         };
-        let rows = self
+        let (mut rows, total) = self
             .catalog()
             .list_repositories(transship_catalog::ListRepositories {
                 account_id: principal.account_id.clone(),
@@ -175,7 +213,37 @@ impl Registry {
                 after_id,
             })
             .await?;
-        Ok(rows)
+        let most_tags =
+            if list.with_tags { (TAGS_ON_A_PAGE / list.limit.max(1)).clamp(LEAST_TAGS, MOST_TAGS) } else { 0 };
+        let (mut fitting, mut bytes) = (rows.len(), 0);
+        for (place, row) in rows.iter().enumerate() {
+            if place > 0 && bytes + row.description_bytes > PAGE_BYTES {
+                fitting = place;
+                break;
+            }
+            bytes += row.description_bytes;
+        }
+        let ended_early = list.overflow == Overflow::EndThePage && fitting < rows.len();
+        if ended_early {
+            rows.truncate(fitting);
+        }
+        let tags: i64 = rows.iter().map(|row| row.summary.tag_count.min(most_tags)).sum();
+        let room = bytes + u64::try_from(tags).unwrap_or(0) * TAG_BYTES;
+        let room = self.rooms().take(&principal.account_id, room, PATIENCE).await?;
+        let ids = |rows: &[ListedRepository]| rows.iter().map(|row| row.summary.repository.id).collect::<Vec<_>>();
+        let (within, beyond) = rows.split_at(fitting);
+        let mut texts = self.catalog().repository_texts(&ids(within), true, most_tags).await?;
+        if !beyond.is_empty() {
+            texts.extend(self.catalog().repository_texts(&ids(beyond), false, most_tags).await?);
+        }
+        let repositories = rows.into_iter().map(|row| {
+            let mut summary = row.summary;
+            let texts = texts.remove(&summary.repository.id).unwrap_or_default();
+            summary.repository.description = texts.description;
+            summary.tags = texts.tags;
+            summary
+        });
+        Ok(RepositoryList { repositories: repositories.collect(), total, ended_early, room })
     }
 
     /// Refuses callers without write on the namespace, naming what they lack; contract 3.3.

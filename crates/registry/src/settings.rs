@@ -32,6 +32,8 @@ pub struct Settings {
     pub iam_token_seconds: u64,
     /// Life of a temporary login (`CreateSecret`) unless the caller names one.
     pub login_seconds: u64,
+    /// Most temporary logins that one user has at once.
+    pub logins_per_user: i64,
     /// How long `sync_images` waits for its jobs.
     pub sync_wait: Duration,
     /// Most distinct tags in one `sync_images` call.

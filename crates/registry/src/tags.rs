@@ -1,9 +1,13 @@
 //! Tags as the management API sees them: contract 5.5.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use transship_catalog::{Level, ListTagDetails, TagCondition, TagDetail, TagOrder};
 use transship_oci::{Digest, Reference, RepositoryName, Tag};
 
-use crate::{Principal, Registry, ServiceError};
+use crate::room::{LITTLE_PATIENCE, PAGE_BYTES, PATIENCE};
+use crate::{Principal, Registry, Room, ServiceError};
 
 /// A tag with what it points at.
 #[derive(Clone, Debug)]
@@ -22,8 +26,8 @@ pub struct TagView {
     pub is_index: bool,
     /// Sum of the layers.
     pub size_bytes: u64,
-    /// The raw manifest.
-    pub manifest: String,
+    /// The raw manifest; none where it was not asked for, or the page has no room for it.
+    pub manifest: Option<Arc<str>>,
     /// `{registry}/{namespace}/{repository}:{tag}`.
     pub path: String,
     /// When the tag was made, milliseconds since 1970.
@@ -43,6 +47,32 @@ pub struct ListTags {
     pub limit: i64,
     /// Where the page starts.
     pub page: TagPage,
+    /// What to do about the manifests.
+    pub manifests: Manifests,
+}
+
+/// What to do about the manifests of a page of tags. All together have a budget; the first is never left out for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manifests {
+    /// Nobody wants them.
+    No,
+    /// Those beyond the budget are left out, also when other large pages are under way. The page has all its tags.
+    AsFarAsTheyFit,
+    /// All on the page; it ends where the budget does.
+    EndThePage,
+}
+
+/// One page of tags.
+#[derive(Debug)]
+pub struct TagList {
+    /// The tags.
+    pub tags: Vec<TagView>,
+    /// How many there are in all.
+    pub total: i64,
+    /// Whether the page ended before its limit although tags follow.
+    pub ended_early: bool,
+    /// What the page takes up while it is sent.
+    pub room: Room,
 }
 
 /// Where a page of tags starts.
@@ -55,19 +85,19 @@ pub enum TagPage {
 }
 
 impl Registry {
-    /// One page of a repository's tags, and how many there are in all.
+    /// One page of a repository's tags.
     pub async fn list_tags(
         &self,
         principal: &Principal,
         name: &RepositoryName,
         list: ListTags,
-    ) -> Result<(Vec<TagView>, i64), ServiceError> {
+    ) -> Result<TagList, ServiceError> {
         let (repository, _) = self.repository_for(principal, name, Level::Read).await?;
         let (offset, after) = match list.page {
             TagPage::Offset(offset) => (offset, None),
             TagPage::After(tag) => (0, Some(tag)),
         };
-        let (rows, total) = self
+        let (mut rows, total) = self
             .catalog()
             .tag_details(ListTagDetails {
                 repository_id: repository.id,
@@ -80,16 +110,53 @@ impl Registry {
                 after,
             })
             .await?;
-        Ok((rows.into_iter().map(|row| self.tag_view(name, repository.id, row)).collect(), total))
+        let (fitting, bytes) = fitting(&rows);
+        let ended_early = list.manifests == Manifests::EndThePage && fitting < rows.len();
+        if ended_early {
+            rows.truncate(fitting);
+        }
+        let room = match list.manifests {
+            Manifests::No => None,
+            Manifests::AsFarAsTheyFit => self.rooms().take(&principal.account_id, bytes, LITTLE_PATIENCE).await.ok(),
+            Manifests::EndThePage => Some(self.rooms().take(&principal.account_id, bytes, PATIENCE).await?),
+        };
+        let manifests = match &room {
+            None => HashMap::new(),
+            Some(_) => self.raw_manifests(repository.id, &rows[..fitting]).await?,
+        };
+        let view = |(place, row): (usize, TagDetail)| {
+            let manifest = manifests.get(&row.digest).filter(|_| place < fitting).cloned();
+            self.tag_view(name, repository.id, row, manifest)
+        };
+        let tags = rows.into_iter().enumerate().map(view).collect();
+        Ok(TagList { tags, total, ended_early, room: room.unwrap_or_default() })
     }
 
-    /// One tag.
+    /// The manifests of some tags, each once.
+    async fn raw_manifests(
+        &self,
+        repository_id: i64,
+        rows: &[TagDetail],
+    ) -> Result<HashMap<Digest, Arc<str>>, ServiceError> {
+        let mut digests: Vec<Digest> = rows.iter().map(|row| row.digest.clone()).collect();
+        digests.sort_unstable();
+        digests.dedup();
+        let stored = self.catalog().manifests(repository_id, &digests).await?;
+        let raw = |stored: transship_catalog::StoredManifest| {
+            let text =
+                String::from_utf8(stored.raw).map_err(|_| ServiceError::Internal("a manifest is no text".into()))?;
+            Ok((stored.digest, Arc::from(text)))
+        };
+        stored.into_iter().map(raw).collect()
+    }
+
+    /// One tag with its manifest, and what that takes up while it is sent.
     pub async fn show_tag(
         &self,
         principal: &Principal,
         name: &RepositoryName,
         tag: &Tag,
-    ) -> Result<TagView, ServiceError> {
+    ) -> Result<(TagView, Room), ServiceError> {
         let (repository, _) = self.repository_for(principal, name, Level::Read).await?;
         let (rows, _) = self
             .catalog()
@@ -105,7 +172,9 @@ impl Registry {
             })
             .await?;
         let row = rows.into_iter().next().ok_or_else(|| tag_absent(name, tag))?;
-        Ok(self.tag_view(name, repository.id, row))
+        let room = self.rooms().take(&principal.account_id, row.manifest_bytes, PATIENCE).await?;
+        let manifest = self.raw_manifests(repository.id, std::slice::from_ref(&row)).await?.remove(&row.digest);
+        Ok((self.tag_view(name, repository.id, row, manifest), room))
     }
 
     /// Points `destination` at what `source` points at; write level on the organization, as for a push.
@@ -152,7 +221,13 @@ impl Registry {
         Ok(self.catalog().resolve_tag(repository_id, tag).await?)
     }
 
-    fn tag_view(&self, name: &RepositoryName, repository_id: i64, row: TagDetail) -> TagView {
+    fn tag_view(
+        &self,
+        name: &RepositoryName,
+        repository_id: i64,
+        row: TagDetail,
+        manifest: Option<Arc<str>>,
+    ) -> TagView {
         let reference = Reference::Tag(row.name.clone());
         TagView {
             id: row.id,
@@ -163,11 +238,23 @@ impl Registry {
             digest: row.digest.to_string(),
             is_index: row.config_digest.is_none(),
             size_bytes: row.layers_size_bytes,
-            manifest: row.raw,
+            manifest,
             created_at_ms: row.created_at_ms,
             updated_at_ms: row.updated_at_ms,
         }
     }
+}
+
+/// How many tags of a page bring their manifests along, and how many bytes these have: as many as the budget allows.
+fn fitting(rows: &[TagDetail]) -> (usize, u64) {
+    let mut bytes = 0;
+    for (place, row) in rows.iter().enumerate() {
+        if place > 0 && bytes + row.manifest_bytes > PAGE_BYTES {
+            return (place, bytes);
+        }
+        bytes += row.manifest_bytes;
+    }
+    (rows.len(), bytes)
 }
 
 pub(crate) fn tag_absent(name: &RepositoryName, tag: &Tag) -> ServiceError {

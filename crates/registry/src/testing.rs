@@ -37,6 +37,7 @@ pub(crate) fn settings(region: &str) -> Settings {
         refresh_token_seconds: 86_400,
         iam_token_seconds: 86_400,
         login_seconds: 86_400,
+        logins_per_user: 1000,
         sync_wait: Duration::from_secs(20),
         sync_max_tags: 1000,
         max_open_jobs_per_account: 10_000,

@@ -1,5 +1,8 @@
-use super::{blob, fixture, image, now_ms, repository, user};
-use crate::{AccessKey, AccountOverview, Catalog, CatalogError, NewBootstrap, NewUser};
+use super::{blob, fixture, image, namespace_name, now_ms, pause, repository, user};
+use crate::{
+    AccessKey, AccountOverview, Catalog, CatalogError, FoundAccessKey, MadeWith, NewBootstrap, NewUser, Unlinked,
+    WrongStoredBytes,
+};
 
 pub(super) async fn accounts_are_unique(catalog: Catalog, _: String) {
     let acme = catalog.create_account("acme").await.unwrap();
@@ -82,15 +85,18 @@ pub(super) async fn access_keys_keep_their_state(catalog: Catalog, _: String) {
     assert!(matches!(again, Err(CatalogError::Conflict { .. })), "{again:?}");
     let nobody = catalog.create_access_key(&key("AK3", "nobody", None)).await;
     assert!(matches!(nobody, Err(CatalogError::NotFound { .. })), "{nobody:?}");
-    assert_eq!(catalog.find_access_key("AK2").await.unwrap(), Some((passing.clone(), ada.clone())));
+    let found = catalog.find_access_key("AK2").await.unwrap().unwrap();
+    assert_eq!((found.key, found.user, found.epoch), (passing.clone(), ada.clone(), 0));
     assert_eq!(catalog.list_access_keys(Some(&ada.id)).await.unwrap(), [lasting.clone(), passing.clone()]);
     assert_eq!(catalog.list_access_keys(None).await.unwrap().len(), 2);
     assert_eq!(catalog.list_access_keys(Some("nobody")).await.unwrap(), []);
 
     catalog.set_access_key_enabled("AK1", false).await.unwrap();
     catalog.replace_secret("AK1", "other").await.unwrap();
-    let (changed, _) = catalog.find_access_key("AK1").await.unwrap().unwrap();
-    assert_eq!((changed.enabled, changed.sealed_secret.as_str()), (false, "other"));
+    let changed = catalog.find_access_key("AK1").await.unwrap().unwrap();
+    assert_eq!((changed.key.enabled, changed.key.sealed_secret.as_str(), changed.epoch), (false, "other", 2));
+    catalog.set_access_key_enabled("AK1", false).await.unwrap();
+    assert_eq!(catalog.find_access_key("AK1").await.unwrap().unwrap(), changed, "no change, no new epoch");
     let nothing = catalog.replace_secret("AK9", "other").await;
     assert!(matches!(nothing, Err(CatalogError::NotFound { .. })), "{nothing:?}");
 
@@ -111,8 +117,8 @@ pub(super) async fn bootstrap_happens_once(catalog: Catalog, _: String) {
     let made: Vec<_> = [first.unwrap(), second.unwrap()].into_iter().flatten().collect();
     assert_eq!(made.len(), 1);
     assert!(made[0].is_admin);
-    let (key, owner) = catalog.find_access_key("AK1").await.unwrap().unwrap();
-    assert_eq!((key.expires_at_ms, key.enabled, &owner), (None, true, &made[0]));
+    let FoundAccessKey { key, user, is_withdrawn, .. } = catalog.find_access_key("AK1").await.unwrap().unwrap();
+    assert_eq!((key.expires_at_ms, key.enabled, &user, is_withdrawn), (None, true, &made[0], false));
     assert_eq!(catalog.account_count().await.unwrap(), 1);
 }
 
@@ -131,4 +137,98 @@ pub(super) async fn overview_counts_distinct_bytes(catalog: Catalog, _: String) 
     let overview = catalog.account_overview(&fixture.account.id).await.unwrap();
     assert_eq!(overview, AccountOverview { namespaces: 1, repositories: 2, tags: 2, stored_bytes: 10 });
     assert_eq!(catalog.account_overview("nobody").await.unwrap(), AccountOverview::default());
+}
+
+pub(super) async fn logins_end_with_what_they_were_made_with(catalog: Catalog, _: String) {
+    let acme = catalog.create_account("acme").await.unwrap();
+    let ada = user(&catalog, &acme, "ada", false).await;
+    catalog.create_access_key(&key("AK1", &ada.id, None)).await.unwrap();
+    let later = Some(now_ms() + 60_000);
+    let with_key = MadeWith { user_epoch: ada.epoch, access_key: Some(("AK1".to_owned(), 0)) };
+    let with_token = MadeWith { user_epoch: ada.epoch, access_key: None };
+    catalog.create_login(&key("T1", &ada.id, later), &with_key, 10).await.unwrap();
+    catalog.create_login(&key("T2", &ada.id, later), &with_token, 10).await.unwrap();
+    let withdrawn = async |name: &str| catalog.find_access_key(name).await.unwrap().unwrap().is_withdrawn;
+    assert!(!withdrawn("T1").await && !withdrawn("T2").await);
+    for enabled in [false, true] {
+        catalog.set_access_key_enabled("AK1", enabled).await.unwrap();
+        assert!(withdrawn("T1").await && !withdrawn("T2").await, "enabled: {enabled}");
+    }
+    for enabled in [false, true] {
+        catalog.set_user_enabled(&ada.id, enabled).await.unwrap();
+        assert!(withdrawn("T2").await, "enabled: {enabled}");
+    }
+    assert!(!withdrawn("AK1").await, "a key without an end is no login");
+    let nobody = catalog.create_login(&key("T3", "nobody", later), &with_token, 10).await;
+    assert!(matches!(nobody, Err(CatalogError::NotFound { .. })), "{nobody:?}");
+}
+
+pub(super) async fn logins_at_once_keep_the_limit(catalog: Catalog, _: String) {
+    let acme = catalog.create_account("acme").await.unwrap();
+    let ada = user(&catalog, &acme, "ada", false).await;
+    let bob = user(&catalog, &acme, "bob", false).await;
+    let with_token = MadeWith { user_epoch: 0, access_key: None };
+    let later = Some(now_ms() + 60_000);
+    catalog.create_access_key(&key("AK1", &ada.id, None)).await.unwrap();
+    catalog.create_login(&key("BOB", &bob.id, later), &with_token, 3).await.unwrap();
+    let login = |number: i64| AccessKey { created_at_ms: number, ..key(&format!("T{number}"), &ada.id, later) };
+    let mut makers = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let (catalog, login, with_token) = (catalog.clone(), login(number), with_token.clone());
+        makers.spawn(async move { catalog.create_login(&login, &with_token, 3).await.unwrap() });
+    }
+    makers.join_all().await;
+    catalog.create_login(&login(9), &with_token, 3).await.unwrap();
+    let left = catalog.list_access_keys(Some(&ada.id)).await.unwrap();
+    assert_eq!(left.len(), 4, "the key and three logins: {left:?}");
+    assert!(left.iter().any(|key| key.access_key == "T9") && left.iter().any(|key| key.access_key == "AK1"));
+    assert_eq!(catalog.list_access_keys(Some(&bob.id)).await.unwrap().len(), 1);
+}
+
+pub(super) async fn stored_bytes_follow_every_change(catalog: Catalog, url: String) {
+    let fixture = fixture(&catalog).await;
+    let stored = async || {
+        assert_eq!(catalog.wrong_stored_bytes(&fixture.account.id).await.unwrap(), None);
+        catalog.account_overview(&fixture.account.id).await.unwrap().stored_bytes
+    };
+    let elsewhere = catalog.create_namespace(&namespace_name("elsewhere"), &fixture.admin, 5).await.unwrap();
+    let app = &fixture.repository;
+    let other = repository(&catalog, &elsewhere, &fixture.admin, "other").await;
+    let (common, _) = blob(&catalog, app.id, "common").await;
+    blob(&catalog, other.id, "common").await;
+    assert_eq!(stored().await, 6, "content of two organizations counts once");
+    assert_eq!(catalog.unlink_blob(app.id, &common).await.unwrap(), Unlinked::Done);
+    assert_eq!(stored().await, 6);
+    assert_eq!(catalog.unlink_blob(other.id, &common).await.unwrap(), Unlinked::Done);
+    assert_eq!(stored().await, 0);
+
+    let (one, _) = blob(&catalog, app.id, "one").await;
+    let (three, _) = blob(&catalog, app.id, "three").await;
+    catalog.mount_blob(app.id, other.id, &one).await.unwrap();
+    let digests = [one.clone(), three.clone()];
+    catalog.mount_readable(other.id, &fixture.account.id, &fixture.admin.id, true, &digests).await.unwrap();
+    assert_eq!(stored().await, 8);
+    pause(5).await;
+    assert_eq!(catalog.remove_links(app.id, &digests, 0).await.unwrap().len(), 2);
+    assert_eq!(stored().await, 8);
+    blob(&catalog, other.id, "only here").await;
+    assert!(catalog.delete_repository(other.id).await.unwrap());
+    assert_eq!(stored().await, 0);
+
+    // The same content into two organizations at once.
+    let again = repository(&catalog, &elsewhere, &fixture.admin, "again").await;
+    for round in 0..10 {
+        let content = format!("content {round}");
+        tokio::join!(blob(&catalog, app.id, &content), blob(&catalog, again.id, &content));
+    }
+    assert_eq!(stored().await, 90);
+
+    let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+    sqlx::query("UPDATE account SET stored_bytes = 7").execute(&pool).await.unwrap();
+    pool.close().await;
+    let wrong = Some(WrongStoredBytes { says: 7, is: 90 });
+    assert_eq!(catalog.wrong_stored_bytes(&fixture.account.id).await.unwrap(), wrong);
+    assert_eq!(catalog.recount_stored_bytes(&fixture.account.id).await.unwrap(), wrong);
+    assert_eq!(stored().await, 90);
+    assert_eq!(catalog.recount_stored_bytes("nobody").await.unwrap(), None);
 }

@@ -186,8 +186,8 @@ pub(super) async fn referrers_are_paged(catalog: Catalog, _: String) {
         loop {
             let page = catalog.referrers(id, subject, kind, after.as_ref(), limit).await.unwrap();
             pages += 1;
-            assert!(page.next.is_none() || page.manifests.last().map(|m| &m.digest) == page.next.as_ref());
-            found.extend(page.manifests.into_iter().map(|referrer| referrer.digest));
+            assert!(page.next.is_none() || page.digests.last() == page.next.as_ref());
+            found.extend(page.digests);
             after = page.next;
             if after.is_none() {
                 return (found, pages);

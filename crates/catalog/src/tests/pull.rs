@@ -30,6 +30,57 @@ pub(super) async fn names_lead_to_content(catalog: Catalog, _: String) {
     assert_eq!(catalog.pull_blob(&app, &layer).await.unwrap(), None);
 }
 
+/// Both while the catalog's own connection keeps the file, and without it.
+pub(super) async fn versions_outlive_an_empty_pool(catalog: Catalog, url: String) {
+    if !url.starts_with("sqlite:") {
+        return;
+    }
+    let fixture = fixture(&catalog).await;
+    catalog.close().await;
+    for kept in [true, false] {
+        let catalog = Catalog::open(&url).await.unwrap();
+        if !kept {
+            catalog.drop_keeper().await;
+            catalog.empty_pools().await;
+            assert_eq!(catalog.version(), None, "the last connection takes the file away");
+        }
+        // Nothing was committed since the file was made: its header is what that of the next file will be.
+        let app = fixture.repository.full_name();
+        catalog.find_repository(&app).await.unwrap();
+        let begin = catalog.version();
+        assert!(begin.is_some());
+        image(&catalog, fixture.repository.id, &format!("image, kept: {kept}"), "v1").await;
+        let pushed = catalog.version();
+        assert!(pushed.is_some());
+        catalog.empty_pools().await;
+        assert_eq!(catalog.version(), if kept { pushed } else { None });
+        catalog.find_repository(&app).await.unwrap();
+        assert_ne!(
+            catalog.version(),
+            begin,
+            "kept: {kept}: a state from before the push is not taken for one after it"
+        );
+        assert!(catalog.version().is_some());
+
+        for _ in 0..20 {
+            catalog.empty_pools().await;
+            catalog.find_repository(&app).await.unwrap();
+            assert!(catalog.version().is_some());
+        }
+        assert!(nameless_files(&url) <= 1, "files that are gone are let go");
+        catalog.close().await;
+    }
+}
+
+/// How many files of this database the process holds open that have no name any more.
+fn nameless_files(url: &str) -> usize {
+    let path = url.trim_start_matches("sqlite://").split('?').next().unwrap();
+    let gone = format!("{path}-shm (deleted)");
+    let open =
+        std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    open.filter(|target| target.to_str() == Some(gone.as_str())).count()
+}
+
 pub(super) async fn versions_tell_every_commit(catalog: Catalog, url: String) {
     let fixture = fixture(&catalog).await;
     let Some(begin) = catalog.version() else {

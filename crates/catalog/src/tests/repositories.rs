@@ -78,7 +78,7 @@ fn list(user: &User) -> ListRepositories {
 
 async fn names(catalog: &Catalog, list: ListRepositories) -> (Vec<String>, i64) {
     let (rows, total) = catalog.list_repositories(list).await.unwrap();
-    (rows.into_iter().map(|row| row.repository.full_name().to_string()).collect(), total)
+    (rows.into_iter().map(|row| row.summary.repository.full_name().to_string()).collect(), total)
 }
 
 pub(super) async fn lists_are_filtered_and_sorted(catalog: Catalog, _: String) {
@@ -135,6 +135,19 @@ pub(super) async fn lists_are_filtered_and_sorted(catalog: Catalog, _: String) {
     assert_eq!((summary.tag_count, summary.size_bytes, summary.account_name.as_str()), (2, 5, "acme"));
     assert_eq!(summary.tags, ["v2", "v1"], "the newest first");
     assert_eq!(catalog.repository_summary(99).await.unwrap(), None);
+
+    catalog.update_repository(web.id, false, "other", "für alle").await.unwrap();
+    let (rows, _) = catalog
+        .list_repositories(ListRepositories { name_contains: Some("web_app".to_owned()), ..admin() })
+        .await
+        .unwrap();
+    assert_eq!((rows[0].description_bytes, rows[0].summary.repository.description.as_str()), (9, ""));
+    let texts = catalog.repository_texts(&[web.id, web2.id, 99], true, 1).await.unwrap();
+    assert_eq!(texts.len(), 2);
+    assert_eq!(
+        (texts[&web.id].description.as_str(), texts[&web.id].tags.as_slice()),
+        ("für alle", &["v2".to_owned()][..])
+    );
 }
 
 pub(super) async fn pages_by_number_see_everything_once(catalog: Catalog, _: String) {
@@ -149,8 +162,8 @@ pub(super) async fn pages_by_number_see_everything_once(catalog: Catalog, _: Str
         let (rows, total) = catalog.list_repositories(page).await.unwrap();
         assert_eq!(total, 5, "in all, not from here");
         let Some(last) = rows.last() else { break };
-        after = last.repository.id;
-        seen.extend(rows.into_iter().map(|row| row.repository.name.to_string()));
+        after = last.summary.repository.id;
+        seen.extend(rows.into_iter().map(|row| row.summary.repository.name.to_string()));
     }
     assert_eq!(seen, ["app", "zz", "mm", "aa", "qq"]);
 }

@@ -1,5 +1,5 @@
 use super::{digest, fixture, image, pause, put, tag};
-use crate::{Catalog, ListTagDetails, PutManifestError, TagCondition, TagOrder};
+use crate::{Catalog, ListTagDetails, PutManifestError, StoredManifest, TagCondition, TagOrder};
 
 pub(super) async fn tags_sort_by_bytes(catalog: Catalog, _: String) {
     let fixture = fixture(&catalog).await;
@@ -73,6 +73,10 @@ pub(super) async fn withdrawn_tags_are_as_before(catalog: Catalog, _: String) {
     assert_eq!(found, [(tag("v1"), new.clone()), (tag("v2"), new.clone())]);
 }
 
+fn raw_text(manifest: StoredManifest) -> String {
+    String::from_utf8(manifest.raw).unwrap()
+}
+
 fn list(repository_id: i64) -> ListTagDetails {
     ListTagDetails {
         repository_id,
@@ -105,7 +109,11 @@ pub(super) async fn details_filter_and_sort(catalog: Catalog, _: String) {
         catalog.tag_details(ListTagDetails { name: Some("b".to_owned()), ..list(id) }).await.unwrap();
     assert_eq!(total, 1);
     let detail = &details[0];
-    assert_eq!((detail.name.as_str(), detail.raw.as_str(), &detail.digest), ("b", "one", &digest("one")));
+    assert_eq!((detail.name.as_str(), detail.manifest_bytes, &detail.digest), ("b", 3, &digest("one")));
+    let wanted = [digest("one"), digest("two"), digest("none")];
+    let mut manifests: Vec<String> = catalog.manifests(id, &wanted).await.unwrap().into_iter().map(raw_text).collect();
+    manifests.sort();
+    assert_eq!(manifests, ["one", "two"]);
     assert_eq!((&detail.config_digest, detail.layers_size_bytes), (&Some(config.0), 5));
     assert_eq!(detail.created_at_ms, detail.updated_at_ms);
     let moved = catalog.tag_details(ListTagDetails { name: Some("a".to_owned()), ..list(id) }).await.unwrap().0;

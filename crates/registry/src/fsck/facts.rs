@@ -6,8 +6,8 @@ use transship_oci::{Digest, ManifestView};
 use super::{Check, Finding, Problem};
 use crate::ServiceError;
 
-/// Manifests read together; each may have four megabytes.
-const MANIFESTS: usize = 8;
+/// Manifests read together: each may have four megabytes, and is in memory several times while it is checked.
+const MANIFESTS: usize = 2;
 /// Most rows of one kind that are told; there are none, unless somebody has been at the database by hand.
 const DANGLING: usize = 1000;
 /// Organizations read together.
@@ -74,6 +74,21 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
         for link in self.registry.catalog().dangling_links(DANGLING).await? {
             let subject = format!("{}@{}", link.repository, link.name);
             self.found(Problem::DanglingLink, &subject, "the blob has no row", false);
+        }
+        Ok(())
+    }
+
+    /// What each account stores.
+    pub(super) async fn accounts(&mut self) -> Result<(), ServiceError> {
+        let (catalog, repair) = (self.registry.catalog(), self.options.repair);
+        for account in catalog.list_accounts().await? {
+            let id = &account.id;
+            let wrong =
+                if repair { catalog.recount_stored_bytes(id).await? } else { catalog.wrong_stored_bytes(id).await? };
+            if let Some(counter) = wrong {
+                let detail = format!("stored bytes counted as {}, {} are there", counter.says, counter.is);
+                self.found(Problem::WrongCounter, &format!("account {}", account.name), detail, repair);
+            }
         }
         Ok(())
     }

@@ -114,6 +114,7 @@ impl Registry {
         check.manifests().await?;
         check.rows().await?;
         check.counters().await?;
+        check.accounts().await?;
         Ok(check.report)
     }
 }

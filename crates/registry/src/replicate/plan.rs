@@ -92,6 +92,8 @@ impl Registry {
         };
         let view = ManifestView::parse(Some(&stored.media_type), &stored.raw)
             .map_err(|error| JobError::Terminal(format!("manifest {digest}: {error}")))?;
+        // Not held while its children are visited: it may be large, and the nesting deep.
+        drop(stored);
         // Counted before its children, so that the limit holds however the nesting is made.
         walk.heights.insert(digest.clone(), 0);
         walk.blobs.extend(view.blobs().map(|blob| (blob.digest.clone(), blob.size_bytes)));
@@ -124,8 +126,8 @@ impl Registry {
                 let page =
                     self.catalog().referrers(repository_id, &subject, None, after.as_ref(), REFERRERS_PAGE).await;
                 let page = page.map_err(crate::ServiceError::from)?;
-                for referrer in &page.manifests {
-                    self.walk(repository_id, &referrer.digest, 0, walk).await?;
+                for referrer in &page.digests {
+                    self.walk(repository_id, referrer, 0, walk).await?;
                 }
                 match page.next {
                     Some(next) => after = Some(next),

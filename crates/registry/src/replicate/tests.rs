@@ -136,7 +136,8 @@ async fn the_plan_holds_the_closure_and_what_refers_to_it() {
     assert!(plan.blobs.windows(2).all(|pair| pair[0].1 >= pair[1].1), "the largest first");
 
     assert_eq!(states(&region, call(&["multi"], false)).await, [("multi".to_owned(), JobState::Success)]);
-    let referrers = region.registry.referrers(&name("copies/app"), &arm_digest, None, None).await.unwrap().entries;
+    let referrers =
+        region.registry.referrers(None, &name("copies/app"), &arm_digest, None, None).await.unwrap().entries;
     assert_eq!(referrers.len(), 1, "the signature still refers to its image");
     let signed = region.registry.find_manifest(&name("copies/app"), &signature_tag.parse().unwrap()).await;
     assert!(signed.is_ok(), "the signature tag went along");

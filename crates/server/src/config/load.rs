@@ -264,11 +264,13 @@ fn read_tokens(reader: &mut Reader) -> Option<Tokens> {
     let refresh = seconds(reader, &section, "refresh_seconds", 60, 31_536_000);
     let iam = seconds(reader, &section, "iam_seconds", 60, 604_800);
     let login = seconds(reader, &section, "login_seconds", 60, 2_592_000);
+    let logins = reader.read(&section, "logins_per_user", parse::whole_number(1..=100_000));
     Some(Tokens {
         registry_seconds: registry?.as_secs(),
         refresh_seconds: refresh?.as_secs(),
         iam_seconds: iam?.as_secs(),
         login_seconds: login?.as_secs(),
+        logins_per_user: logins?,
     })
 }
 

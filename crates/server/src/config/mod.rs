@@ -152,6 +152,8 @@ pub struct Tokens {
     pub iam_seconds: u64,
     /// Life of a temporary login unless the caller names one.
     pub login_seconds: u64,
+    /// Temporary logins that one user has at once.
+    pub logins_per_user: i64,
 }
 
 /// `[bootstrap]`.
@@ -238,6 +240,7 @@ impl Config {
             refresh_token_seconds: self.tokens.refresh_seconds,
             iam_token_seconds: self.tokens.iam_seconds,
             login_seconds: self.tokens.login_seconds,
+            logins_per_user: self.tokens.logins_per_user,
             sync_wait: self.replication.sync_wait,
             sync_max_tags: self.replication.sync_max_tags,
             max_open_jobs_per_account: self.replication.max_open_jobs_per_account,

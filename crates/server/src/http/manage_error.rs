@@ -324,6 +324,7 @@ fn code_of(error: &ServiceError) -> ManageCode {
         ServiceError::QueueFull { .. }
         | ServiceError::UploadBusy
         | ServiceError::TooManyAttempts { .. }
+        | ServiceError::TooManyLargeAnswers
         | ServiceError::TooManyUploads { .. } => ManageCode::Busy,
         ServiceError::StorageFull => ManageCode::Storage,
         // `Unavailable`, `Internal` and whatever comes later: a fault on this side.

@@ -14,6 +14,7 @@ mod framing;
 mod head;
 mod limits;
 pub mod manage_error;
+pub mod pieces;
 pub mod query;
 mod request_id;
 pub mod server;

@@ -4,9 +4,11 @@ use ::http::{HeaderName, HeaderValue};
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
+use transship_registry::Room;
 
 use super::query::Query;
 use crate::http::manage_error::{ManageCode, ManageError};
+use crate::http::pieces;
 
 /// Records on a page when nothing is said.
 const DEFAULT_LIMIT: i64 = 100;
@@ -40,8 +42,16 @@ impl Page {
 
     /// A bare array with its `Content-Range`: offset, number of records here, total.
     pub(super) fn answer<T: Serialize>(self, records: &[T], total: i64) -> Response {
-        let mut response = Json(records).into_response();
-        let range = format!("{}-{}/{total}", self.offset, records.len());
+        self.ranged(Json(records).into_response(), records.len(), total)
+    }
+
+    /// The same for records that may be long, which hold `room` until they are sent.
+    pub(super) fn answer_large<T: Serialize>(self, records: &[T], total: i64, room: Room) -> Response {
+        self.ranged(pieces::json(&records, room), records.len(), total)
+    }
+
+    fn ranged(self, mut response: Response, records: usize, total: i64) -> Response {
+        let range = format!("{}-{records}/{total}", self.offset);
         if let Ok(value) = HeaderValue::try_from(range) {
             response.headers_mut().insert(CONTENT_RANGE, value);
         }

@@ -5,7 +5,8 @@ use axum::response::IntoResponse as _;
 use serde::Serialize;
 use serde_json::json;
 use transship_registry::{
-    ListRepositories, RepoOrder, RepositoryAttributes, RepositoryPage, RepositorySummary, Settings,
+    ListRepositories, Overflow, RepoOrder, RepositoryAttributes, RepositoryList, RepositoryPage, RepositorySummary,
+    Settings,
 };
 
 use super::fields::Fields;
@@ -14,6 +15,7 @@ use super::query::Query;
 use super::route::{RepositoryAt, parse_namespace};
 use super::{Answer, Call, answer};
 use crate::http::manage_error::ManageError;
+use crate::http::pieces;
 
 /// The columns of the contract, with the SDKs' `updated_at` as another word for `updated_time`.
 const ORDER_COLUMNS: [(&str, RepoOrder); 4] = [
@@ -62,6 +64,14 @@ pub(super) struct RepositoryViewV3 {
     updated_at: String,
     domain_name: String,
     status: bool,
+}
+
+/// A page of v3.
+#[derive(Debug, Serialize)]
+struct RepositoryViewsV3 {
+    repos: Vec<RepositoryViewV3>,
+    #[serde(rename = "nextMarker", skip_serializing_if = "Option::is_none")]
+    next_marker: Option<i64>,
 }
 
 impl RepositoryView {
@@ -176,15 +186,18 @@ pub(super) async fn delete_repo(call: &Call, at: &RepositoryAt) -> Answer {
     Ok(answer::gone())
 }
 
-/// `GET /v2/manage/repos`: 200, a bare array with `Content-Range`, contract 5.3.
+/// `GET /v2/manage/repos`: 200, a bare array with `Content-Range`, contract 5.3. Descriptions beyond the budget of a page
+/// are empty, as manifests are in a list of tags.
 pub(super) async fn list_repos_details(call: &Call) -> Answer {
     let query = call.query.effective()?;
     let page = Page::of(&query)?;
     let list = list(&query, page.limit, RepositoryPage::Offset(page.offset))?;
-    let (found, total) = call.registry.list_repositories(&call.principal, list).await?;
+    let RepositoryList { repositories, total, room, .. } =
+        call.registry.list_repositories(&call.principal, list).await?;
     let settings = call.registry.settings();
-    let views: Vec<RepositoryView> = found.into_iter().map(|row| RepositoryView::new(settings, row, total)).collect();
-    Ok(page.answer(&views, total))
+    let views: Vec<RepositoryView> =
+        repositories.into_iter().map(|row| RepositoryView::new(settings, row, total)).collect();
+    Ok(page.answer_large(&views, total, room))
 }
 
 /// `GET /v3/manage/repos`: 200, by marker, contract 5.3. The marker is left out on the last page.
@@ -201,16 +214,13 @@ pub(super) async fn list_repo_details(call: &Call) -> Answer {
     };
     // One more than the page tells whether another follows.
     let list = list(&query, limit + 1, RepositoryPage::AfterId(marker.max(0)))?;
-    let (mut found, _) = call.registry.list_repositories(&call.principal, list).await?;
-    let more = i64::try_from(found.len()).unwrap_or(i64::MAX) > limit;
-    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = found.last().filter(|_| more).map(|row| row.repository.id);
-    let repos: Vec<RepositoryViewV3> = found.into_iter().map(RepositoryViewV3::from).collect();
-    let mut body = json!({ "repos": repos });
-    if let Some(next) = next {
-        body["nextMarker"] = json!(next);
-    }
-    Ok(Json(body).into_response())
+    let RepositoryList { mut repositories, ended_early, room, .. } =
+        call.registry.list_repositories(&call.principal, list).await?;
+    let more = ended_early || i64::try_from(repositories.len()).unwrap_or(i64::MAX) > limit;
+    repositories.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let next_marker = repositories.last().filter(|_| more).map(|row| row.repository.id);
+    let repos = repositories.into_iter().map(RepositoryViewV3::from).collect();
+    Ok(pieces::json(&RepositoryViewsV3 { repos, next_marker }, room))
 }
 
 fn list(query: &Query, limit: i64, page: RepositoryPage) -> Result<ListRepositories, ManageError> {
@@ -221,6 +231,11 @@ fn list(query: &Query, limit: i64, page: RepositoryPage) -> Result<ListRepositor
         is_public: query.flag("is_public")?,
         order: paging::order(query, &ORDER_COLUMNS, (RepoOrder::Name, false))?,
         limit,
+        with_tags: matches!(page, RepositoryPage::Offset(_)),
+        overflow: match page {
+            RepositoryPage::Offset(_) => Overflow::LeaveOut,
+            RepositoryPage::AfterId(_) => Overflow::EndThePage,
+        },
         page,
     })
 }

@@ -8,7 +8,9 @@ use serde_json::json;
 
 use super::query::bad_query;
 use super::{Answer, Call, answer};
+use crate::http::caller::authenticate;
 use crate::http::manage_error::ManageError;
+use crate::signature;
 
 /// Lives that a caller may choose, in seconds (contract 5.9).
 const DURATIONS: std::ops::RangeInclusive<u64> = 900..=86_400;
@@ -33,7 +35,13 @@ pub(super) async fn create_secret(call: &Call) -> Answer {
             Some(seconds.ok_or_else(|| bad_query("duration_seconds", text, &expected))?)
         }
     };
-    let login = call.registry.create_login(&call.principal, life_seconds).await?;
+    // The caller is proved again after the basis was read, so that no login is made with what has just been withdrawn.
+    let signed = call.parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let signed = signed.and_then(|text| signature::parse_authorization(text).ok());
+    let access_key = signed.as_ref().map(|authorization| authorization.access_key.as_str());
+    let basis = call.registry.login_basis(&call.principal, access_key).await?;
+    authenticate(&call.registry, &call.parts, &call.body).await?;
+    let login = call.registry.create_login(&basis, life_seconds).await?;
     let host = &call.registry.settings().registry_host;
     let access_key = login.user.rsplit_once('@').map_or(login.user.as_str(), |(_, access_key)| access_key);
     let user = format!("{project}@{access_key}");

@@ -73,7 +73,9 @@ impl From<ServiceError> for OciError {
             E::Denied(_) | E::QuotaExceeded { .. } | E::TagImmutable(_) | E::NamespaceFull(_) => {
                 (403, ErrorCode::Denied)
             }
-            E::TooManyAttempts { .. } | E::TooManyUploads { .. } => (429, ErrorCode::TooManyRequests),
+            E::TooManyAttempts { .. } | E::TooManyUploads { .. } | E::TooManyLargeAnswers => {
+                (429, ErrorCode::TooManyRequests)
+            }
             E::StorageFull => (507, ErrorCode::Unsupported),
             E::Unavailable(_) => (503, ErrorCode::Unsupported),
             E::StorageFault(reason) => {

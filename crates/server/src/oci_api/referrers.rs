@@ -1,15 +1,24 @@
 //! The referrers of a manifest (end-12a, end-12b).
 
 use ::http::{HeaderName, HeaderValue, header};
-use axum::response::{IntoResponse as _, Response};
-use serde_json::json;
-use transship_oci::{Digest, ErrorCode, Link, RepositoryName, Route, media};
+use axum::response::Response;
+use serde::Serialize;
+use transship_oci::{Descriptor, Digest, ErrorCode, Link, RepositoryName, Route, media};
 
 use super::Call;
 use super::error::OciError;
 use super::manifests::text_header;
+use crate::http::pieces;
 
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Index {
+    schema_version: i32,
+    media_type: &'static str,
+    manifests: Vec<Descriptor>,
+}
 
 /// `GET /v2/{name}/referrers/{digest}?artifactType=`: an index of the manifests whose subject this is.
 pub(super) async fn list(call: &Call, name: &RepositoryName, subject: &Digest) -> Result<Response, OciError> {
@@ -18,9 +27,10 @@ pub(super) async fn list(call: &Call, name: &RepositoryName, subject: &Digest) -
         None => None,
         Some(text) => Some(text.parse::<Digest>().map_err(|e| OciError::bad(ErrorCode::DigestInvalid, e.to_string()))?),
     };
-    let page = call.registry.referrers(name, subject, filter, after.as_ref()).await?;
-    let index = json!({ "schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": page.entries });
-    let mut response = axum::Json(index).into_response();
+    let asks = call.grant.principal.as_ref();
+    let page = call.registry.referrers(asks, name, subject, filter, after.as_ref()).await?;
+    let index = Index { schema_version: 2, media_type: media::OCI_INDEX, manifests: page.entries };
+    let mut response = pieces::json(&index, page.room);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media::OCI_INDEX));
     if filter.is_some() {

@@ -1,0 +1,132 @@
+//! Large answers in JSON: written in pieces, which are let go one by one as they are sent.
+//!
+//! Owns: the pieces, and how long a client may take to read them. Never: how large an answer may be; the registry gives
+//! room for it, which is held until the last piece is on its way.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use http_body::{Frame, SizeHint};
+use serde::Serialize;
+use tokio::time::Instant;
+use transship_registry::Room;
+
+/// Bytes of one piece: what a connection has on its way anyway.
+const PIECE_BYTES: usize = 64 << 10;
+/// How long a client may take for the whole answer. The SDKs give up after two minutes (contract 1.1), and who reads
+/// slowly must not hold the room of others for longer.
+const LONGEST: Duration = Duration::from_mins(2);
+
+/// An answer with the status 200 that holds `room` until it is sent. The value is one of our own records.
+pub fn json(value: &impl Serialize, room: Room) -> Response {
+    let mut pieces = Pieces::default();
+    serde_json::to_writer(&mut pieces, value).expect("records are plain data, and writing to memory does not fail");
+    let mut response = Response::new(Body::new(pieces.into_body(room, Instant::now() + LONGEST)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[derive(Default)]
+struct Pieces {
+    full: VecDeque<Bytes>,
+    last: Vec<u8>,
+}
+
+impl Pieces {
+    fn into_body(mut self, room: Room, until: Instant) -> PiecesBody {
+        self.full.push_back(Bytes::from(self.last));
+        let left_bytes = self.full.iter().map(|piece| piece.len() as u64).sum();
+        PiecesBody { pieces: self.full, left_bytes, until, _room: room }
+    }
+}
+
+impl io::Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.last.len() >= PIECE_BYTES {
+            let full = std::mem::replace(&mut self.last, Vec::with_capacity(PIECE_BYTES));
+            self.full.push_back(Bytes::from(full));
+        }
+        let taken = bytes.len().min(PIECE_BYTES - self.last.len());
+        self.last.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct PiecesBody {
+    pieces: VecDeque<Bytes>,
+    left_bytes: u64,
+    until: Instant,
+    _room: Room,
+}
+
+impl http_body::Body for PiecesBody {
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let Some(piece) = self.pieces.pop_front() else { return Poll::Ready(None) };
+        if Instant::now() > self.until {
+            self.pieces.clear();
+            let seconds = LONGEST.as_secs();
+            return Poll::Ready(Some(Err(format!("the client took more than {seconds} seconds for a list").into())));
+        }
+        self.left_bytes -= piece.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_in_pieces_is_read_as_one() {
+        for length in [0, 1, PIECE_BYTES - 9, PIECE_BYTES, 3 * PIECE_BYTES + 1] {
+            let value = json!({ "text": "x\n".repeat(length) });
+            let response = super::json(&value, Room::default());
+            let size = http_body::Body::size_hint(response.body()).exact().unwrap();
+            let bytes = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(bytes.len() as u64, size);
+            assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), value);
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_reads_for_too_long_is_cut_off() {
+        let mut pieces = Pieces::default();
+        serde_json::to_writer(&mut pieces, &"x".repeat(3 * PIECE_BYTES)).unwrap();
+        let mut body = Body::new(pieces.into_body(Room::default(), Instant::now() + Duration::from_mins(1)));
+        assert!(body.frame().await.unwrap().is_ok());
+        let mut late = Pieces::default();
+        serde_json::to_writer(&mut late, &"x".repeat(3 * PIECE_BYTES)).unwrap();
+        let mut late =
+            Body::new(late.into_body(Room::default(), Instant::now().checked_sub(Duration::from_secs(1)).unwrap()));
+        assert!(late.frame().await.unwrap().is_err());
+        assert!(late.frame().await.is_none());
+    }
+}
