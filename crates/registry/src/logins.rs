@@ -123,6 +123,11 @@ impl Registry {
         Ok(self.catalog().find_user_by_id(user_id).await?)
     }
 
+    /// An account by its id: one row, found by its primary key.
+    pub async fn account_by_id(&self, account_id: &str) -> Result<Option<Account>, ServiceError> {
+        Ok(self.catalog().find_account_by_id(account_id).await?)
+    }
+
     /// The user and the secret key behind an access key that may be used now.
     pub async fn access_key(&self, access_key: &str) -> Result<Option<(Principal, String)>, ServiceError> {
         let Some((key, user)) = self.catalog().find_access_key(access_key).await? else { return Ok(None) };

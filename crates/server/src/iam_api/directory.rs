@@ -74,8 +74,7 @@ pub(super) async fn show_user(
 
 /// The name of the account with this id.
 pub(super) async fn account_name(registry: &Registry, id: &str) -> Result<Option<String>, IamError> {
-    let accounts = registry.list_accounts().await?;
-    Ok(accounts.into_iter().find(|account| account.id == id).map(|account| account.name))
+    Ok(registry.account_by_id(id).await?.map(|account| account.name))
 }
 
 fn describe(user: &User) -> Value {
