@@ -59,7 +59,8 @@ impl Registry {
     ///
     /// # Errors
     /// [`ServiceError::TooManyAttempts`] when logins of that name from that address are held back; then nothing is
-    /// looked at, so that a right password is not told from a wrong one.
+    /// looked at, so that a right password is not told from a wrong one. [`ServiceError::SecretKeyAsPassword`] to whoever
+    /// sends the secret key of the access key where its derived password belongs; that counts as a failure too.
     pub async fn authenticate_login(
         &self,
         from: IpAddr,
@@ -73,8 +74,13 @@ impl Registry {
             let secret = found.as_ref().map_or("no such access key", |(_, secret)| secret);
             let expected = derived_password(access_key, secret);
             let same: bool = expected.as_bytes().ct_eq(password.to_ascii_lowercase().as_bytes()).into();
+            let is_secret: bool = secret.as_bytes().ct_eq(password.as_bytes()).into();
+            let is_secret = is_secret && found.is_some();
             let principal = found.filter(|_| same).map(|(principal, _)| principal);
             self.end_attempt(attempt, principal.is_some());
+            if is_secret && principal.is_none() {
+                return Err(ServiceError::SecretKeyAsPassword);
+            }
             return Ok(principal);
         }
         let found = async {
