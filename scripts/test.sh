@@ -71,7 +71,7 @@ run "regions, replication, permissions, faults" \
 run "the harness of the black-box tests" cargo test -p transship-tests --lib
 run "many clients at one thing" suites concurrency
 run "a region at work" suites soak
-run "crowds and floods" suites edges
+run "crowds and floods" suites edges slow_bodies
 run "kill -9 of a region that is pushed to" suites crash
 run "power cuts, full and failing disks (root, loop devices)" with_volumes
 run "skopeo and buildah" suites skopeo buildah
