@@ -29,6 +29,8 @@ const CROWD: usize = 200;
 const TOKEN: &str = "/swr/auth/v2/registry/auth/";
 const NAMESPACES: &str = "/v2/manage/namespaces";
 
+type Headers<'a> = Vec<(&'a str, &'a str)>;
+
 /// A region, and what it costs at rest.
 struct Stage {
     region: Region,
@@ -82,14 +84,11 @@ impl Stage {
 
     /// The head of a request; its body is announced with so many bytes.
     fn head(&self, method: &str, path: &str, headers: &[(&str, &str)], bytes: usize) -> String {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nContent-Length: {bytes}\r\n");
-        if !headers.iter().any(|(name, _)| *name == "Host") {
-            head += &format!("Host: {}\r\n", self.region.host());
-        }
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        head + "\r\n"
+        let host = self.region.host();
+        let own = if headers.iter().any(|(name, _)| *name == "Host") { None } else { Some(("Host", host.as_str())) };
+        let lines = own.iter().chain(headers).map(|(name, value)| format!("{name}: {value}\r\n"));
+        let lines: String = lines.collect();
+        format!("{method} {path} HTTP/1.1\r\nContent-Length: {bytes}\r\n{lines}\r\n")
     }
 
     /// Headers that sign a management call with another secret than the key has, which only the whole body can show.
@@ -115,7 +114,7 @@ async fn connect(host: &str) -> TcpStream {
     socket.connect(address).await.unwrap_or_else(|error| panic!("no connection to {host}: {error}"))
 }
 
-fn borrowed(headers: &[signature::Header]) -> Vec<(&str, &str)> {
+fn borrowed(headers: &[signature::Header]) -> Headers<'_> {
     headers.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
@@ -138,7 +137,7 @@ async fn unfinished_bodies_of_strangers_cost_others_nothing() {
     let stage = Stage::start().await;
     let host = stage.region.host();
     let (forged, manifest) = (stage.forged(), format!("/v2/{APP}/manifests/bad"));
-    let ways: [(&str, &str, &str, Vec<(&str, &str)>, usize); 7] = [
+    let ways: [(&str, &str, &str, Headers<'_>, usize); 7] = [
         ("token of a region", "POST", "/transship/v1/token", vec![("Authorization", "Bearer abc")], 4 << 20),
         ("management", "POST", NAMESPACES, vec![], 1 << 20),
         ("management, signed", "POST", NAMESPACES, borrowed(&forged), 1 << 20),
@@ -232,8 +231,8 @@ async fn what_a_head_can_refuse_is_refused_before_the_body() {
     let host = stage.region.host();
     let admin = &stage.admin;
     let unknown = signature::sign("POST", &host, NAMESPACES, b"{}", "NOSUCHKEY", "secret");
-    let mut stale = signature::sign("POST", &host, NAMESPACES, b"{}", &admin.access_key, &admin.secret_key);
-    stale
+    let mut outdated = signature::sign("POST", &host, NAMESPACES, b"{}", &admin.access_key, &admin.secret_key);
+    outdated
         .iter_mut()
         .filter(|(name, _)| *name == "X-Sdk-Date")
         .for_each(|(_, date)| "20200101T000000Z".clone_into(date));
@@ -243,14 +242,14 @@ async fn what_a_head_can_refuse_is_refused_before_the_body() {
     let registry_token = stage.token().await;
     let basic = format!("Basic {}", STANDARD.encode("a:b"));
     let manifest = format!("/v2/{APP}/manifests/bad");
-    let cases: Vec<(&str, &str, Vec<(&str, &str)>, usize, u16)> = vec![
+    let cases: Vec<(&str, &str, Headers<'_>, usize, u16)> = vec![
         ("POST", NAMESPACES, vec![], 100, 401),
         ("POST", NAMESPACES, vec![("X-Auth-Token", "abc")], 100, 401),
         ("POST", NAMESPACES, vec![("Authorization", "Bearer abc")], 100, 401),
         ("POST", NAMESPACES, vec![("Authorization", &basic)], 100, 401),
         ("POST", NAMESPACES, vec![("Authorization", "SDK-HMAC-SHA256 Access=A")], 100, 401),
         ("POST", NAMESPACES, borrowed(&unknown), 100, 401),
-        ("POST", NAMESPACES, borrowed(&stale), 100, 401),
+        ("POST", NAMESPACES, borrowed(&outdated), 100, 401),
         ("POST", NAMESPACES, borrowed(&undated), 100, 401),
         ("POST", NAMESPACES, vec![("X-Auth-Token", &token)], (1 << 20) + 1, 413),
         ("POST", "/v2/manage/none", vec![], 100, 404),
