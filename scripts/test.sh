@@ -71,7 +71,7 @@ run "regions, replication, permissions, faults" \
 run "the harness of the black-box tests" cargo test -p transship-tests --lib
 run "many clients at one thing" suites concurrency
 run "a region at work" suites soak
-run "crowds, floods and large lists" suites edges lists
+run "crowds, floods, slow bodies and large lists" suites edges slow_bodies lists
 run "kill -9 of a region that is pushed to" suites crash
 run "power cuts, full and failing disks (root, loop devices)" with_volumes
 run "skopeo and buildah" suites skopeo buildah

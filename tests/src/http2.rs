@@ -13,6 +13,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::region::Region;
 
+/// A piece of a body.
+pub const DATA: u8 = 0;
 /// A request's or an answer's head.
 pub const HEADERS: u8 = 1;
 /// The end of one stream before its time.
@@ -36,7 +38,7 @@ pub const INITIAL_WINDOW_SIZE: u16 = 4;
 /// The largest window there is.
 pub const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 /// The window of a connection before anybody has said something.
-const FIRST_WINDOW: u32 = 65_535;
+pub const FIRST_WINDOW: u32 = 65_535;
 /// No test wants the kernel to take megabytes that its client does not read.
 const RECEIVE_BYTES: u32 = 16 * 1024;
 
@@ -47,6 +49,8 @@ pub struct Frame {
     pub kind: u8,
     /// Its flags.
     pub flags: u8,
+    /// Its stream; 0 is the connection.
+    pub stream: u32,
     /// The rest.
     pub payload: Vec<u8>,
 }
@@ -77,6 +81,21 @@ pub fn get(stream: u32, host: &str, path: &str, token: &str) -> Vec<u8> {
         put_text(&mut head, value);
     }
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &head)
+}
+
+/// The head of a `POST` whose body follows. Names are in lower case, as HTTP/2 has them.
+pub fn post(stream: u32, host: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let mut head = vec![0x83, 0x87];
+    for (name, value) in [(&[0x01][..], host), (&[0x04], path)] {
+        head.extend_from_slice(name);
+        put_text(&mut head, value);
+    }
+    for (name, value) in headers {
+        head.push(0);
+        put_text(&mut head, name);
+        put_text(&mut head, value);
+    }
+    frame(HEADERS, END_HEADERS, stream, &head)
 }
 
 /// A text without the compression of Huffman: its length, and itself.
@@ -139,7 +158,8 @@ impl Reader {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; usize::try_from(length).expect("24 bits fit")];
         self.0.read_exact(&mut payload).await.ok()?;
-        Some(Frame { kind: head[3], flags: head[4], payload })
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 }
 

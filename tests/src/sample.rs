@@ -28,14 +28,19 @@ impl Stage {
     }
 
     /// Runs a sample with the keys and this address of the IAM service; gives back what it printed.
-    pub async fn run(&self, mut sample: Command, iam: &str) -> String {
+    pub async fn run(&self, sample: Command, iam: &str) -> String {
+        self.run_at(sample, &self.pair.source.url(), iam).await
+    }
+
+    /// The same with this address of the service itself too.
+    pub async fn run_at(&self, mut sample: Command, service: &str, iam: &str) -> String {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("HUAWEICLOUD_") {
                 sample.env_remove(name);
             }
         }
         sample.env("CLOUD_SDK_AK", &self.pair.admin.access_key).env("CLOUD_SDK_SK", &self.pair.admin.secret_key);
-        sample.env("HUAWEICLOUD_SDK_REGION_SWR_CN_NORTH_4", self.pair.source.url());
+        sample.env("HUAWEICLOUD_SDK_REGION_SWR_CN_NORTH_4", service);
         sample.env("HUAWEICLOUD_SDK_IAM_ENDPOINT", iam);
         sample.env("NO_PROXY", "127.0.0.1,localhost").env("no_proxy", "127.0.0.1,localhost");
         clients::must(sample).await

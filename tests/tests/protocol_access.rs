@@ -2,6 +2,7 @@
 //! clients that know only the referrers tag.
 
 use reqwest::Method;
+use serde_json::json;
 use transship_tests::clients::{self, Client};
 use transship_tests::environment;
 use transship_tests::http;
@@ -11,6 +12,7 @@ use transship_tests::random::Random;
 use transship_tests::region::{Region, RegionSettings};
 use transship_tests::registry::{Repository, login_of};
 use transship_tests::single::{APP, Single, ask, blob, code};
+use transship_tests::wire::{Read, Wire};
 
 /// A registry that the whole world may reach shows nothing to who has not logged in.
 #[tokio::test]
@@ -80,6 +82,83 @@ async fn an_open_region_takes_everything() {
     }
     for host in ["localhost", "localhost:5000", "127.0.0.1", "[::1]:5000"] {
         http::send(single.request(Method::GET, "/v2/_catalog").header("Host", host)).await.expect(200);
+    }
+}
+
+/// A page of another origin must not read or write through its visitor's machine, on no way in; a region that asks for
+/// credentials may be called from any page that has them.
+#[tokio::test]
+async fn an_open_region_refuses_pages_of_other_origins() {
+    let single = Single::start_with(&["[access]\nopen = true"], &[]).await;
+    let own = single.region.url();
+    let ways = [
+        (Method::GET, "/v2/"),
+        (Method::GET, "/v2/_catalog"),
+        (Method::POST, "/v2/laptop/app/blobs/uploads/"),
+        (Method::OPTIONS, "/v2/laptop/app/blobs/uploads/"),
+        (Method::GET, "/swr/auth/v2/registry/auth/?service=dockyard"),
+        (Method::GET, "/v2/manage/namespaces"),
+        (Method::POST, "/v3/auth/tokens"),
+        (Method::POST, "/transship/v1/prepare"),
+    ];
+    for (method, path) in ways {
+        for origin in ["https://evil.example", "null", "http://localhost", "http://127.0.0.1"] {
+            let request = single.request(method.clone(), path).header("Origin", origin).header("Content-Length", "0");
+            let reply = http::send(request).await.expect(403);
+            let said = reply.json();
+            let shape = [&said["errors"][0]["code"], &said["errorCode"], &said["error_code"], &said["error"]["code"]];
+            assert!(shape.iter().any(|code| !code.is_null()), "{method} {path}: {said}");
+            assert_eq!(reply.header("access-control-allow-origin"), None);
+        }
+        let same = single.request(method.clone(), path).header("Origin", &own).header("Content-Length", "0");
+        assert_ne!(http::send(same).await.status, 403, "{method} {path}");
+    }
+    let closed = Single::start().await;
+    let reply = http::send(closed.request(Method::GET, "/v2/").header("Origin", "https://evil.example")).await;
+    assert_eq!(reply.status, 401);
+}
+
+/// `library` is a good name by the grammar, so whoever is refused is told the reason, on each way in.
+#[tokio::test]
+async fn a_reserved_name_is_refused_as_reserved() {
+    let open = Single::start_with(&["[access]\nopen = true"], &[]).await;
+    let single = Single::start().await;
+    for name in ["library", "manage"] {
+        let made = single.region.manage(&single.admin);
+        let made = made.call("POST", "/v2/manage/namespaces", Some(json!({ "namespace": name }))).await.expect(400);
+        assert!(made.error_code().ends_with("4001028"), "{}", made.text());
+        let token = single.registry().ask_token(&format!("repository:{name}/app:pull,push")).await.expect(401);
+        let start = open.request(Method::POST, &format!("/v2/{name}/app/blobs/uploads/?digest-algorithm=sha256"));
+        // The paths of `manage` are the management API's.
+        let pushed = (name == "library").then_some(http::send(start.header("Content-Length", "0")).await);
+        for reply in [Some(made), Some(token), pushed].into_iter().flatten() {
+            assert!(reply.text().contains("reserved"), "{}", reply.text());
+            assert!(!reply.text().contains("lower-case letter"), "{}", reply.text());
+        }
+    }
+}
+
+/// Some clients look header names up by exact case. What the region refuses before it has a request is no exception.
+#[tokio::test]
+async fn header_names_are_in_title_case_over_http_1() {
+    let single = Single::start().await;
+    let host = single.region.host();
+    for (request, names) in [
+        ("GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "Www-Authenticate Content-Type X-Request-Id Date"),
+        ("GET /v2/ HTTP/1.1\r\n\r\n".to_owned(), "Content-Type X-Request-Id Content-Length Connection"),
+    ] {
+        let mut wire = Wire::connect(&host).await;
+        let Read::Answer(answer) = wire.exchange(request.as_bytes(), "GET", false).await else {
+            panic!("no answer to {request}");
+        };
+        let raw = String::from_utf8_lossy(&answer.raw).into_owned();
+        let head = raw.split("\r\n\r\n").next().unwrap_or_default();
+        for name in names.split(' ') {
+            assert!(head.contains(&format!("\r\n{name}: ")), "{name} is not in {head}");
+        }
+        for line in head.lines().skip(1) {
+            assert!(line.starts_with(|first: char| first.is_ascii_uppercase()), "{line}");
+        }
     }
 }
 

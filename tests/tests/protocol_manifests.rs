@@ -37,6 +37,37 @@ async fn ranges_of_a_blob() {
     assert_eq!(head.header("docker-content-digest"), Some(image::digest(&bytes).as_str()));
 }
 
+/// RFC 9110, 13.1.5: a part is good only beside the bytes that its client has, which the strong validator alone tells.
+#[tokio::test]
+async fn if_range_with_another_validator_gives_the_whole_blob() {
+    let single = Single::start().await;
+    let repository = single.app().await;
+    let bytes = Random::seeded(2).bytes(70_000);
+    repository.push_blob(&bytes).await;
+    let path = format!("blobs/{}", image::digest(&bytes));
+    let etag = format!("\"{}\"", image::digest(&bytes));
+    let get = |validators: &[&str]| {
+        let mut request = repository.request(Method::GET, &path).header("Range", "bytes=10-19");
+        for validator in validators {
+            request = request.header("If-Range", *validator);
+        }
+        http::send(request)
+    };
+    assert_eq!(get(&[&etag]).await.expect(206).body, &bytes[10..=19]);
+    let (weak, unquoted) = (format!("W/{etag}"), image::digest(&bytes));
+    let (other, date) = (format!("\"{}\"", image::digest(b"other")), "Wed, 21 Oct 2065 07:28:00 GMT");
+    for validators in [&[other.as_str()][..], &[&weak], &[&unquoted], &[date], &[""], &[&etag, &other], &[&etag, &etag]]
+    {
+        let reply = get(validators).await.expect(200);
+        assert_eq!(
+            (reply.header("content-range"), reply.header("etag")),
+            (None, Some(etag.as_str())),
+            "{validators:?}"
+        );
+        assert_eq!(reply.body, bytes, "{validators:?}");
+    }
+}
+
 /// A manifest is stored as the bytes that came, and names only what its own repository has.
 #[tokio::test]
 async fn manifests_are_raw_bytes() {

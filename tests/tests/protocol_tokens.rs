@@ -333,3 +333,38 @@ async fn names_that_are_none() {
         assert_eq!(code(&reply), expected, "{method} {path}");
     }
 }
+
+/// Who logs in with the secret key itself has it, and is told what is derived from it. Nobody else learns anything, and a
+/// guess counts as one.
+#[tokio::test]
+async fn the_secret_key_as_a_password_gets_a_hint() {
+    let single = Single::start().await;
+    let region = single.region.id().to_owned();
+    let admin = &single.admin;
+    let ask = async |user: &str, password: &str| {
+        http::send(with_login(by_get(&single, ""), &(user.to_owned(), password.to_owned()))).await
+    };
+    let user = format!("{region}@{}", admin.access_key);
+    let hint = ask(&user, &admin.secret_key).await.expect(401);
+    assert_eq!(code(&hint), "DENIED");
+    let text = hint.json()["errors"][0]["message"].as_str().expect("a sentence").to_owned();
+    assert!(text.starts_with("Authenticate Error: ") && text.contains("openssl dgst"), "{text}");
+    assert!(!text.contains(&admin.secret_key) && !text.contains(&login_of(&region, admin).1), "{text}");
+    let form = [("grant_type", "password"), ("client_id", "a"), ("service", "dockyard"), ("username", &user)];
+    let posted = by_post(&single, &[&form[..], &[("password", &admin.secret_key)]].concat()).await.expect(401);
+    assert_eq!(posted.text(), hint.text());
+    for (user, password) in [
+        (user.as_str(), "another-secret-key"),
+        (&format!("{region}@NOSUCHKEY"), &admin.secret_key),
+        (&format!("elsewhere@{}", admin.access_key), &admin.secret_key),
+        (&format!("{region}@NOSUCHKEY"), "no such access key"),
+        ("admin", &admin.secret_key),
+    ] {
+        let refused = ask(user, password).await.expect(401);
+        assert!(!refused.text().contains("openssl"), "{user}: {}", refused.text());
+    }
+    // Ten failures are free; then the right password waits too, and no hint tells it from a wrong one.
+    while ask(&user, "wrong").await.status != 429 {}
+    let held = ask(&user, &admin.secret_key).await.expect(429);
+    assert!(!held.text().contains("openssl"), "{}", held.text());
+}

@@ -189,9 +189,9 @@ impl Catalog {
         row.as_ref().map(user).transpose()
     }
 
-    /// The users of that name in all accounts.
+    /// Users of that name over all accounts, at most two: enough to know whether the name alone says who it is.
     pub async fn find_users_by_name(&self, name: &str) -> Result<Vec<User>, CatalogError> {
-        let sql = concat!(select_user!(), "WHERE u.name = $1 ORDER BY a.name");
+        let sql = concat!(select_user!(), "WHERE u.name = $1 ORDER BY a.name LIMIT 2");
         let rows = self.read_all(|| self.query(sql).bind(name)).await?;
         rows.iter().map(user).collect()
     }

@@ -3,7 +3,7 @@
 //! Owns: which kinds of refusal exist. Never: status codes or bodies, which each API gives them in its own shape.
 
 use transship_catalog::{CatalogError, QuotaExceeded};
-use transship_oci::{Digest, ManifestError};
+use transship_oci::{Digest, ManifestError, NamespaceName};
 use transship_store::{StoreError, StoreErrorKind};
 
 /// Why an operation was not done.
@@ -17,6 +17,9 @@ pub enum ServiceError {
         "{0:?} is not a valid organization name: 1-64 characters, a lower-case letter first, then a-z, 0-9 and single . _ - between them"
     )]
     InvalidNamespace(String),
+    /// A namespace name that fits the grammar, and that nobody may own.
+    #[error("{0:?} is a reserved name, which no organization can have; choose another name")]
+    NamespaceReserved(String),
     /// A repository name breaks the grammar.
     #[error("{0:?} is not a valid repository name: 1-128 characters of a-z, 0-9, with single . _ - / between them")]
     InvalidRepository(String),
@@ -38,7 +41,7 @@ pub enum ServiceError {
     MissingParameter(&'static str),
 
     /// The namespace does not exist, or the caller may not know that it does.
-    #[error("namespace {namespace} not found in region {region}")]
+    #[error("namespace {namespace} not found in region {region}{}", reserved_note(namespace))]
     NamespaceAbsent {
         /// The namespace that was asked for.
         namespace: String,
@@ -117,6 +120,11 @@ pub enum ServiceError {
     #[error("insufficient permission: {0}")]
     Denied(String),
 
+    /// The password of a registry login is the secret key itself, so its sender holds the key and only needs to be told.
+    #[error(
+        "that is the secret key itself, and the password is derived from it: printf \"$ACCESS_KEY\" | openssl dgst -binary -sha256 -hmac \"$SECRET_KEY\" | od -An -vtx1 | tr -d ' \\n'; POST /v2/manage/utils/secret makes a login too"
+    )]
+    SecretKeyAsPassword,
     /// Too many failed logins of this name, or from this address.
     #[error("too many failed logins from your address; try again in {wait_seconds} s")]
     TooManyAttempts {
@@ -241,6 +249,12 @@ impl ServiceError {
             _ => None,
         }
     }
+}
+
+/// Why a namespace is not there, when it cannot be. The name may have words for the reader behind it.
+fn reserved_note(namespace: &str) -> &'static str {
+    let name = namespace.split(' ').next().and_then(|name| name.parse::<NamespaceName>().ok());
+    if name.is_some_and(|name| name.is_reserved()) { "; the name is reserved, no organization can have it" } else { "" }
 }
 
 impl From<CatalogError> for ServiceError {

@@ -5,6 +5,7 @@
 //! facts (catalog) and bytes (store). Never: HTTP, configuration files, SQL.
 
 mod access;
+mod address;
 mod blobs;
 mod error;
 mod fsck;
@@ -36,6 +37,7 @@ mod tokens;
 mod uploads;
 
 pub use access::{EffectiveAccess, Principal};
+pub use address::counted_address;
 pub use blobs::{BlobContent, Mount};
 pub use error::ServiceError;
 pub use fsck::{Finding, FsckOptions, FsckReport, Problem};

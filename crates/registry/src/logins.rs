@@ -73,7 +73,8 @@ impl Registry {
     ///
     /// # Errors
     /// [`ServiceError::TooManyAttempts`] when logins of that name from that address are held back; then nothing is
-    /// looked at, so that a right password is not told from a wrong one.
+    /// looked at, so that a right password is not told from a wrong one. [`ServiceError::SecretKeyAsPassword`] to whoever
+    /// sends the secret key of the access key where its derived password belongs; that counts as a failure too.
     pub async fn authenticate_login(
         &self,
         from: IpAddr,
@@ -87,8 +88,13 @@ impl Registry {
             let secret = found.as_ref().map_or("no such access key", |(_, secret)| secret);
             let expected = derived_password(access_key, secret);
             let same: bool = expected.as_bytes().ct_eq(password.to_ascii_lowercase().as_bytes()).into();
+            let is_secret: bool = secret.as_bytes().ct_eq(password.as_bytes()).into();
+            let is_secret = is_secret && found.is_some();
             let principal = found.filter(|_| same).map(|(principal, _)| principal);
             self.end_attempt(attempt, principal.is_some());
+            if is_secret && principal.is_none() {
+                return Err(ServiceError::SecretKeyAsPassword);
+            }
             return Ok(principal);
         }
         let found = async {
@@ -135,6 +141,11 @@ impl Registry {
     /// A user by its id, enabled or not.
     pub async fn user_by_id(&self, user_id: &str) -> Result<Option<User>, ServiceError> {
         Ok(self.catalog().find_user_by_id(user_id).await?)
+    }
+
+    /// An account by its id: one row, found by its primary key.
+    pub async fn account_by_id(&self, account_id: &str) -> Result<Option<Account>, ServiceError> {
+        Ok(self.catalog().find_account_by_id(account_id).await?)
     }
 
     /// The user and the secret key behind an access key that may be used now.

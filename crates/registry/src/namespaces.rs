@@ -41,7 +41,7 @@ impl Registry {
     pub async fn create_namespace(&self, principal: &Principal, name: &NamespaceName) -> Result<(), ServiceError> {
         use transship_catalog::CreateNamespaceError as Refused;
         if name.is_reserved() {
-            return Err(ServiceError::InvalidNamespace(name.to_string()));
+            return Err(ServiceError::NamespaceReserved(name.to_string()));
         }
         let user = self.catalog().find_user_by_id(&principal.user_id).await?;
         let user = user.ok_or_else(|| ServiceError::UserAbsent(principal.user_name.clone()))?;

@@ -14,7 +14,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use rand::Rng as _;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::ServiceError;
+use crate::{ServiceError, counted_address};
 
 /// The longest password that is hashed; longer ones are refused before they cost anything.
 const MAX_PASSWORD_BYTES: usize = 1024;
@@ -112,6 +112,7 @@ struct Waiting {
 
 impl Queue {
     fn enter(queue: &Arc<Self>, from: IpAddr) -> Result<Waiting, ServiceError> {
+        let from = counted_address(from);
         queue.with(|waiting| {
             let all: usize = waiting.values().sum();
             let own = waiting.entry(from).or_default();

@@ -13,7 +13,7 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::ServiceError;
+use crate::{ServiceError, counted_address};
 
 /// Most names at addresses that are kept, a few MiB. The oldest eighth leaves when it is full: to make the table forget,
 /// somebody needs thousands of addresses.
@@ -84,6 +84,7 @@ impl Throttle {
 
     /// Names an attempt. `kind` keeps user names and access keys apart.
     pub(crate) fn attempt(&self, address: IpAddr, kind: &'static str, name: &str) -> Attempt {
+        let address = counted_address(address);
         Attempt { pair: self.hasher.hash_one((address, kind, name)), address }
     }
 

@@ -16,6 +16,8 @@ use transship_registry::Registry;
 
 use crate::config::SyncImagesResponse;
 use crate::http::manage_error::{ManageCode, ManageError};
+use crate::http::origin;
+use crate::http::whole::Bodies;
 use crate::iam_api::IamError;
 use crate::{iam_api, manage_api, oci_api, peer_api};
 
@@ -64,13 +66,18 @@ impl Api {
     pub fn failure(self, status: StatusCode, message: &'static str) -> Response {
         match self {
             Self::Manage => {
-                let code = if status.is_server_error() { ManageCode::Internal } else { ManageCode::BadParameter };
+                let code = match status {
+                    StatusCode::FORBIDDEN => ManageCode::Forbidden,
+                    status if status.is_server_error() => ManageCode::Internal,
+                    _ => ManageCode::BadParameter,
+                };
                 ManageError::new(code, message).with_status(status).into_response()
             }
             Self::Iam => IamError::new(status, message).into_response(),
             Self::Oci | Self::Peer | Self::Health => {
-                // Of the specification's codes this one comes nearest to both kinds.
-                let body = json!({ "errors": [{ "code": "UNSUPPORTED", "message": message }] });
+                // Of the specification's codes `UNSUPPORTED` comes nearest to the rest.
+                let code = if status == StatusCode::FORBIDDEN { "DENIED" } else { "UNSUPPORTED" };
+                let body = json!({ "errors": [{ "code": code, "message": message }] });
                 (status, axum::Json(body)).into_response()
             }
         }
@@ -88,6 +95,8 @@ struct Inner {
     registry: Registry,
     sync_images_response: SyncImagesResponse,
     draining: AtomicBool,
+    /// The budgets of request bodies.
+    bodies: Bodies,
     in_flight: AtomicUsize,
     /// Told whenever `in_flight` falls to zero.
     idle: Notify,
@@ -114,6 +123,7 @@ impl App {
                 registry,
                 sync_images_response,
                 draining: AtomicBool::new(false),
+                bodies: Bodies::default(),
                 in_flight: AtomicUsize::new(0),
                 idle: Notify::new(),
                 ready: Mutex::new(None),
@@ -156,6 +166,13 @@ impl App {
     /// Answers a request by the API that its path belongs to.
     pub async fn handle(&self, api: Api, mut request: Request<Body>) -> Response {
         let registry = self.inner.registry.clone();
+        if registry.settings().access.open && origin::is_foreign(request.headers(), &registry.settings().public_url) {
+            return api.failure(
+                StatusCode::FORBIDDEN,
+                "this region is open to programs on its own machine, not to pages of other origins; send no Origin header",
+            );
+        }
+        request.extensions_mut().insert(self.inner.bodies.clone());
         match api {
             Api::Health => self.health(request.method(), request.uri().path()).await,
             Api::Oci => oci_api::handle(registry, request).await,

@@ -66,6 +66,26 @@ fn a_password_becomes_a_token_that_opens_what_it_is_for() {
     assert!(answer.json()["token"].get("project").is_none());
 }
 
+/// An account may be named by its id, which says no more than its name when it is wrong.
+#[test]
+fn an_account_may_be_named_by_its_id() {
+    let region = Region::start("");
+    let by_name = post_login(&region, &login_body("demo", "admin", PASSWORD, None));
+    let domain = by_name.json()["token"]["user"]["domain"].clone();
+    let by_id = |id: &str, password| {
+        let named = json!({ "domain": { "id": id } })["domain"].to_string();
+        let body = login_body("demo", "admin", password, None).replace(r#"{"name":"demo"}"#, &named);
+        post_login(&region, &body)
+    };
+    let id = domain["id"].as_str().unwrap();
+    let answer = by_id(id, PASSWORD);
+    assert_eq!((answer.status, &answer.json()["token"]["user"]["domain"]), (201, &domain));
+    let wrong = by_id(id, "another password");
+    let unknown = by_id(&"0".repeat(32), PASSWORD);
+    assert_eq!((wrong.status, unknown.status), (401, 401));
+    assert_eq!(wrong.json(), unknown.json());
+}
+
 #[test]
 fn logins_that_prove_nothing_are_refused_in_the_form_of_iam() {
     let region = Region::start("");

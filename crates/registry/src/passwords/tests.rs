@@ -67,3 +67,15 @@ async fn the_queue_has_an_end_for_one_address_and_for_all() {
     assert!(passwords.queue.with(|waiting| waiting.is_empty()));
     assert!(passwords.turn(address(1)).await.is_ok());
 }
+
+/// One client has as many addresses of its /64 as it likes, so they have one place in the queue together.
+#[tokio::test]
+async fn a_network_of_ipv6_has_the_places_of_one_address() {
+    let passwords = Passwords::default();
+    let address = |network: u16, host: u16| IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host]);
+    let of_one_network: Vec<_> = (0..40).map(|host| Queue::enter(&passwords.queue, address(1, host))).collect();
+    assert_eq!(of_one_network.iter().filter(|entered| entered.is_ok()).count(), MAX_WAITING_OF_ADDRESS);
+    assert!(Queue::enter(&passwords.queue, address(2, 0)).is_ok());
+    drop(of_one_network);
+    assert!(passwords.queue.with(|waiting| waiting.is_empty()));
+}

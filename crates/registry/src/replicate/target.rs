@@ -130,6 +130,14 @@ impl Registry {
 
 /// The answering side.
 impl Registry {
+    /// Whether a region token is good, which its holder may learn before the rest of the question is read; and whose it is.
+    ///
+    /// # Errors
+    /// Why [`Registry::answer_token`] would not take it either.
+    pub fn check_region_token(&self, proof: &str) -> Result<RegionId, TokenError> {
+        self.verify_region_token(proof).map(|(peer, _)| peer.id.clone())
+    }
+
     /// Answers another region that asks for a registry token.
     ///
     /// # Errors

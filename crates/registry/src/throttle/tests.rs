@@ -113,3 +113,19 @@ fn the_tables_do_not_grow_for_ever() {
         assert!(table.addresses.contains_key(&IpAddr::V4((count - 1).into())));
     });
 }
+
+#[test]
+fn a_network_of_ipv6_is_held_back_as_one_address() {
+    let (throttle, now) = (throttle(), Instant::now());
+    let address = |network: u16, host: u16| IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host]);
+    for host in 0..4 {
+        note(&throttle, address(1, host), "victim", false, now);
+    }
+    assert!(wait(&throttle, address(1, 99), "victim", now) > 0, "the name waits in the whole network");
+    assert_eq!(wait(&throttle, address(2, 0), "victim", now), 0, "and nowhere else");
+    for host in 0..40 {
+        note(&throttle, address(1, host), &format!("user {host}"), false, now);
+    }
+    assert!(wait(&throttle, address(1, 98), "somebody", now) > 0, "guesses over the network are counted together");
+    assert_eq!(wait(&throttle, address(2, 0), "somebody", now), 0);
+}

@@ -1,7 +1,6 @@
-//! Where a request comes from: the peer of the connection, or the client that a trusted proxy names; and the unit in which
-//! addresses are counted.
+//! Where a request comes from: the peer of the connection, or the client that a trusted proxy names.
 //!
-//! Owns: `X-Forwarded-For`, and who may use it. Never: what is counted.
+//! Owns: `X-Forwarded-For`, and who may use it. Never: what is counted of an address.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -76,14 +75,6 @@ impl TrustedProxies {
             }
         }
         client
-    }
-}
-
-/// What one client can have as many addresses of as it likes: a /64 of IPv6 counts as one, an address of IPv4 too.
-pub fn counted(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
-        address @ IpAddr::V4(_) => address,
     }
 }
 

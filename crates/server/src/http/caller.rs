@@ -1,7 +1,9 @@
 //! Who calls the management and IAM APIs: exactly one of a token and a signature (contract 7; H10, H11).
 //!
-//! Owns: reading credentials off a request and proving them. Never: what the caller may do.
+//! Owns: reading credentials off a request and proving them, and that no body is read for nothing. Never: what the caller
+//! may do.
 
+use axum::body::Body;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -9,6 +11,7 @@ use transship_registry::{Principal, Registry, ServiceError, TokenError};
 
 use super::context;
 use super::manage_error::{ManageCode, ManageError};
+use super::whole::{Sender, Whole, WholeBodyError, read_whole};
 use crate::signature::{self, Authorization, SignatureError, SignedRequest};
 
 /// The header of a token.
@@ -79,19 +82,75 @@ impl From<AuthFailure> for ManageError {
     }
 }
 
-/// Proves who sent a management call, from its head and its whole body (signatures cover the body).
-///
-/// # Errors
-/// A ready answer in the shape of the management API: 401 when nothing is proved, 403 for a project of somebody else.
-pub async fn authenticate(registry: &Registry, parts: &Parts, body: &Bytes) -> Result<Principal, ManageError> {
-    Ok(prove(registry, parts, body).await?)
+/// Why a request does not get to its handler.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Its sender is not let in.
+    #[error(transparent)]
+    Caller(#[from] AuthFailure),
+    /// Its body is not taken.
+    #[error(transparent)]
+    Body(#[from] WholeBodyError),
 }
 
-/// The same for callers that have an error shape of their own.
+impl From<Refusal> for ManageError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Caller(failure) => failure.into(),
+            Refusal::Body(error) => error.into(),
+        }
+    }
+}
+
+/// Proves who sent a request, and reads its body whole, of at most `limit_bytes`.
+///
+/// What the head alone can refuse is refused before a byte of the body is read. A signature covers the body, so the body is
+/// read for somebody who is not proved yet; it counts as a stranger's until then.
+///
+/// # Errors
+/// Why the caller is not let in, or the body not taken.
+pub async fn prove_and_read(
+    registry: &Registry,
+    parts: &Parts,
+    body: Body,
+    limit_bytes: usize,
+) -> Result<(Principal, Whole), Refusal> {
+    if http_body::Body::is_end_stream(&body) {
+        return Ok((prove(registry, parts, &Bytes::new()).await?, Whole::empty()));
+    }
+    let known = check_head(registry, parts).await?;
+    let sender = known.as_ref().map_or(Sender::Stranger, |principal| Sender::Proved(&principal.account_id));
+    let body = read_whole(parts, body, limit_bytes, sender).await?;
+    // Once more also for a token: its user may have been disabled while the body was on its way.
+    let principal = prove(registry, parts, &body.bytes).await?;
+    let body = match sender {
+        Sender::Stranger => body.hand_over(parts, &principal.account_id)?,
+        Sender::Proved(_) => body,
+    };
+    Ok((principal, body))
+}
+
+/// Refuses what no body can make good. Tells who the caller is where the head proves it.
+async fn check_head(registry: &Registry, parts: &Parts) -> Result<Option<Principal>, AuthFailure> {
+    match credentials(parts)? {
+        Credentials::Token(_) => Ok(Some(prove(registry, parts, &Bytes::new()).await?)),
+        Credentials::Signature(authorization) => {
+            let attempt = registry.begin_attempt(context::client(), &authorization.access_key)?;
+            if registry.access_key(&authorization.access_key).await?.is_none() {
+                registry.end_attempt(attempt, false);
+                return Err(AuthFailure::AccessKey);
+            }
+            signature::check_head(signed_request(parts), &authorization, jiff::Timestamp::now().as_second())?;
+            Ok(None)
+        }
+    }
+}
+
+/// Proves who sent a request, from its head and its whole body.
 ///
 /// # Errors
 /// Why the caller is not let in.
-pub async fn prove(registry: &Registry, parts: &Parts, body: &Bytes) -> Result<Principal, AuthFailure> {
+async fn prove(registry: &Registry, parts: &Parts, body: &Bytes) -> Result<Principal, AuthFailure> {
     let principal = match credentials(parts)? {
         Credentials::Token(token) => registry.verify_iam_token(token).await?.map_err(AuthFailure::Token)?,
         Credentials::Signature(authorization) => verify_signature(registry, parts, body, &authorization).await?,
@@ -139,21 +198,24 @@ async fn verify_signature(
         registry.end_attempt(attempt, false);
         return Err(AuthFailure::AccessKey);
     };
-    let request = SignedRequest {
-        method: parts.method.as_str(),
-        path: parts.uri.path(),
-        query: parts.uri.query(),
-        headers: &parts.headers,
-        authority: parts.uri.authority().map(http::uri::Authority::as_str),
-    };
     let now = jiff::Timestamp::now().as_second();
-    let verified = signature::verify(request, authorization, &signature::hash(body), &secret, now);
+    let verified = signature::verify(signed_request(parts), authorization, &signature::hash(body), &secret, now);
     // A clock that is wrong, or a header that is missing, says nothing about whether the key is known.
     if matches!(verified, Ok(()) | Err(SignatureError::Mismatch { .. })) {
         registry.end_attempt(attempt, verified.is_ok());
     }
     verified?;
     Ok(principal)
+}
+
+fn signed_request(parts: &Parts) -> SignedRequest<'_> {
+    SignedRequest {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query: parts.uri.query(),
+        headers: &parts.headers,
+        authority: parts.uri.authority().map(http::uri::Authority::as_str),
+    }
 }
 
 /// A scope may be left out; then it is the project named like the region (contract 7.2).

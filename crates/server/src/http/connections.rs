@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use transship_registry::counted_address;
 
-use super::address::{TrustedProxies, counted};
+use super::address::TrustedProxies;
 use super::busy::Busy;
 
 /// How soon it is looked again for an idle connection when all were at work.
@@ -93,7 +94,7 @@ impl Connections {
 
     /// Takes a connection in; nothing when its address has as many at work as it may have.
     pub(super) fn admit(&self, place: Place, remote: IpAddr, busy: &Busy) -> Option<Seat> {
-        let address = counted(remote);
+        let address = counted_address(remote);
         let full = || self.table().by_address.get(&address).is_some_and(|count| *count >= self.of_one_address);
         if !self.proxies.trusts(remote.to_canonical()) && full() && !self.make_room(Some(address)) {
             return None;

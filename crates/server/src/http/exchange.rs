@@ -8,14 +8,14 @@ use std::panic::AssertUnwindSafe;
 use axum::body::Body;
 use axum::response::Response;
 use futures::FutureExt as _;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tracing::Instrument as _;
 
 use super::access_log::Exchange;
 use super::address::TrustedProxies;
-use super::body::{LoggedBody, TimedBody};
+use super::body::{LoggedBody, TimedBody, discard};
 use super::busy::Busy;
 use super::context::RequestContext;
 use super::head::Refused;
@@ -44,11 +44,19 @@ pub(super) async fn serve(app: App, connection: Connection, request: Request<Inc
     let version = parts.version;
 
     let handled = async {
-        if let Err(refusal) = limits::check(&parts) {
-            return api.failure(refusal.status, refusal.message);
+        if http_body::Body::is_end_stream(&body) {
+            return answer(&app, api, Request::from_parts(parts, Body::empty())).await;
         }
-        let body = if http_body::Body::is_end_stream(&body) { Body::empty() } else { Body::new(TimedBody::new(body)) };
-        app.handle(api, Request::from_parts(parts, body)).await
+        // Whoever waits for a word (`Expect: 100-continue`) sends nothing that would have to be thrown away.
+        if version >= Version::HTTP_2 || parts.headers.contains_key(header::EXPECT) {
+            return answer(&app, api, Request::from_parts(parts, Body::new(TimedBody::new(body)))).await;
+        }
+        let (body, mut rest) = TimedBody::leaving_the_rest(body);
+        let response = answer(&app, api, Request::from_parts(parts, Body::new(body))).await;
+        if let Ok(rest) = rest.try_recv() {
+            discard(rest).await;
+        }
+        response
     };
     let handled = AssertUnwindSafe(context.scope(handled)).catch_unwind().instrument(span.clone());
     let mut response = handled.await.unwrap_or_else(|panic| {
@@ -76,6 +84,14 @@ pub(super) async fn serve(app: App, connection: Connection, request: Request<Inc
     })
 }
 
+async fn answer(app: &App, api: Api, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    if let Err(refusal) = limits::check(&parts) {
+        return api.failure(refusal.status, refusal.message);
+    }
+    app.handle(api, Request::from_parts(parts, body)).await
+}
+
 /// The bytes of an answer to a head that is not passed on, after which the connection ends; writes its log line.
 pub(super) fn refuse(remote: IpAddr, refused: &Refused) -> Vec<u8> {
     let Refused { refusal, method, path } = refused;
@@ -92,7 +108,7 @@ pub(super) fn refuse(remote: IpAddr, refused: &Refused) -> Vec<u8> {
     let close = HeaderValue::from_static("close");
     let own = [(&header::CONTENT_LENGTH, &length), (&header::CONNECTION, &close), (&request_id::REQUEST_ID, &id)];
     for (name, value) in parts.headers.iter().filter(|(name, _)| *name != header::CONTENT_LENGTH).chain(own) {
-        answer.extend_from_slice(name.as_str().as_bytes());
+        answer.extend_from_slice(title_case(name).as_bytes());
         answer.extend_from_slice(b": ");
         answer.extend_from_slice(value.as_bytes());
         answer.extend_from_slice(b"\r\n");
@@ -102,6 +118,15 @@ pub(super) fn refuse(remote: IpAddr, refused: &Refused) -> Vec<u8> {
     exchange.answered(refusal.status, true, None);
     exchange.sent(body.len(), true);
     answer
+}
+
+/// A header name as all answers by HTTP/1 have it: `X-Request-Id`.
+fn title_case(name: &HeaderName) -> String {
+    let words = name.as_str().split('-').map(|word| {
+        let (first, rest) = word.split_at(word.len().min(1));
+        first.to_ascii_uppercase() + rest
+    });
+    words.collect::<Vec<_>>().join("-")
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

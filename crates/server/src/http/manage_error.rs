@@ -11,6 +11,7 @@ use transship_catalog::Resource;
 use transship_registry::ServiceError;
 
 use super::context;
+use super::whole::{RETRY_AFTER_SECONDS, WholeBodyError};
 
 /// A code of the management API. The variants carry the words of the published table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -280,10 +281,27 @@ impl From<ServiceError> for ManageError {
     }
 }
 
+impl From<WholeBodyError> for ManageError {
+    fn from(error: WholeBodyError) -> Self {
+        let message = error.to_string();
+        match error {
+            WholeBodyError::TooLarge { .. } => Self::new(ManageCode::BodyTooLarge, message),
+            WholeBodyError::Broken => Self::new(ManageCode::BodyNotJson, message),
+            // HTTP has something more exact to say than the table of codes.
+            WholeBodyError::TooSlow { .. } => {
+                Self::new(ManageCode::BodyNotJson, message).with_status(StatusCode::REQUEST_TIMEOUT)
+            }
+            WholeBodyError::NoRoom => {
+                Self { wait_seconds: RETRY_AFTER_SECONDS, ..Self::new(ManageCode::Busy, message) }
+            }
+        }
+    }
+}
+
 /// The code for each refusal of the service (contract 3.5, 6.2).
 fn code_of(error: &ServiceError) -> ManageCode {
     match error {
-        ServiceError::InvalidNamespace(_) => ManageCode::BadNamespace,
+        ServiceError::InvalidNamespace(_) | ServiceError::NamespaceReserved(_) => ManageCode::BadNamespace,
         ServiceError::InvalidRepository(_) => ManageCode::BadRepository,
         ServiceError::InvalidTag(_) => ManageCode::BadTag,
         ServiceError::MissingParameter(_) => ManageCode::ParameterMissing,

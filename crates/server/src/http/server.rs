@@ -259,7 +259,13 @@ where
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // The time-outs of heads live in `GuardedStream`: hyper's own counts idle connections as slow heads.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER_BYTES);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(BUFFER_BYTES)
+        // The Java SDK, which speaks HTTP/1.1 only, looks headers up by exact case: `X-Swr-Dockerlogin`.
+        .title_case_headers(true);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -1,63 +1,223 @@
-//! Small bodies, read whole with a limit: logins and management calls, never blobs.
+//! Small bodies, read whole: logins, management calls, questions of other regions and manifests, never blobs.
+//!
+//! Owns: how large such a body may be, how long it may take, and whose budget it counts against (`room`). Never: what is
+//! in it.
+
+use std::net::IpAddr;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use http::header;
+use http::request::Parts;
 use http_body_util::BodyExt as _;
+use transship_registry::counted_address;
 
-/// How much of a body that is too large is still read and thrown away, so that its sender gets to see the answer
-/// instead of a broken connection.
-pub const DISCARDED_BYTES: usize = 8 * 1024 * 1024;
+use super::context;
+use super::room::{Held, NoRoom, Room};
 
-/// Why a body was not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WholeBodyError {
-    /// It has more bytes than the limit.
-    TooLarge,
-    /// The client stopped sending.
-    Broken,
+/// All bodies together whose senders have not proved who they are.
+const STRANGERS_BYTES: usize = 16 << 20;
+/// … and those of one address: four signed calls of the largest kind, or thousands of logins.
+const ADDRESS_BYTES: usize = 4 << 20;
+/// All bodies together of callers that have proved who they are.
+const PROVED_BYTES: usize = 24 << 20;
+/// … and those of one account: a manifest of the largest size beside hundreds of the usual one.
+const ACCOUNT_BYTES: usize = 8 << 20;
+/// How long the body of a stranger may take, from its first byte to its last: 1 MiB at 35 KB/s.
+const STRANGER_TIME: Duration = Duration::from_secs(30);
+/// How long the body of a proved caller may take: a manifest of 4 MiB at 35 KB/s.
+const PROVED_TIME: Duration = Duration::from_mins(2);
+/// When somebody who found no room may try again, in seconds: a body that moves is gone by then.
+pub const RETRY_AFTER_SECONDS: u64 = 2;
+
+/// The budgets of a process. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Bodies {
+    strangers: Room<IpAddr>,
+    accounts: Room<String>,
 }
 
-/// Reads a body of at most `limit_bytes`.
-///
-/// # Errors
-/// When it is larger, or does not end.
-pub async fn read_whole(mut body: Body, limit_bytes: usize) -> Result<Bytes, WholeBodyError> {
-    let mut whole = BytesMut::new();
-    let mut discarded = 0;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| WholeBodyError::Broken)?;
-        let Ok(data) = frame.into_data() else { continue };
-        if discarded == 0 && whole.len() + data.len() <= limit_bytes {
-            whole.extend_from_slice(&data);
-        } else {
-            whole = BytesMut::new();
-            discarded += data.len();
-            if discarded > DISCARDED_BYTES {
-                return Err(WholeBodyError::TooLarge);
-            }
+impl Default for Bodies {
+    fn default() -> Self {
+        Self { strangers: Room::new(STRANGERS_BYTES, ADDRESS_BYTES), accounts: Room::new(PROVED_BYTES, ACCOUNT_BYTES) }
+    }
+}
+
+/// Who sends a body, as far as its head proves it.
+#[derive(Clone, Copy, Debug)]
+pub enum Sender<'a> {
+    /// Nobody that is known: only the body can prove who it is.
+    Stranger,
+    /// A user of this account, or another region that is called by its id.
+    Proved(&'a str),
+}
+
+impl Sender<'_> {
+    const fn time(self) -> Duration {
+        match self {
+            Self::Stranger => STRANGER_TIME,
+            Self::Proved(_) => PROVED_TIME,
         }
     }
-    if discarded == 0 { Ok(whole.freeze()) } else { Err(WholeBodyError::TooLarge) }
+}
+
+/// Why a body was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WholeBodyError {
+    /// It has more bytes than the limit.
+    #[error("the body is longer than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// The client stopped sending.
+    #[error("the body ended early")]
+    Broken,
+    /// It did not come whole in time.
+    #[error("the body did not come whole within {seconds} s; send it again, faster")]
+    TooSlow {
+        /// The time it had.
+        seconds: u64,
+    },
+    /// Others needed its room, or there is none.
+    #[error(
+        "too many unfinished request bodies from the same sender, or in the region; send the request again in some seconds"
+    )]
+    NoRoom,
+}
+
+impl From<NoRoom> for WholeBodyError {
+    fn from(_: NoRoom) -> Self {
+        Self::NoRoom
+    }
+}
+
+/// A body that was read whole. Its room is given back when it is dropped.
+#[derive(Debug)]
+pub struct Whole {
+    /// The bytes.
+    pub bytes: Bytes,
+    _held: Option<Place>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Stranger(#[expect(dead_code, reason = "holding it is what it is for")] Held<IpAddr>),
+    Proved(#[expect(dead_code, reason = "holding it is what it is for")] Held<String>),
+}
+
+impl std::ops::Deref for Whole {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl Whole {
+    /// The body of a request that has none.
+    pub const fn empty() -> Self {
+        Self { bytes: Bytes::new(), _held: None }
+    }
+
+    /// Counts it against the budget of an account from now on: the body proved who sent it, and may be worked on for long.
+    ///
+    /// # Errors
+    /// [`WholeBodyError::NoRoom`] when the account has no room for it.
+    pub fn hand_over(self, parts: &Parts, account: &str) -> Result<Self, WholeBodyError> {
+        if self.bytes.is_empty() {
+            return Ok(self);
+        }
+        let held = bodies(parts).accounts.enter(account.to_owned())?;
+        held.grow(self.bytes.len())?;
+        held.came_whole();
+        Ok(Self { bytes: self.bytes, _held: Some(Place::Proved(held)) })
+    }
+}
+
+/// Reads a body of at most `limit_bytes`. One whose head says that it is larger is not read at all.
+///
+/// What a refused request still sends is thrown away elsewhere (`body`), so that its sender gets to see the answer.
+///
+/// # Errors
+/// When it is larger, does not end, is too slow, or finds no room.
+pub async fn read_whole(
+    parts: &Parts,
+    body: Body,
+    limit_bytes: usize,
+    sender: Sender<'_>,
+) -> Result<Whole, WholeBodyError> {
+    read_within(sender.time(), parts, body, limit_bytes, sender).await
+}
+
+async fn read_within(
+    time: Duration,
+    parts: &Parts,
+    body: Body,
+    limit_bytes: usize,
+    sender: Sender<'_>,
+) -> Result<Whole, WholeBodyError> {
+    if http_body::Body::is_end_stream(&body) {
+        return Ok(Whole::empty());
+    }
+    let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|announced: u64| usize::try_from(announced).map_or(true, |bytes| bytes > limit_bytes)) {
+        return Err(WholeBodyError::TooLarge { limit_bytes });
+    }
+    let bodies = bodies(parts);
+    let reading = async {
+        match sender {
+            Sender::Stranger => {
+                let held = bodies.strangers.enter(counted_address(context::client()))?;
+                Ok(Whole { bytes: read(body, limit_bytes, &held).await?, _held: Some(Place::Stranger(held)) })
+            }
+            Sender::Proved(account) => {
+                let held = bodies.accounts.enter(account.to_owned())?;
+                Ok(Whole { bytes: read(body, limit_bytes, &held).await?, _held: Some(Place::Proved(held)) })
+            }
+        }
+    };
+    let in_time = tokio::time::timeout(time, reading).await;
+    in_time.unwrap_or_else(|_| Err(WholeBodyError::TooSlow { seconds: time.as_secs() }))
+}
+
+fn bodies(parts: &Parts) -> Bodies {
+    parts.extensions.get::<Bodies>().cloned().unwrap_or_default()
+}
+
+async fn read<K: Eq + std::hash::Hash + Clone>(
+    mut body: Body,
+    limit_bytes: usize,
+    held: &Held<K>,
+) -> Result<Bytes, WholeBodyError> {
+    let mut whole = BytesMut::new();
+    loop {
+        let frame = tokio::select! {
+            // What came is taken before anybody is sent away.
+            biased;
+            frame = body.frame() => frame,
+            () = held.must_leave() => return Err(WholeBodyError::NoRoom),
+        };
+        let Some(frame) = frame else { break };
+        let Ok(data) = frame.map_err(|_| WholeBodyError::Broken)?.into_data() else { continue };
+        let needed_bytes = whole.len() + data.len();
+        if needed_bytes > limit_bytes {
+            return Err(WholeBodyError::TooLarge { limit_bytes });
+        }
+        if needed_bytes > whole.capacity() {
+            // Room is counted as it is taken from the allocator, which is by doubling.
+            let capacity = needed_bytes.max(whole.capacity() * 2).min(limit_bytes);
+            held.grow(capacity - whole.capacity())?;
+            let mut larger = BytesMut::with_capacity(capacity);
+            larger.extend_from_slice(&whole);
+            whole = larger;
+        }
+        whole.extend_from_slice(&data);
+    }
+    held.came_whole();
+    Ok(whole.freeze())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{WholeBodyError, read_whole};
-    use axum::body::Body;
-
-    #[tokio::test]
-    async fn the_limit_is_exact() {
-        for (bytes, fine) in [(0, true), (9, true), (10, true), (11, false), (1000, false)] {
-            let pieces = vec![7_u8; bytes].chunks(4).map(|c| Ok::<_, std::io::Error>(c.to_vec())).collect::<Vec<_>>();
-            let read = read_whole(Body::from_stream(futures::stream::iter(pieces)), 10).await;
-            assert_eq!(read.map(|read| read.len()), if fine { Ok(bytes) } else { Err(WholeBodyError::TooLarge) });
-        }
-    }
-
-    #[tokio::test]
-    async fn a_body_that_breaks_off_is_told_from_a_large_one() {
-        let pieces = [Ok("abc"), Err(std::io::Error::other("gone"))];
-        let read = read_whole(Body::from_stream(futures::stream::iter(pieces)), 10).await;
-        assert_eq!(read, Err(WholeBodyError::Broken));
-    }
-}
+mod tests;

@@ -1,19 +1,16 @@
 //! Projects, accounts and users, as far as a caller may see them: those of its own account.
 
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
 use serde_json::{Value, json};
 use transship_registry::{Principal, Registry, User};
 
 use super::IamError;
-use crate::http::caller;
 
 /// `GET /v3/projects?name=` (contract 7.3): exactly one project for the region, none for any other name.
-pub(super) async fn list_projects(registry: &Registry, parts: &Parts, body: &Bytes) -> Result<Response, IamError> {
-    let caller = caller::prove(registry, parts, body).await?;
-    let own = registry.project_of(&caller);
+pub(super) fn list_projects(registry: &Registry, parts: &Parts, caller: &Principal) -> Response {
+    let own = registry.project_of(caller);
     let name = query_value(parts.uri.query(), "name");
     let projects = if name.is_none_or(|name| name == own.name) {
         json!([{
@@ -29,12 +26,11 @@ pub(super) async fn list_projects(registry: &Registry, parts: &Parts, body: &Byt
     } else {
         json!([])
     };
-    Ok(axum::Json(json!({ "projects": projects, "links": {} })).into_response())
+    axum::Json(json!({ "projects": projects, "links": {} })).into_response()
 }
 
 /// `GET /v3/auth/domains` (contract 7.3): the caller's account.
-pub(super) async fn list_domains(registry: &Registry, parts: &Parts, body: &Bytes) -> Result<Response, IamError> {
-    let caller = caller::prove(registry, parts, body).await?;
+pub(super) fn list_domains(caller: &Principal) -> Response {
     let domain = json!({
         "id": caller.account_id,
         "name": caller.account_name,
@@ -42,12 +38,11 @@ pub(super) async fn list_domains(registry: &Registry, parts: &Parts, body: &Byte
         "description": "",
         "links": {},
     });
-    Ok(axum::Json(json!({ "domains": [domain], "links": {} })).into_response())
+    axum::Json(json!({ "domains": [domain], "links": {} })).into_response()
 }
 
 /// `GET /v3/users?name=` (contract 7.3): users of the caller's account.
-pub(super) async fn list_users(registry: &Registry, parts: &Parts, body: &Bytes) -> Result<Response, IamError> {
-    let caller = caller::prove(registry, parts, body).await?;
+pub(super) async fn list_users(registry: &Registry, parts: &Parts, caller: &Principal) -> Result<Response, IamError> {
     let name = query_value(parts.uri.query(), "name");
     let users: Vec<Value> = registry
         .list_users(Some(&caller.account_name))
@@ -60,13 +55,7 @@ pub(super) async fn list_users(registry: &Registry, parts: &Parts, body: &Bytes)
 }
 
 /// `GET /v3.0/OS-USER/users/{id}` (contract 7.3): one user of the caller's account.
-pub(super) async fn show_user(
-    registry: &Registry,
-    parts: &Parts,
-    body: &Bytes,
-    id: &str,
-) -> Result<Response, IamError> {
-    let caller: Principal = caller::prove(registry, parts, body).await?;
+pub(super) async fn show_user(registry: &Registry, caller: &Principal, id: &str) -> Result<Response, IamError> {
     let user = registry.user_by_id(id).await?.filter(|user| user.account_id == caller.account_id);
     let user = user.ok_or_else(|| IamError::new(StatusCode::NOT_FOUND, "no such user in this account"))?;
     Ok(axum::Json(json!({ "user": describe(&user) })).into_response())
@@ -74,8 +63,7 @@ pub(super) async fn show_user(
 
 /// The name of the account with this id.
 pub(super) async fn account_name(registry: &Registry, id: &str) -> Result<Option<String>, IamError> {
-    let accounts = registry.list_accounts().await?;
-    Ok(accounts.into_iter().find(|account| account.id == id).map(|account| account.name))
+    Ok(registry.account_by_id(id).await?.map(|account| account.name))
 }
 
 fn describe(user: &User) -> Value {

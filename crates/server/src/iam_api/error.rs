@@ -8,9 +8,10 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use transship_registry::ServiceError;
 
-use crate::http::caller::AuthFailure;
+use crate::http::caller::{AuthFailure, Refusal};
 use crate::http::context;
 use crate::http::manage_error::ManageCode;
+use crate::http::whole::{RETRY_AFTER_SECONDS, WholeBodyError};
 
 /// An error of IAM: becomes a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,26 @@ impl From<AuthFailure> for IamError {
                 Self { code, ..Self::new(StatusCode::UNAUTHORIZED, failure.to_string()) }
             }
             _ => Self::new(StatusCode::UNAUTHORIZED, failure.to_string()),
+        }
+    }
+}
+
+impl From<WholeBodyError> for IamError {
+    fn from(error: WholeBodyError) -> Self {
+        let (status, wait_seconds) = match error {
+            WholeBodyError::TooLarge { .. } | WholeBodyError::Broken => (StatusCode::BAD_REQUEST, None),
+            WholeBodyError::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, None),
+            WholeBodyError::NoRoom => (StatusCode::TOO_MANY_REQUESTS, Some(RETRY_AFTER_SECONDS)),
+        };
+        Self { wait_seconds, ..Self::new(status, error.to_string()) }
+    }
+}
+
+impl From<Refusal> for IamError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Caller(failure) => failure.into(),
+            Refusal::Body(error) => error.into(),
         }
     }
 }

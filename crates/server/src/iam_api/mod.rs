@@ -17,14 +17,14 @@ mod tokens;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
+use http::Method;
 use http::request::Parts;
-use http::{Method, StatusCode};
-use transship_registry::Registry;
+use transship_registry::{Principal, Registry};
 
 pub use error::IamError;
 
-use crate::http::whole::{WholeBodyError, read_whole};
+use crate::http::caller::prove_and_read;
+use crate::http::whole::{Sender, read_whole};
 
 /// The longest body: a login has a few hundred bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -32,33 +32,39 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Answers one request under `/v3` or `/v3.0`.
 pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let answer = match read_whole(body, MAX_BODY_BYTES).await {
-        Ok(body) => route(&registry, &parts, &body).await,
-        Err(WholeBodyError::TooLarge) => Err(IamError::new(StatusCode::BAD_REQUEST, "the body is larger than 64 KiB")),
-        Err(WholeBodyError::Broken) => Err(IamError::new(StatusCode::BAD_REQUEST, "the body ended early")),
-    };
-    answer.unwrap_or_else(IamError::into_response)
+    route(&registry, &parts, body).await.unwrap_or_else(IamError::into_response)
 }
 
-async fn route(registry: &Registry, parts: &Parts, body: &Bytes) -> Result<Response, IamError> {
+async fn route(registry: &Registry, parts: &Parts, body: Body) -> Result<Response, IamError> {
     let path = parts.uri.path();
     // One slash at the end changes nothing: some clients build their URLs that way.
     let path = path.strip_suffix('/').unwrap_or(path);
     let get = matches!(parts.method, Method::GET | Method::HEAD);
     match path {
-        "/v3/auth/tokens" if parts.method == Method::POST => tokens::create_token(registry, body).await,
-        "/v3/projects" | "/v3/auth/projects" if get => directory::list_projects(registry, parts, body).await,
-        "/v3/auth/domains" if get => directory::list_domains(registry, parts, body).await,
-        "/v3/users" if get => directory::list_users(registry, parts, body).await,
+        "/v3/auth/tokens" if parts.method == Method::POST => {
+            // The password in it is the only proof.
+            let body = read_whole(parts, body, MAX_BODY_BYTES, Sender::Stranger).await?;
+            tokens::create_token(registry, &body).await
+        }
+        "/v3/projects" | "/v3/auth/projects" if get => {
+            Ok(directory::list_projects(registry, parts, &prove(registry, parts, body).await?))
+        }
+        "/v3/auth/domains" if get => Ok(directory::list_domains(&prove(registry, parts, body).await?)),
+        "/v3/users" if get => directory::list_users(registry, parts, &prove(registry, parts, body).await?).await,
         _ if get => {
             let id = path.strip_prefix("/v3.0/OS-USER/users/").or_else(|| path.strip_prefix("/v3/users/"));
             match id.filter(|id| !id.contains('/')) {
-                Some(id) => directory::show_user(registry, parts, body, id).await,
+                Some(id) => directory::show_user(registry, &prove(registry, parts, body).await?, id).await,
                 None => Err(IamError::no_such_url()),
             }
         }
         _ => Err(IamError::no_such_url()),
     }
+}
+
+async fn prove(registry: &Registry, parts: &Parts, body: Body) -> Result<Principal, IamError> {
+    let (principal, _) = prove_and_read(registry, parts, body, MAX_BODY_BYTES).await?;
+    Ok(principal)
 }
 
 #[cfg(test)]

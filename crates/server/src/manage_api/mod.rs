@@ -39,12 +39,11 @@ use ::http::request::Parts;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use transship_registry::{Principal, Registry};
 
-use crate::http::caller::authenticate;
-use crate::http::manage_error::{ManageCode, ManageError};
-use crate::http::whole::{WholeBodyError, read_whole};
+use crate::http::caller::prove_and_read;
+use crate::http::manage_error::ManageError;
+use crate::http::whole::Whole;
 use query::Query;
 use route::Operation;
 
@@ -57,7 +56,7 @@ struct Call {
     principal: Principal,
     parts: Parts,
     query: Query,
-    body: Bytes,
+    body: Whole,
 }
 
 type Answer = Result<Response, ManageError>;
@@ -76,8 +75,7 @@ async fn answer(registry: Registry, request: Request<Body>) -> Answer {
         Operation::ShowApiVersion { version } => return versions::show_api_version(&registry, version),
         _ => {}
     }
-    let body = read(body).await?;
-    let principal = authenticate(&registry, &parts, &body).await?;
+    let (principal, body) = prove_and_read(&registry, &parts, body, MAX_BODY_BYTES).await?;
     let query = Query::parse(parts.uri.query().unwrap_or(""))?;
     let call = Call { registry, principal, parts, query, body };
     dispatch(&call, operation).await
@@ -118,16 +116,6 @@ async fn dispatch(call: &Call, operation: Operation) -> Answer {
         O::ShowDomainOverview => account::show_domain_overview(call).await,
         O::ListApiVersions | O::ShowApiVersion { .. } => Err(ManageError::no_such_url()),
     }
-}
-
-/// Signatures cover the body, so it is read before anything is decided.
-async fn read(body: Body) -> Result<Bytes, ManageError> {
-    read_whole(body, MAX_BODY_BYTES).await.map_err(|error| match error {
-        WholeBodyError::TooLarge => {
-            ManageError::new(ManageCode::BodyTooLarge, format!("the body is longer than {MAX_BODY_BYTES} bytes"))
-        }
-        WholeBodyError::Broken => ManageError::new(ManageCode::BodyNotJson, "the request body ended early"),
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Blobs: pull whole or in ranges, and delete (end-2, end-10).
 
-use ::http::{HeaderValue, Method, StatusCode, header};
+use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use transship_oci::{ByteRange, Digest, RepositoryName};
@@ -15,7 +15,9 @@ use super::manifests::{DOCKER_CONTENT_DIGEST, text_header};
 pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> Result<Response, OciError> {
     let blob = call.registry.find_blob(name, digest).await?;
     let is_head = call.parts.method == Method::HEAD;
-    let asked = call.parts.headers.get(header::RANGE).and_then(|value| value.to_str().ok()).filter(|_| !is_head);
+    let etag = format!("\"{digest}\"");
+    let asked = call.parts.headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+    let asked = asked.filter(|_| !is_head && is_same_content(&call.parts.headers, &etag));
     let range = asked.map_or(ByteRange::Whole, |text| ByteRange::parse(text, blob.size_bytes));
     let (status, length, content) = match &range {
         ByteRange::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, None),
@@ -38,12 +40,23 @@ pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> 
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
-    headers.insert(header::ETAG, text_header(&format!("\"{digest}\"")));
+    headers.insert(header::ETAG, text_header(&etag));
     headers.insert(DOCKER_CONTENT_DIGEST, text_header(digest.as_str()));
     if let Some(content_range) = range.content_range(blob.size_bytes) {
         headers.insert(header::CONTENT_RANGE, text_header(&content_range));
     }
     Ok(response)
+}
+
+/// Whether `If-Range` lets a range be served: without it, or when it is exactly the strong validator of this content. Weak
+/// validators and dates never match, so their client gets the whole blob (RFC 9110, 13.1.5).
+fn is_same_content(headers: &HeaderMap, etag: &str) -> bool {
+    let mut values = headers.get_all(header::IF_RANGE).iter();
+    match (values.next(), values.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes() == etag.as_bytes(),
+        (Some(_), Some(_)) => false,
+    }
 }
 
 /// `DELETE /v2/{name}/blobs/{digest}`.

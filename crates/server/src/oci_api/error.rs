@@ -5,6 +5,8 @@ use axum::response::{IntoResponse, Response};
 use transship_oci::{ErrorBody, ErrorCode, RepositoryName, Route, upload_range};
 use transship_registry::ServiceError;
 
+use crate::http::whole::{self, WholeBodyError};
+
 /// How long a client is asked to wait when a part of the region does not answer, in seconds.
 const RETRY_AFTER_SECONDS: &str = "2";
 
@@ -50,6 +52,21 @@ impl OciError {
     }
 }
 
+impl From<WholeBodyError> for OciError {
+    fn from(error: WholeBodyError) -> Self {
+        let message = error.to_string();
+        match error {
+            WholeBodyError::TooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::ManifestInvalid, message)
+            }
+            WholeBodyError::Broken => Self::bad(ErrorCode::ManifestInvalid, message),
+            WholeBodyError::TooSlow { .. } => Self::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::Unsupported, message),
+            WholeBodyError::NoRoom => Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
+                .with(header::RETRY_AFTER, HeaderValue::from(whole::RETRY_AFTER_SECONDS)),
+        }
+    }
+}
+
 impl From<ServiceError> for OciError {
     fn from(error: ServiceError) -> Self {
         use ServiceError as E;
@@ -59,7 +76,7 @@ impl From<ServiceError> for OciError {
             E::ManifestAbsent(_) | E::TagAbsent { .. } => (404, ErrorCode::ManifestUnknown),
             E::BlobAbsent(_) => (404, ErrorCode::BlobUnknown),
             E::UploadAbsent => (404, ErrorCode::BlobUploadUnknown),
-            E::InvalidNamespace(_) | E::InvalidRepository(_) => (400, ErrorCode::NameInvalid),
+            E::InvalidNamespace(_) | E::NamespaceReserved(_) | E::InvalidRepository(_) => (400, ErrorCode::NameInvalid),
             E::InvalidTag(_) => (400, ErrorCode::ManifestInvalid),
             E::Manifest(error) => (error.status(), error.code()),
             E::BlobUnknown(_) | E::ChildUnknown(_) => (404, ErrorCode::ManifestBlobUnknown),

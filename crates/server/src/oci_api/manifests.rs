@@ -4,13 +4,12 @@ use ::http::request::Parts;
 use ::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use transship_oci::{Digest, ErrorCode, MAX_MANIFEST_BYTES, Reference, RepositoryName, Route, Tag};
 use transship_registry::{ManifestPush, PushCondition};
 
 use super::Call;
 use super::error::OciError;
-use crate::http::whole::{DISCARDED_BYTES, WholeBodyError, read_whole};
+use crate::http::whole::{Sender, Whole, read_whole};
 
 /// Most `?tag=` parameters of one push; the specification asks for at least ten.
 const MAX_TAG_PARAMETERS: usize = 46;
@@ -63,7 +62,8 @@ pub(super) async fn put(
             "a manifest is pushed as it is; leave Content-Encoding out",
         ));
     }
-    let raw = read_manifest(&call.parts, body).await?;
+    let body = read_manifest(call, body).await?;
+    let raw = body.bytes.clone();
     let push = ManifestPush { reference, tags: tags.clone(), content_type, raw, condition };
     let pushed = call.registry.push_manifest(&call.grant, name, push).await.map_err(|e| OciError::on(name, e))?;
     let location = Route::Manifest { name: name.clone(), reference: Reference::Digest(pushed.digest.clone()) }.path();
@@ -122,26 +122,11 @@ fn only<'a>(parts: &'a Parts, name: &HeaderName) -> Result<Option<&'a HeaderValu
     Ok(first)
 }
 
-/// The whole manifest. What is somewhat too large is read and thrown away, so that its sender gets to see the answer;
-/// what is far too large, or waits for a word, is not even asked for.
-async fn read_manifest(parts: &Parts, body: Body) -> Result<Bytes, OciError> {
-    let too_large = || {
-        OciError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            ErrorCode::ManifestInvalid,
-            format!("the manifest has more than {MAX_MANIFEST_BYTES} bytes"),
-        )
-    };
-    let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let waits = parts.headers.contains_key(header::EXPECT);
-    let most = if waits { MAX_MANIFEST_BYTES } else { MAX_MANIFEST_BYTES + DISCARDED_BYTES };
-    if announced.is_some_and(|size_bytes: usize| size_bytes > most) {
-        return Err(too_large());
-    }
-    read_whole(body, MAX_MANIFEST_BYTES).await.map_err(|error| match error {
-        WholeBodyError::TooLarge => too_large(),
-        WholeBodyError::Broken => bad_manifest("the body ended early"),
-    })
+/// The whole manifest. One that is announced as too large is not even asked for.
+async fn read_manifest(call: &Call, body: Body) -> Result<Whole, OciError> {
+    let account = call.grant.principal.as_ref().map(|principal| principal.account_id.as_str());
+    let sender = account.map_or(Sender::Stranger, Sender::Proved);
+    Ok(read_whole(&call.parts, body, MAX_MANIFEST_BYTES, sender).await?)
 }
 
 fn bad_manifest(message: impl Into<String>) -> OciError {

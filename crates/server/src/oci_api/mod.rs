@@ -25,11 +25,10 @@ mod uploads;
 use std::sync::Arc;
 
 use ::http::request::Parts;
-use ::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use ::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt as _, Limited};
 use transship_oci::{Action, ErrorCode, Route, RouteError};
 use transship_registry::{Grant, Registry};
 
@@ -41,9 +40,6 @@ use query::Query;
 /// What every answer under `/v2/` carries, for old docker clients.
 const API_VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("docker-distribution-api-version"), HeaderValue::from_static("registry/2.0"));
-
-/// As much of a refused body is read as a manifest of ordinary size has.
-const DISCARDED_BYTES: usize = 64 << 10;
 
 /// A request whose route and token are known.
 struct Call {
@@ -70,13 +66,7 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
 
 async fn answer(registry: Registry, request: Request<Body>) -> Result<Response, OciError> {
     let (parts, body) = request.into_parts();
-    let (route, grant) = match admit(&registry, &parts).await {
-        Ok(admitted) => admitted,
-        Err(refusal) => {
-            discard(&parts, body).await;
-            return Err(refusal);
-        }
-    };
+    let (route, grant) = admit(&registry, &parts).await?;
     let query = Query::parse(parts.uri.query().unwrap_or(""));
     let method = parts.method.clone();
     let call = Call { registry, grant, parts, query };
@@ -121,15 +111,6 @@ async fn admit(registry: &Registry, parts: &Parts) -> Result<(Route, Arc<Grant>)
     };
     let grant = caller.grant(registry, &route, parts)?;
     Ok((route, grant))
-}
-
-/// Reads a small body away that came with a refused request: closing a connection with bytes unread can cost its client
-/// the answer. A client that waits to be asked for its body is not asked, and large bodies are not worth it.
-async fn discard(parts: &Parts, body: Body) {
-    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length <= DISCARDED_BYTES) && !parts.headers.contains_key(header::EXPECT) {
-        let _ = Limited::new(body, DISCARDED_BYTES).collect().await;
-    }
 }
 
 /// The right that a request needs on the repository of its path.

@@ -11,13 +11,13 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use serde_json::json;
-use transship_oci::{ErrorCode, parse_scopes};
+use transship_oci::{ErrorCode, NamespaceName, parse_scopes};
 use transship_registry::{Principal, Registry, ServiceError};
 
 use super::error::OciError;
 use super::query::Query;
 use crate::http::context;
-use crate::http::whole::read_whole;
+use crate::http::whole::{Sender, WholeBodyError, read_whole};
 
 /// Where the Bearer challenge points, under `public_url`.
 pub const PATH: &str = "/swr/auth/v2/registry/auth/";
@@ -34,7 +34,7 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let answer = match parts.method {
         Method::GET => by_basic(&registry, &parts).await,
-        Method::POST => by_form(&registry, body).await,
+        Method::POST => by_form(&registry, &parts, body).await,
         _ => Err(OciError::new(
             StatusCode::METHOD_NOT_ALLOWED,
             ErrorCode::Unsupported,
@@ -69,10 +69,12 @@ async fn by_basic(registry: &Registry, parts: &Parts) -> Result<Response, OciErr
     issue(registry, principal.as_ref(), &query, refresh).await
 }
 
-async fn by_form(registry: &Registry, body: Body) -> Result<Response, OciError> {
+async fn by_form(registry: &Registry, parts: &Parts, body: Body) -> Result<Response, OciError> {
     let oauth = |error: &str| (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response();
-    let Ok(bytes) = read_whole(body, MAX_FORM_BYTES).await else {
-        return Ok(oauth("invalid_request"));
+    let bytes = match read_whole(parts, body, MAX_FORM_BYTES, Sender::Stranger).await {
+        Ok(bytes) => bytes,
+        Err(WholeBodyError::TooLarge { .. } | WholeBodyError::Broken) => return Ok(oauth("invalid_request")),
+        Err(error) => return Err(error.into()),
     };
     let Ok(text) = std::str::from_utf8(&bytes) else { return Ok(oauth("invalid_request")) };
     let form = Query::parse(text);
@@ -122,10 +124,14 @@ async fn issue(
     let issued = match registry.issue_registry_token(principal, &parse_scopes(&scopes)).await {
         Ok(issued) => issued,
         Err(ServiceError::NamespaceAbsent { namespace, .. }) => {
+            let is_reserved = namespace.parse::<NamespaceName>().is_ok_and(|name| name.is_reserved());
+            let why = if is_reserved {
+                "the name is reserved, no organization can have it"
+            } else {
+                "a push never makes one, POST /v2/manage/namespaces does"
+            };
             // The words before the colon are the contract's (7.6).
-            let message = format!(
-                "Image organization does not exist: {namespace}; a push never makes one, POST /v2/manage/namespaces does"
-            );
+            let message = format!("Image organization does not exist: {namespace}; {why}");
             return Err(OciError::new(StatusCode::UNAUTHORIZED, ErrorCode::Denied, message));
         }
         Err(error) => return Err(error.into()),
@@ -146,8 +152,13 @@ async fn issue(
 }
 
 async fn log_in(registry: &Registry, user: &str, password: &str) -> Result<Principal, OciError> {
-    let principal = registry.authenticate_login(context::client(), user, password).await?;
-    let principal = principal.ok_or_else(|| wrong_login(registry))?;
+    let principal = match registry.authenticate_login(context::client(), user, password).await {
+        Err(hint @ ServiceError::SecretKeyAsPassword) => {
+            let message = format!("Authenticate Error: {hint}");
+            return Err(OciError::new(StatusCode::UNAUTHORIZED, ErrorCode::Denied, message));
+        }
+        found => found?.ok_or_else(|| wrong_login(registry))?,
+    };
     context::set_caller(&principal);
     Ok(principal)
 }

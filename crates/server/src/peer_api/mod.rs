@@ -4,20 +4,26 @@
 //! Owns: the calls' requests and answers; errors have the shape of the registry protocol, which the asking region's
 //! client reads anyway. Never: who may do what.
 
+use std::sync::Arc;
+
+use ::http::request::Parts;
 use ::http::{HeaderValue, Method, StatusCode, header};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use http_body_util::{BodyExt as _, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use transship_oci::{ErrorBody, ErrorCode};
 use transship_registry::wire::{PREPARE_PATH, REPAIR_PATH, TOKEN_PATH, WITHDRAW_PATH};
-use transship_registry::{Registry, ServiceError};
+use transship_registry::{Grant, Registry, ServiceError, TokenError};
 
-/// The longest question: ten thousand digests of either algorithm.
-const MAX_BODY_BYTES: usize = 4 << 20;
+use crate::http::whole::{self, Sender, WholeBodyError, read_whole};
+
+/// The longest question for a token: two names.
+const MAX_TOKEN_BODY_BYTES: usize = 4 << 10;
+/// The longest question what is missing: ten thousand digests of either algorithm.
+const MAX_PREPARE_BODY_BYTES: usize = 4 << 20;
 
 /// Answers one request under `/transship/v1`.
 pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
@@ -25,41 +31,58 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
     let bearer = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(crate::oci_api::bearer).unwrap_or("").to_owned();
     let answer = match (&parts.method, parts.uri.path()) {
-        (&Method::POST, TOKEN_PATH) => token(&registry, &bearer, body).await,
-        (&Method::POST, PREPARE_PATH) => prepare(&registry, &bearer, body).await,
-        (&Method::POST, WITHDRAW_PATH) => withdraw(&registry, &bearer, body).await,
+        (&Method::POST, TOKEN_PATH) => token(&registry, &parts, &bearer, body).await,
+        (&Method::POST, PREPARE_PATH) => prepare(&registry, &parts, &bearer, body).await,
+        (&Method::POST, WITHDRAW_PATH) => withdraw(&registry, &parts, &bearer, body).await,
         (&Method::POST, REPAIR_PATH) => repair(&registry, &bearer).await,
         _ => Err(refusal(StatusCode::NOT_FOUND, ErrorCode::Unsupported, "no such path between regions")),
     };
     answer.unwrap_or_else(|refused| refused)
 }
 
-async fn token(registry: &Registry, proof: &str, body: Body) -> Result<Response, Response> {
-    let request = read(body).await?;
+async fn token(registry: &Registry, parts: &Parts, proof: &str, body: Body) -> Result<Response, Response> {
+    // The proof is in the head, so nobody but a peer gets a byte of a body read.
+    let peer = registry.check_region_token(proof).map_err(bad_proof)?;
+    let request = read(parts, body, MAX_TOKEN_BODY_BYTES, Sender::Proved(peer.as_str())).await?;
     match registry.answer_token(proof, &request).await.map_err(from_service)? {
         Ok(reply) => Ok(answer(&reply)),
-        Err(error) => Err(refusal(
-            StatusCode::UNAUTHORIZED,
-            ErrorCode::Unauthorized,
-            format!(
-                "{error}: the region token must be signed by a region that is configured here as a peer, with its pinned key, for this region and this namespace"
-            ),
-        )),
+        Err(error) => Err(bad_proof(error)),
     }
 }
 
-async fn prepare(registry: &Registry, token: &str, body: Body) -> Result<Response, Response> {
-    let grant = registry.verify_registry_token(token);
-    let grant = grant.map_err(|error| refusal(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, error.to_string()))?;
-    let request = read(body).await?;
+fn bad_proof(error: TokenError) -> Response {
+    refusal(
+        StatusCode::UNAUTHORIZED,
+        ErrorCode::Unauthorized,
+        format!(
+            "{error}: the region token must be signed by a region that is configured here as a peer, with its pinned key, for this region and this namespace"
+        ),
+    )
+}
+
+async fn prepare(registry: &Registry, parts: &Parts, token: &str, body: Body) -> Result<Response, Response> {
+    let (grant, request) = granted(registry, parts, token, body).await?;
     Ok(answer(&registry.answer_prepare(&grant, &request).await.map_err(from_service)?))
 }
 
-async fn withdraw(registry: &Registry, token: &str, body: Body) -> Result<Response, Response> {
+async fn withdraw(registry: &Registry, parts: &Parts, token: &str, body: Body) -> Result<Response, Response> {
+    let (grant, request) = granted(registry, parts, token, body).await?;
+    Ok(answer(&registry.answer_withdraw(&grant, &request).await.map_err(from_service)?))
+}
+
+/// What a call with a registry token asks. The token is verified before the body is read.
+async fn granted<T: DeserializeOwned>(
+    registry: &Registry,
+    parts: &Parts,
+    token: &str,
+    body: Body,
+) -> Result<(Arc<Grant>, T), Response> {
     let grant = registry.verify_registry_token(token);
     let grant = grant.map_err(|error| refusal(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, error.to_string()))?;
-    let request = read(body).await?;
-    Ok(answer(&registry.answer_withdraw(&grant, &request).await.map_err(from_service)?))
+    let account = grant.principal.as_ref().map(|principal| principal.account_id.as_str());
+    let sender = account.map_or(Sender::Stranger, Sender::Proved);
+    let request = read(parts, body, MAX_PREPARE_BODY_BYTES, sender).await?;
+    Ok((grant, request))
 }
 
 /// A blob that the asking region has lost. The proof says which, so the request has no body.
@@ -76,14 +99,31 @@ async fn repair(registry: &Registry, proof: &str) -> Result<Response, Response> 
     Ok((headers, Body::from_stream(stream)).into_response())
 }
 
-async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Response> {
-    let bad = |status, message: String| refusal(status, ErrorCode::Unsupported, message);
-    let collected = Limited::new(body, MAX_BODY_BYTES).collect().await;
-    let bytes = collected
-        .map_err(|error| bad(StatusCode::PAYLOAD_TOO_LARGE, format!("the body cannot be taken: {error}")))?
-        .to_bytes();
-    serde_json::from_slice(&bytes)
-        .map_err(|error| bad(StatusCode::BAD_REQUEST, format!("the body is not what this path takes: {error}")))
+async fn read<T: DeserializeOwned>(
+    parts: &Parts,
+    body: Body,
+    limit_bytes: usize,
+    sender: Sender<'_>,
+) -> Result<T, Response> {
+    let bytes = read_whole(parts, body, limit_bytes, sender).await.map_err(from_body)?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let message = format!("the body is not what this path takes: {error}");
+        refusal(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message)
+    })
+}
+
+fn from_body(error: WholeBodyError) -> Response {
+    let message = error.to_string();
+    match error {
+        WholeBodyError::TooLarge { .. } => refusal(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::Unsupported, message),
+        WholeBodyError::Broken => refusal(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message),
+        WholeBodyError::TooSlow { .. } => refusal(StatusCode::REQUEST_TIMEOUT, ErrorCode::Unsupported, message),
+        WholeBodyError::NoRoom => {
+            let mut response = refusal(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(whole::RETRY_AFTER_SECONDS));
+            response
+        }
+    }
 }
 
 fn answer(reply: &impl Serialize) -> Response {

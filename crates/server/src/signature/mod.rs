@@ -110,6 +110,35 @@ pub fn authorization_header(
     Ok(format!("{ALGORITHM} Access={access_key}, SignedHeaders={}, Signature={signature}", names.join(";")))
 }
 
+/// Checks whatever needs neither the body nor the secret: whether the date is signed and near `now_seconds`, whether the
+/// signed headers are there, and whether the body may go unsigned.
+///
+/// # Errors
+/// Why no body could make this a good request.
+pub fn check_head(
+    request: SignedRequest<'_>,
+    authorization: &Authorization,
+    now_seconds: i64,
+) -> Result<(), SignatureError> {
+    checked_date(request, authorization, now_seconds)?;
+    unsigned_payload(request.headers)?;
+    canonical_request(request, &authorization.signed_headers, "", PathForm::Decoded).map(drop)
+}
+
+/// The time of signing, which is among the signed headers and near the server's.
+fn checked_date<'a>(
+    request: SignedRequest<'a>,
+    authorization: &Authorization,
+    now_seconds: i64,
+) -> Result<&'a str, SignatureError> {
+    if !authorization.signed_headers.iter().any(|name| name == DATE_HEADER) {
+        return Err(SignatureError::SignedHeaders(format!("{DATE_HEADER} is not among them")));
+    }
+    let date = single_header(request.headers, DATE_HEADER)?;
+    check_date(date, now_seconds)?;
+    Ok(date)
+}
+
 /// Verifies a signature against the secret of the access key it names.
 ///
 /// # Errors
@@ -121,11 +150,7 @@ pub fn verify(
     secret: &str,
     now_seconds: i64,
 ) -> Result<(), SignatureError> {
-    if !authorization.signed_headers.iter().any(|name| name == DATE_HEADER) {
-        return Err(SignatureError::SignedHeaders(format!("{DATE_HEADER} is not among them")));
-    }
-    let date = single_header(request.headers, DATE_HEADER)?;
-    check_date(date, now_seconds)?;
+    let date = checked_date(request, authorization, now_seconds)?;
     let payload_hash = payload_hash(request.headers, body_sha256)?;
     let mut seen = String::new();
     // Java and Node sign the path as their user gave it, which may be encoded already: hence the second form.
@@ -147,18 +172,30 @@ fn payload_hash<'a>(headers: &'a HeaderMap, body_sha256: &'a str) -> Result<&'a 
     if !headers.contains_key(CONTENT_HASH_HEADER) {
         return Ok(body_sha256);
     }
-    let given = single_header(headers, CONTENT_HASH_HEADER)?;
-    if given == UNSIGNED_PAYLOAD {
-        let content_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        return match content_type {
-            Some(kind) if !is_json(kind) => Ok(given),
-            _ => Err(SignatureError::Payload("is UNSIGNED-PAYLOAD, which JSON requests may not use")),
-        };
+    if let Some(unsigned) = unsigned_payload(headers)? {
+        return Ok(unsigned);
     }
+    let given = single_header(headers, CONTENT_HASH_HEADER)?;
     if given.eq_ignore_ascii_case(body_sha256) {
         Ok(given)
     } else {
         Err(SignatureError::Payload("is not the hash of the body"))
+    }
+}
+
+/// What stands in for the hash of a body that was not signed, where that is allowed.
+fn unsigned_payload(headers: &HeaderMap) -> Result<Option<&str>, SignatureError> {
+    if !headers.contains_key(CONTENT_HASH_HEADER) {
+        return Ok(None);
+    }
+    let given = single_header(headers, CONTENT_HASH_HEADER)?;
+    if given != UNSIGNED_PAYLOAD {
+        return Ok(None);
+    }
+    let content_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    match content_type {
+        Some(kind) if !is_json(kind) => Ok(Some(given)),
+        _ => Err(SignatureError::Payload("is UNSIGNED-PAYLOAD, which JSON requests may not use")),
     }
 }
 

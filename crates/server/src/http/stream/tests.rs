@@ -93,7 +93,7 @@ async fn a_refusal_waits_for_the_answers_before_it() {
     client.read_to_string(&mut text).await.unwrap();
     let (first, second) = text.split_once("\r\n\r\n").unwrap();
     assert_eq!(first, "HTTP/1.1 200 OK");
-    assert!(second.starts_with("HTTP/1.1 400 Bad Request\r\n") && second.contains("connection: close"), "{second}");
+    assert!(second.starts_with("HTTP/1.1 400 Bad Request\r\n") && second.contains("Connection: close"), "{second}");
 }
 
 #[tokio::test]
