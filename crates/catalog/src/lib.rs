@@ -28,6 +28,7 @@ mod queue;
 mod quotas;
 mod referrers;
 mod repositories;
+mod reservations;
 mod retry;
 mod row;
 mod startup;
@@ -53,8 +54,9 @@ pub use quarantine::{ScrubTurn, StoredBlob};
 pub use quotas::{Limit, NamespaceUsage, QuotaExceeded, Quotas, Resource, Usage, WrongCounter};
 pub use referrers::Referrers;
 pub use repositories::{ListRepositories, NewRepository, RepoOrder, Repository, RepositorySummary};
+pub use reservations::{Checkpoint, Resume};
 pub use tags::{ListTagDetails, TagCondition, TagDetail, TagOrder};
-pub use uploads::{FinishedUpload, NewUpload, Upload};
+pub use uploads::{Abandon, Closing, FinishedUpload, KnownBytes, NewUpload, Upload};
 pub use version::Version;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ impl Catalog {
         }
         self.write(|| self.query("UPDATE job SET lease_until = 0 WHERE state = 'running'")).await?;
         self.write(|| self.query("UPDATE scrub SET owner = NULL, lease_until = 0")).await?;
-        let uploads = "UPDATE upload SET writer_token = NULL, writer_until = 0 WHERE writer_token IS NOT NULL";
+        let uploads = "UPDATE upload SET writer_token = NULL, writer_until = {now} WHERE writer_token IS NOT NULL";
         self.write(|| self.query(uploads)).await?;
         Ok(())
     }
