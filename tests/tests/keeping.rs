@@ -7,6 +7,7 @@ use transship_tests::image::{self, Image};
 use transship_tests::manage::{Sync, repository_path};
 use transship_tests::pair::{GROUP, Pair, PairSettings, SDSAD};
 use transship_tests::random::Random;
+use transship_tests::single::Single;
 
 const HERE: &str = "group/app";
 
@@ -137,7 +138,7 @@ async fn quotas_hold_before_the_bytes_come() {
     let list = region.admin(&["quota", "list", "--json"]).await;
     let list: serde_json::Value = serde_json::from_str(&list).expect("--json prints JSON");
     let group = list.as_array().expect("a list").iter().find(|row| row["namespace"] == GROUP).expect("it is listed");
-    let held: usize = small.blobs.iter().map(Vec::len).sum();
+    let held = small.blobs.iter().map(Vec::len).sum::<usize>() + small.raw.len();
     assert_eq!((&group["bytes"], &group["repositories"], &group["tags"]), (&json!(held), &json!(1), &json!(2)));
 
     // A replication into an organization without room fails with a reason.
@@ -147,4 +148,63 @@ async fn quotas_hold_before_the_bytes_come() {
     assert!(status == "failed" && why.contains("quota of organization sdsad"), "{status}: {why}");
     pair.target.admin(&["quota", "set", "--namespace", SDSAD, "--bytes", "default"]).await;
     assert_eq!(manage.sync(GROUP, "app", &Sync::of(&["v1"])).await, [""; 0]);
+}
+
+/// What uploads have brought so far counts, and no longer than they live; the closing PUT may be repeated under a limit too.
+#[tokio::test]
+async fn open_uploads_count_until_they_end() {
+    let mut random = Random::for_test("open_uploads_count_until_they_end");
+    let single = Single::start_with(&[], &[]).await;
+    let region = &single.region;
+    region.admin(&["quota", "set", "--namespace", GROUP, "--bytes", "100KiB"]).await;
+    let repository = single.app().await;
+    let used = async || {
+        let list: serde_json::Value =
+            serde_json::from_str(&region.admin(&["quota", "list", "--json"]).await).expect("--json prints JSON");
+        let rows = list.as_array().expect("a list");
+        rows.iter().find(|row| row["namespace"] == GROUP).expect("it is listed")["bytes"].as_u64().expect("a number")
+    };
+    let start = async || {
+        let started =
+            http::send(repository.request(Method::POST, "blobs/uploads/").header("Content-Length", "0")).await;
+        let session = started.expect(202).header("location").expect("a session has a location").to_owned();
+        session.split("/app/").nth(1).expect("it lies in the repository").to_owned()
+    };
+    // Without a length, as a client sends it that packs while it pushes.
+    let stream = |bytes: &[u8]| {
+        let chunks: Vec<Result<Vec<u8>, std::io::Error>> = bytes.chunks(9000).map(|chunk| Ok(chunk.to_vec())).collect();
+        reqwest::Body::wrap_stream(futures::stream::iter(chunks))
+    };
+    let (first, second) = (random.bytes(60_000), random.bytes(50_000));
+    let one = start().await;
+    http::send(repository.request(Method::PATCH, &one).body(stream(&first))).await.expect(202);
+    assert_eq!(used().await, 60_000);
+    let other = start().await;
+    let refused = http::send(repository.request(Method::PATCH, &other).body(stream(&second))).await.expect(403);
+    let told = refused.json()["errors"][0]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(told.contains("60000 are used") && told.contains("50000 more"), "{told}");
+    http::send(repository.request(Method::GET, &other)).await.expect(404);
+    assert_eq!(used().await, 60_000, "what was refused is gone");
+
+    let digest = image::digest(&first);
+    let close = || repository.request(Method::PUT, &format!("{one}?digest={digest}"));
+    for _ in 0..3 {
+        http::send(close().header("Content-Length", "0")).await.expect(201);
+    }
+    // With its whole body again, of which there would be no room for a second one.
+    http::send(close().body(first.clone())).await.expect(201);
+    assert_eq!(used().await, 60_000, "a blob, and no upload any more");
+
+    let cancelled = start().await;
+    http::send(repository.request(Method::PATCH, &cancelled).body(stream(&second[..30_000]))).await.expect(202);
+    assert_eq!(used().await, 90_000);
+    http::send(repository.request(Method::DELETE, &cancelled)).await.expect(204);
+    assert_eq!(used().await, 60_000);
+    // A manifest counts as well.
+    let raw = json!({"schemaVersion": 2, "mediaType": image::IMAGE, "config": {"mediaType": "text/plain", "digest": digest,
+        "size": first.len()}, "layers": []});
+    let raw = raw.to_string();
+    repository.put_manifest("v1", image::IMAGE, raw.as_bytes()).await.expect(201);
+    repository.put_manifest("v2", image::IMAGE, raw.as_bytes()).await.expect(201);
+    assert_eq!(used().await, 60_000 + raw.len() as u64);
 }

@@ -155,6 +155,27 @@ async fn wrong_bytes_are_replaced_by_the_next_push() {
     assert_eq!(other.pull("v1").await.digest, image.digest());
 }
 
+/// A push of content that is known answers 201 only when the content is there afterwards, although nobody has noticed yet
+/// that its bytes are gone.
+#[tokio::test]
+async fn a_push_of_known_content_looks_at_its_bytes() {
+    let mut random = Random::for_test("a_push_of_known_content_looks_at_its_bytes");
+    let pair = Pair::start(settings(IDLE, IDLE)).await;
+    let image = Image::random(&mut random, 2, 100_000);
+    pair.source_registry().push(HERE, "v1", &image).await;
+    let repository = pair.source_registry().open(HERE, "pull,push").await;
+    let files: Vec<PathBuf> = image.blobs[1..].iter().map(|bytes| file_of(&pair.source, bytes)).collect();
+    std::fs::remove_file(&files[0]).expect("the file is there");
+    truncate(&files[1]);
+    for bytes in &image.blobs[1..] {
+        let again = format!("blobs/uploads/?digest={}", image::digest(bytes));
+        http::send(repository.request(Method::POST, &again).body(bytes.clone())).await.expect(201);
+    }
+    assert_eq!(repository.pull("v1").await.digest, image.digest());
+    let (code, found, report) = fsck(&pair.source, &[]).await;
+    assert_eq!((code, found.len()), (0, 0), "{report}");
+}
+
 /// A read that finds no bytes, or too few, is enough: nobody has to wait for the scrubber.
 #[tokio::test]
 async fn a_read_that_finds_nothing_takes_the_blob_out_of_service() {

@@ -7,7 +7,7 @@ use sqlx::any::AnyRow;
 use transship_oci::Digest;
 
 use crate::access::has_level;
-use crate::quotas::{links_gone, links_made};
+use crate::quotas::{links_gone, links_made, upload_ended};
 use crate::retry::{is_foreign_key_violation, repeated};
 use crate::row::{Columns as _, list_parameter};
 use crate::stored::{stored_less, stored_more};
@@ -73,7 +73,7 @@ impl Catalog {
                 RETURNING size_bytes";
             let row = tx.optional(tx.query(sql).bind(from_repository_id).bind(digest.as_str())).await?;
             let Some(row) = row else { return Ok(None) };
-            link(&mut tx, to_repository_id, digest).await?;
+            link(&mut tx, to_repository_id, digest, 0).await?;
             tx.commit().await?;
             Ok::<_, CatalogError>(Some(row.size("size_bytes")?))
         })
@@ -118,7 +118,7 @@ impl Catalog {
             let made = tx.all(tx.query(insert).bind(to_repository_id).bind(&list)).await;
             let made = list_of(&made.map_err(|error| repository_absent(error, to_repository_id))?)?;
             if !made.is_empty() {
-                links_made(&mut tx, to_repository_id, &list_parameter(&made)).await?;
+                links_made(&mut tx, to_repository_id, &list_parameter(&made), 0).await?;
                 stored_more(&mut tx, to_repository_id, &list_parameter(&made)).await?;
             }
             tx.commit().await?;
@@ -158,10 +158,16 @@ pub(crate) fn blob(row: &AnyRow) -> Result<Blob, CatalogError> {
 }
 
 /// Links a blob, whose row this transaction has updated, into a repository. Last in a transaction, since it counts.
-pub(crate) async fn link(tx: &mut Tx, repository_id: i64, digest: &Digest) -> Result<(), CatalogError> {
+/// `reserved_bytes` is what the upload session that ends with this counted until now.
+pub(crate) async fn link(
+    tx: &mut Tx,
+    repository_id: i64,
+    digest: &Digest,
+    reserved_bytes: i64,
+) -> Result<(), CatalogError> {
     let renew = "UPDATE blob_link SET linked_at = {now} WHERE repository_id = $1 AND digest = $2";
     if tx.execute(tx.query(renew).bind(repository_id).bind(digest.as_str())).await? > 0 {
-        return Ok(());
+        return upload_ended(tx, repository_id, reserved_bytes).await;
     }
     let insert = "INSERT INTO blob_link (repository_id, digest, linked_at) VALUES ($1, $2, {now})
         ON CONFLICT (repository_id, digest) DO NOTHING";
@@ -170,7 +176,7 @@ pub(crate) async fn link(tx: &mut Tx, repository_id: i64, digest: &Digest) -> Re
         // Somebody else has made it since: the next attempt renews it.
         0 => Err(CatalogError::Busy),
         _ => {
-            links_made(tx, repository_id, &list_parameter([digest])).await?;
+            links_made(tx, repository_id, &list_parameter([digest]), reserved_bytes).await?;
             stored_more(tx, repository_id, &list_parameter([digest])).await
         }
     }
@@ -179,6 +185,13 @@ pub(crate) async fn link(tx: &mut Tx, repository_id: i64, digest: &Digest) -> Re
 /// Remembers the location of bytes that nobody could ever read and nothing names any more.
 pub(crate) async fn condemn(tx: &mut Tx, location: &str) -> Result<(), CatalogError> {
     let sql = "INSERT INTO tombstone (location, condemned_at) VALUES ($1, {now}) ON CONFLICT (location) DO NOTHING";
+    tx.execute(tx.query(sql).bind(location)).await.map(|_| ())
+}
+
+/// The same of bytes that somebody may still be reading.
+pub(crate) async fn condemn_readable(tx: &mut Tx, location: &str) -> Result<(), CatalogError> {
+    let sql = "INSERT INTO tombstone (location, condemned_at, was_readable) VALUES ($1, {now}, 1)
+        ON CONFLICT (location) DO NOTHING";
     tx.execute(tx.query(sql).bind(location)).await.map(|_| ())
 }
 

@@ -71,7 +71,7 @@ impl Catalog {
         catalog.with_version().await
     }
 
-    async fn connect(url: &str) -> Result<Self, CatalogError> {
+    pub(crate) async fn connect(url: &str) -> Result<Self, CatalogError> {
         sqlx::any::install_default_drivers();
         let dialect = Dialect::from_url(url).ok_or_else(|| {
             // Only the scheme: the rest may hold a password.

@@ -29,6 +29,7 @@ mod queue;
 mod quotas;
 mod referrers;
 mod repositories;
+mod reservations;
 mod retry;
 mod row;
 mod startup;
@@ -58,9 +59,10 @@ pub use referrers::Referrers;
 pub use repositories::{
     ListRepositories, ListedRepository, NewRepository, RepoOrder, Repository, RepositorySummary, RepositoryTexts,
 };
+pub use reservations::{Checkpoint, Resume};
 pub use stored::{AccountOverview, WrongStoredBytes};
 pub use tags::{ListTagDetails, TagCondition, TagDetail, TagOrder};
-pub use uploads::{FinishedUpload, NewUpload, Upload};
+pub use uploads::{Abandon, Closing, FinishedUpload, KnownBytes, NewUpload, Upload};
 pub use version::Version;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use transship_oci::{Digest, Reference, Tag};
 use crate::blobs::{list_of, repository_absent};
 use crate::immutability::{moved_away, touch_judging};
 use crate::jobs::cancel_jobs_of_tags;
-use crate::quotas::tags_changed;
+use crate::quotas::manifest_changed;
 use crate::retry::repeated;
 use crate::row::{Columns as _, count_column, list_parameter, size_column, storable};
 use crate::tags::move_tag;
@@ -171,7 +171,8 @@ impl Catalog {
             }
             touch_judging(&mut tx, put.repository_id, moved_away(&moved)).await?;
             let made = moved.iter().filter(|(_, old)| old.is_none()).count();
-            tags_changed(&mut tx, put.repository_id, count_column(made)).await?;
+            let bytes = if created { count_column(raw.len()) } else { 0 };
+            manifest_changed(&mut tx, put.repository_id, &put.digest, bytes, count_column(made)).await?;
             tx.commit().await?;
             Ok(ManifestPut { created, moved })
         })
@@ -238,13 +239,15 @@ impl Catalog {
             let sql = "DELETE FROM tag WHERE repository_id = $1 AND digest = $2 RETURNING name";
             let tags = tx.all(tx.query(sql).bind(repository_id).bind(digest.as_str())).await?;
             let tags = tags.iter().map(|row| row.text("name")).collect::<Result<Vec<String>, _>>()?;
-            let sql = "DELETE FROM manifest WHERE repository_id = $1 AND digest = $2";
-            tx.execute(tx.query(sql).bind(repository_id).bind(digest.as_str())).await?;
+            let sql = "DELETE FROM manifest WHERE repository_id = $1 AND digest = $2
+                RETURNING CAST(octet_length(raw) AS BIGINT) AS size_bytes";
+            let gone = tx.optional(tx.query(sql).bind(repository_id).bind(digest.as_str())).await?;
+            let bytes = gone.map_or(Ok(0), |row| row.number("size_bytes"))?;
             if !tags.is_empty() {
                 cancel_jobs_of_tags(&mut tx, repository_id, &list_parameter(&tags)).await?;
             }
             touch_judging(&mut tx, repository_id, tags.iter().map(String::as_str)).await?;
-            tags_changed(&mut tx, repository_id, -count_column(tags.len())).await?;
+            manifest_changed(&mut tx, repository_id, digest, -bytes, -count_column(tags.len())).await?;
             tx.commit().await?;
             Ok::<_, CatalogError>(true)
         })

@@ -8,6 +8,7 @@ use sqlx::any::AnyRow;
 use transship_oci::Digest;
 
 use crate::blobs::{blob, condemn};
+use crate::quotas::upload_ended;
 use crate::retry::repeated;
 use crate::row::{Columns as _, limit_parameter, list_parameter, size_column};
 use crate::{Blob, Catalog, CatalogError};
@@ -121,7 +122,8 @@ impl Catalog {
         let size = size_column(size_bytes)?;
         repeated!(Write, {
             let mut tx = self.begin().await?;
-            let sql = "DELETE FROM upload WHERE id = $1 AND writer_token = $2 RETURNING location";
+            let sql = "DELETE FROM upload WHERE id = $1 AND writer_token = $2 RETURNING location, repository_id,
+                reserved_bytes";
             let session = tx.optional(tx.query(sql).bind(upload_id).bind(token)).await?;
             let session = session.ok_or_else(|| CatalogError::not_found(format!("upload session {upload_id}")))?;
             let fresh = session.text("location")?;
@@ -130,10 +132,12 @@ impl Catalog {
             let bad = tx.optional(tx.query(lock).bind(digest.as_str()).bind(size)).await?;
             let bad = bad.map(|row| row.text("location")).transpose()?;
             if let Some(bad) = &bad {
-                replace_bytes(&mut tx, digest, bad, &fresh).await?;
+                set_location(&mut tx, digest, &fresh).await?;
+                condemn(&mut tx, bad).await?;
             } else {
                 condemn(&mut tx, &fresh).await?;
             }
+            upload_ended(&mut tx, session.number("repository_id")?, session.number("reserved_bytes")?).await?;
             tx.commit().await?;
             Ok::<_, CatalogError>(bad.is_some())
         })
@@ -169,16 +173,10 @@ impl Catalog {
     }
 }
 
-/// Puts a blob into service with new bytes; the row is held by this transaction.
-pub(crate) async fn replace_bytes(
-    tx: &mut crate::tx::Tx,
-    digest: &Digest,
-    bad_location: &str,
-    location: &str,
-) -> Result<(), CatalogError> {
+/// Puts a blob into service with new bytes; the row is held by this transaction, which condemns the old ones.
+pub(crate) async fn set_location(tx: &mut crate::tx::Tx, digest: &Digest, location: &str) -> Result<(), CatalogError> {
     let sql = "UPDATE blob SET location = $2, quarantined_at = 0, quarantine_reason = NULL, seen_at = {now} WHERE digest = $1";
-    tx.execute(tx.query(sql).bind(digest.as_str()).bind(location)).await?;
-    condemn(tx, bad_location).await
+    tx.execute(tx.query(sql).bind(digest.as_str()).bind(location)).await.map(|_| ())
 }
 
 fn stored(row: &AnyRow) -> Result<StoredBlob, CatalogError> {

@@ -3,6 +3,9 @@
 //! A counter is changed in the transaction that changes what is counted, as the last thing it does, so that all changes
 //! of one namespace come one after another there: two pushes at once never go over a limit that each alone would keep.
 //! What is there already counts once and is never refused again.
+//!
+//! Bytes are those of blobs and of manifests, and those that upload sessions have brought so far
+//! ([`crate::reservations`]), which have a counter of their own until they are a blob or gone.
 
 use std::fmt;
 
@@ -16,7 +19,7 @@ use crate::{Catalog, CatalogError};
 /// What a namespace has a quota of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
-    /// Bytes of the distinct blobs that its repositories link.
+    /// Bytes of the distinct blobs that its repositories link, of its distinct manifests, and of open upload sessions.
     Bytes,
     /// Repositories.
     Repositories,
@@ -149,15 +152,24 @@ pub struct WrongCounter {
 
 macro_rules! usage_columns {
     () => {
-        "id, name, used_bytes, used_repositories, used_tags, limit_bytes, limit_repositories, limit_tags"
+        "id, name, used_bytes, upload_bytes, used_repositories, used_tags, limit_bytes, limit_repositories, limit_tags"
     };
 }
+pub(crate) use usage_columns;
 
-/// What the three counters of the namespace `n` should say.
+/// What the counters of the namespace `n` say and should say. A manifest that several repositories hold counts where it is
+/// first.
 macro_rules! counted {
     () => {
-        "(SELECT CAST(COALESCE(SUM(b.size_bytes), 0) AS BIGINT) FROM blob b WHERE b.digest IN
-            (SELECT l.digest FROM blob_link l JOIN repository r ON r.id = l.repository_id WHERE r.namespace_id = n.id)) AS bytes,
+        "n.used_bytes, n.upload_bytes, n.used_repositories, n.used_tags,
+         (SELECT CAST(COALESCE(SUM(b.size_bytes), 0) AS BIGINT) FROM blob b WHERE b.digest IN
+            (SELECT l.digest FROM blob_link l JOIN repository r ON r.id = l.repository_id WHERE r.namespace_id = n.id))
+         + (SELECT CAST(COALESCE(SUM(octet_length(m.raw)), 0) AS BIGINT)
+            FROM manifest m JOIN repository r ON r.id = m.repository_id WHERE r.namespace_id = n.id AND NOT EXISTS (
+                SELECT 1 FROM manifest o JOIN repository p ON p.id = o.repository_id
+                WHERE o.digest = m.digest AND p.namespace_id = n.id AND o.repository_id < m.repository_id)) AS bytes,
+         (SELECT CAST(COALESCE(SUM(u.reserved_bytes), 0) AS BIGINT) FROM upload u JOIN repository r ON r.id = u.repository_id
+            WHERE r.namespace_id = n.id) AS uploads,
          (SELECT COUNT(*) FROM repository r WHERE r.namespace_id = n.id) AS repositories,
          (SELECT COUNT(*) FROM tag t JOIN repository r ON r.id = t.repository_id WHERE r.namespace_id = n.id) AS tags"
     };
@@ -172,24 +184,8 @@ impl Catalog {
         Ok(Limit::from_column(row.optional_number("limit_bytes")?).or(self.default_quotas().bytes).is_some())
     }
 
-    /// Refuses more bytes of an upload to a repository once they alone are more than its namespace has room for.
-    ///
-    /// # Errors
-    /// [`CatalogError::QuotaExceeded`].
-    pub async fn require_room_in(&self, repository_id: i64, size_bytes: u64) -> Result<(), CatalogError> {
-        let sql = concat!(
-            "SELECT ",
-            usage_columns!(),
-            " FROM namespace WHERE id = (SELECT namespace_id FROM repository WHERE id = $1)"
-        );
-        let row = self.read_optional(|| self.query(sql).bind(repository_id)).await?;
-        let Some(row) = row else { return Ok(()) };
-        let refused = exceeded(&self.usage(&row)?, Resource::Bytes, size_column(size_bytes)?);
-        refused.map_or(Ok(()), |refused| Err(refused.into()))
-    }
-
-    /// Refuses bytes that are about to come when the namespace has no room for them. Content that it links already needs
-    /// none; without a digest that cannot be known, and the length alone decides.
+    /// Refuses an upload of `size_bytes`, of which `reserved_bytes` count already, when the namespace has no room for the
+    /// rest. Content that it links already needs none; without a digest that cannot be known, and the length alone decides.
     ///
     /// # Errors
     /// [`CatalogError::QuotaExceeded`].
@@ -198,13 +194,14 @@ impl Catalog {
         namespace: &NamespaceName,
         digest: Option<&Digest>,
         size_bytes: u64,
+        reserved_bytes: u64,
     ) -> Result<(), CatalogError> {
         let sql = concat!("SELECT ", usage_columns!(), " FROM namespace WHERE name = $1");
         let row = self.read_optional(|| self.query(sql).bind(namespace.as_str())).await?;
         let Some(row) = row else { return Ok(()) };
         let usage = self.usage(&row)?;
-        let asked = size_column(size_bytes)?;
-        let Some(refused) = exceeded(&usage, Resource::Bytes, asked) else { return Ok(()) };
+        let asked = size_column(size_bytes.saturating_sub(reserved_bytes))?;
+        let Some(refused) = refused(&usage, Resource::Bytes, asked) else { return Ok(()) };
         if let Some(digest) = digest {
             let sql = "SELECT l.digest FROM blob_link l JOIN repository r ON r.id = l.repository_id
                 WHERE l.digest = $1 AND r.namespace_id = $2 LIMIT 1";
@@ -246,11 +243,7 @@ impl Catalog {
     /// Counts again what a namespace has, and tells which counters are wrong.
     pub async fn wrong_counters(&self, namespace_id: i64) -> Result<Vec<WrongCounter>, CatalogError> {
         // One statement, so that counters and rows are of one moment.
-        let sql = concat!(
-            "SELECT n.used_bytes, n.used_repositories, n.used_tags, ",
-            counted!(),
-            " FROM namespace n WHERE n.id = $1"
-        );
+        let sql = concat!("SELECT ", counted!(), " FROM namespace n WHERE n.id = $1");
         let row = self.read_optional(|| self.query(sql).bind(namespace_id)).await?;
         let Some(row) = row else { return Ok(Vec::new()) };
         wrong(&row)
@@ -262,18 +255,18 @@ impl Catalog {
             let mut tx = self.begin().await?;
             let lock = "SELECT id FROM namespace WHERE id = $1{for_touch}";
             tx.all(tx.query(lock).bind(namespace_id)).await?;
-            let sql = concat!(
-                "SELECT n.used_bytes, n.used_repositories, n.used_tags, ",
-                counted!(),
-                " FROM namespace n WHERE n.id = $1"
-            );
+            let sql = concat!("SELECT ", counted!(), " FROM namespace n WHERE n.id = $1");
             let Some(row) = tx.optional(tx.query(sql).bind(namespace_id)).await? else { return Ok(Vec::new()) };
             let found = wrong(&row)?;
             if !found.is_empty() {
-                let sql = "UPDATE namespace SET used_bytes = $2, used_repositories = $3, used_tags = $4 WHERE id = $1";
-                let [bytes, repositories, tags] =
-                    [row.number("bytes")?, row.number("repositories")?, row.number("tags")?];
-                tx.execute(tx.query(sql).bind(namespace_id).bind(bytes).bind(repositories).bind(tags)).await?;
+                let sql =
+                    "UPDATE namespace SET used_bytes = $2, upload_bytes = $3, used_repositories = $4, used_tags = $5
+                    WHERE id = $1";
+                let mut statement = tx.query(sql).bind(namespace_id);
+                for column in ["bytes", "uploads", "repositories", "tags"] {
+                    statement = statement.bind(row.number(column)?);
+                }
+                tx.execute(statement).await?;
                 tx.commit().await?;
             }
             Ok::<_, CatalogError>(found)
@@ -289,6 +282,7 @@ fn wrong(row: &AnyRow) -> Result<Vec<WrongCounter>, CatalogError> {
     let mut found = Vec::new();
     for (resource, says, is) in [
         (Resource::Bytes, "used_bytes", "bytes"),
+        (Resource::Bytes, "upload_bytes", "uploads"),
         (Resource::Repositories, "used_repositories", "repositories"),
         (Resource::Tags, "used_tags", "tags"),
     ] {
@@ -300,26 +294,32 @@ fn wrong(row: &AnyRow) -> Result<Vec<WrongCounter>, CatalogError> {
     Ok(found)
 }
 
-fn usage(row: &AnyRow, defaults: &Quotas) -> Result<NamespaceUsage, CatalogError> {
-    let one = |resource: Resource, used: &str, limit: &str| {
+pub(crate) fn usage(row: &AnyRow, defaults: &Quotas) -> Result<NamespaceUsage, CatalogError> {
+    let one = |resource: Resource, used: i64, limit: &str| {
         let said = Limit::from_column(row.optional_number(limit)?);
-        Ok::<_, CatalogError>(Usage { resource, used: row.number(used)?, said, limit: said.or(defaults.of(resource)) })
+        Ok::<_, CatalogError>(Usage { resource, used, said, limit: said.or(defaults.of(resource)) })
     };
+    let bytes = row.number("used_bytes")?.saturating_add(row.number("upload_bytes")?);
     Ok(NamespaceUsage {
         namespace_id: row.number("id")?,
         namespace: row.parsed("name")?,
         usage: [
-            one(Resource::Bytes, "used_bytes", "limit_bytes")?,
-            one(Resource::Repositories, "used_repositories", "limit_repositories")?,
-            one(Resource::Tags, "used_tags", "limit_tags")?,
+            one(Resource::Bytes, bytes, "limit_bytes")?,
+            one(Resource::Repositories, row.number("used_repositories")?, "limit_repositories")?,
+            one(Resource::Tags, row.number("used_tags")?, "limit_tags")?,
         ],
     })
 }
 
-/// Why so much more does not fit in, if it does not.
-fn exceeded(usage: &NamespaceUsage, resource: Resource, asked: i64) -> Option<QuotaExceeded> {
+/// Why so much more does not fit in, if it does not. What asks for nothing more is never refused.
+fn refused(usage: &NamespaceUsage, resource: Resource, asked: i64) -> Option<QuotaExceeded> {
+    if asked > 0 { exceeded(usage, resource, asked) } else { None }
+}
+
+/// Whether a namespace that uses so much more is beyond its limit.
+pub(crate) fn exceeded(usage: &NamespaceUsage, resource: Resource, asked: i64) -> Option<QuotaExceeded> {
     let one = usage.usage.iter().find(|one| one.resource == resource)?;
-    let limit = one.limit.filter(|limit| asked > 0 && one.used.saturating_add(asked) > *limit)?;
+    let limit = one.limit.filter(|limit| one.used.saturating_add(asked) > *limit)?;
     Some(QuotaExceeded { resource, namespace: usage.namespace.clone(), limit, used: one.used, asked })
 }
 
@@ -330,25 +330,46 @@ async fn hold(tx: &mut Tx, namespace_id: i64) -> Result<NamespaceUsage, CatalogE
     usage(&row.ok_or_else(|| CatalogError::not_found(format!("namespace {namespace_id}")))?, &tx.default_quotas())
 }
 
-/// The namespace of a repository, which exists.
-async fn namespace_of(tx: &mut Tx, repository_id: i64) -> Result<i64, CatalogError> {
-    let row = tx.optional(tx.query("SELECT namespace_id FROM repository WHERE id = $1").bind(repository_id)).await?;
-    row.ok_or_else(|| CatalogError::not_found(format!("repository {repository_id}")))?.number("namespace_id")
+/// The same, of a repository, which exists.
+async fn hold_of(tx: &mut Tx, repository_id: i64) -> Result<NamespaceUsage, CatalogError> {
+    let sql = concat!(
+        "SELECT ",
+        usage_columns!(),
+        " FROM namespace WHERE id = (SELECT namespace_id FROM repository WHERE id = $1){for_touch}"
+    );
+    let row = tx.optional(tx.query(sql).bind(repository_id)).await?;
+    usage(&row.ok_or_else(|| CatalogError::not_found(format!("repository {repository_id}")))?, &tx.default_quotas())
 }
 
-async fn change(tx: &mut Tx, usage: &NamespaceUsage, resource: Resource, by: i64) -> Result<(), CatalogError> {
-    if by == 0 {
+/// By how much a transaction changes the counters of a namespace.
+#[derive(Clone, Copy, Debug, Default)]
+struct Change {
+    bytes: i64,
+    /// Of upload sessions.
+    uploads: i64,
+    repositories: i64,
+    tags: i64,
+}
+
+async fn change(tx: &mut Tx, usage: &NamespaceUsage, by: Change) -> Result<(), CatalogError> {
+    let Change { bytes, uploads, repositories, tags } = by;
+    if [bytes, uploads, repositories, tags] == [0; 4] {
         return Ok(());
     }
-    if let Some(refused) = exceeded(usage, resource, by) {
-        return Err(refused.into());
+    for (resource, more) in [
+        // Bytes that were reserved have been let in already.
+        (Resource::Bytes, bytes.saturating_add(uploads)),
+        (Resource::Repositories, repositories),
+        (Resource::Tags, tags),
+    ] {
+        if let Some(refused) = refused(usage, resource, more) {
+            return Err(refused.into());
+        }
     }
-    let sql = match resource {
-        Resource::Bytes => "UPDATE namespace SET used_bytes = used_bytes + $2 WHERE id = $1",
-        Resource::Repositories => "UPDATE namespace SET used_repositories = used_repositories + $2 WHERE id = $1",
-        Resource::Tags => "UPDATE namespace SET used_tags = used_tags + $2 WHERE id = $1",
-    };
-    tx.execute(tx.query(sql).bind(usage.namespace_id).bind(by)).await.map(|_| ())
+    let sql = "UPDATE namespace SET used_bytes = used_bytes + $2, upload_bytes = upload_bytes + $3,
+            used_repositories = used_repositories + $4, used_tags = used_tags + $5 WHERE id = $1";
+    let statement = tx.query(sql).bind(usage.namespace_id).bind(bytes).bind(uploads).bind(repositories).bind(tags);
+    tx.execute(statement).await.map(|_| ())
 }
 
 /// Bytes of those of some blobs that no repository of the namespace links, but perhaps this one.
@@ -366,42 +387,54 @@ async fn bytes_only_here(
     row.map_or(Ok(0), |row| row.number("bytes"))
 }
 
-/// Counts links that this transaction has made, all of one repository; a JSON list of their digests.
-pub(crate) async fn links_made(tx: &mut Tx, repository_id: i64, digests: &str) -> Result<(), CatalogError> {
-    let namespace_id = namespace_of(tx, repository_id).await?;
-    let usage = hold(tx, namespace_id).await?;
-    let bytes = bytes_only_here(tx, namespace_id, repository_id, digests).await?;
-    change(tx, &usage, Resource::Bytes, bytes).await
+/// Counts links that this transaction has made, all of one repository; a JSON list of their digests. `reserved_bytes` is
+/// what the upload session that ends with this counted until now.
+pub(crate) async fn links_made(
+    tx: &mut Tx,
+    repository_id: i64,
+    digests: &str,
+    reserved_bytes: i64,
+) -> Result<(), CatalogError> {
+    let usage = hold_of(tx, repository_id).await?;
+    let bytes = bytes_only_here(tx, usage.namespace_id, repository_id, digests).await?;
+    change(tx, &usage, Change { bytes, uploads: -reserved_bytes, ..Change::default() }).await
 }
 
 /// Counts links that this transaction has taken away, all of one repository; a JSON list of their digests.
 pub(crate) async fn links_gone(tx: &mut Tx, repository_id: i64, digests: &str) -> Result<(), CatalogError> {
-    let namespace_id = namespace_of(tx, repository_id).await?;
-    let usage = hold(tx, namespace_id).await?;
-    let bytes = bytes_only_here(tx, namespace_id, repository_id, digests).await?;
-    change(tx, &usage, Resource::Bytes, -bytes).await
+    let usage = hold_of(tx, repository_id).await?;
+    let bytes = -bytes_only_here(tx, usage.namespace_id, repository_id, digests).await?;
+    change(tx, &usage, Change { bytes, ..Change::default() }).await
 }
 
-/// Counts a whole repository that this transaction is about to take away, and holds.
+/// Counts a whole repository that this transaction is about to take away, and holds with its upload sessions.
 pub(crate) async fn repository_goes(tx: &mut Tx, repository_id: i64) -> Result<(), CatalogError> {
-    let namespace_id = namespace_of(tx, repository_id).await?;
-    let usage = hold(tx, namespace_id).await?;
+    let usage = hold_of(tx, repository_id).await?;
     let sql = "SELECT (SELECT COUNT(*) FROM tag WHERE repository_id = $1) AS tags,
+        (SELECT CAST(COALESCE(SUM(reserved_bytes), 0) AS BIGINT) FROM upload WHERE repository_id = $1) AS uploads,
+        (SELECT CAST(COALESCE(SUM(octet_length(m.raw)), 0) AS BIGINT) FROM manifest m
+            WHERE m.repository_id = $1 AND NOT EXISTS (
+                SELECT 1 FROM manifest o JOIN repository r ON r.id = o.repository_id
+                WHERE o.digest = m.digest AND r.namespace_id = $2 AND o.repository_id <> $1)) AS manifests,
         CAST(COALESCE(SUM(b.size_bytes), 0) AS BIGINT) AS bytes FROM blob b
         WHERE b.digest IN (SELECT digest FROM blob_link WHERE repository_id = $1) AND NOT EXISTS (
             SELECT 1 FROM blob_link l JOIN repository r ON r.id = l.repository_id
             WHERE l.digest = b.digest AND r.namespace_id = $2 AND l.repository_id <> $1)";
-    let row = tx.optional(tx.query(sql).bind(repository_id).bind(namespace_id)).await?;
+    let row = tx.optional(tx.query(sql).bind(repository_id).bind(usage.namespace_id)).await?;
     let row = row.ok_or(CatalogError::Busy)?;
-    change(tx, &usage, Resource::Bytes, -row.number("bytes")?).await?;
-    change(tx, &usage, Resource::Tags, -row.number("tags")?).await?;
-    change(tx, &usage, Resource::Repositories, -1).await
+    let by = Change {
+        bytes: -row.number("bytes")?.saturating_add(row.number("manifests")?),
+        uploads: -row.number("uploads")?,
+        repositories: -1,
+        tags: -row.number("tags")?,
+    };
+    change(tx, &usage, by).await
 }
 
 /// Counts a repository that this transaction has made.
 pub(crate) async fn repository_made(tx: &mut Tx, namespace_id: i64) -> Result<(), CatalogError> {
     let usage = hold(tx, namespace_id).await?;
-    change(tx, &usage, Resource::Repositories, 1).await
+    change(tx, &usage, Change { repositories: 1, ..Change::default() }).await
 }
 
 /// Counts tags of a repository that this transaction has made, or taken away when negative.
@@ -409,7 +442,36 @@ pub(crate) async fn tags_changed(tx: &mut Tx, repository_id: i64, by: i64) -> Re
     if by == 0 {
         return Ok(());
     }
-    let namespace_id = namespace_of(tx, repository_id).await?;
-    let usage = hold(tx, namespace_id).await?;
-    change(tx, &usage, Resource::Tags, by).await
+    let usage = hold_of(tx, repository_id).await?;
+    change(tx, &usage, Change { tags: by, ..Change::default() }).await
+}
+
+/// Counts a manifest that this transaction has made, or with negative numbers taken away, and tags that went with it. One
+/// that another repository of the namespace holds counts there.
+pub(crate) async fn manifest_changed(
+    tx: &mut Tx,
+    repository_id: i64,
+    digest: &Digest,
+    bytes: i64,
+    tags: i64,
+) -> Result<(), CatalogError> {
+    if bytes == 0 {
+        return tags_changed(tx, repository_id, tags).await;
+    }
+    let usage = hold_of(tx, repository_id).await?;
+    let sql = "SELECT m.repository_id FROM manifest m JOIN repository r ON r.id = m.repository_id
+        WHERE m.digest = $1 AND r.namespace_id = $2 AND m.repository_id <> $3 LIMIT 1";
+    let elsewhere = tx.query(sql).bind(digest.as_str()).bind(usage.namespace_id).bind(repository_id);
+    let bytes = if tx.optional(elsewhere).await?.is_some() { 0 } else { bytes };
+    change(tx, &usage, Change { bytes, tags, ..Change::default() }).await
+}
+
+/// Gives back what an upload session that this transaction has ended counted.
+pub(crate) async fn upload_ended(tx: &mut Tx, repository_id: i64, reserved_bytes: i64) -> Result<(), CatalogError> {
+    if reserved_bytes == 0 {
+        return Ok(());
+    }
+    let sql = "UPDATE namespace SET upload_bytes = upload_bytes - $2
+        WHERE id = (SELECT namespace_id FROM repository WHERE id = $1)";
+    tx.execute(tx.query(sql).bind(repository_id).bind(reserved_bytes)).await.map(|_| ())
 }

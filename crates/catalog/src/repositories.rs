@@ -272,6 +272,9 @@ impl Catalog {
             let lock = tx.query("SELECT immutable_tags FROM repository WHERE id = $1{for_update}").bind(id);
             let Some(row) = tx.optional(lock).await? else { return Ok(false) };
             judge_all(&mut tx, id, &row.text("immutable_tags")?).await?;
+            // No session moves or counts more from here on.
+            let lock = "SELECT id FROM upload WHERE repository_id = $1 ORDER BY id{for_update}";
+            tx.all(tx.query(lock).bind(id)).await?;
             let sql = "INSERT INTO tombstone (location, condemned_at)
                 SELECT location, {now} FROM upload WHERE repository_id = $1 ON CONFLICT (location) DO NOTHING";
             tx.execute(tx.query(sql).bind(id)).await?;

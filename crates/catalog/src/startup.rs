@@ -18,7 +18,7 @@ impl Catalog {
             WHERE state = 'running'";
         self.write(|| self.query(jobs)).await?;
         self.write(|| self.query("UPDATE scrub SET owner = NULL, lease_until = 0")).await?;
-        let uploads = "UPDATE upload SET writer_token = NULL, writer_until = 0 WHERE writer_token IS NOT NULL";
+        let uploads = "UPDATE upload SET writer_token = NULL, writer_until = {now} WHERE writer_token IS NOT NULL";
         self.write(|| self.query(uploads)).await?;
         Ok(())
     }

@@ -32,8 +32,8 @@ use transship_oci::{Digest, DigestAlgorithm, NamespaceName, RepositoryName, Tag}
 use uuid::Uuid;
 
 use crate::{
-    Account, Catalog, Namespace, NewRepository, NewUpload, NewUser, PutManifest, Remains, Repository, TagCondition,
-    User,
+    Account, Blob, Catalog, CatalogError, Closing, FinishedUpload, KnownBytes, Namespace, NewRepository, NewUpload,
+    NewUser, PutManifest, Remains, Repository, TagCondition, Upload, User,
 };
 
 #[derive(Clone, Copy)]
@@ -156,6 +156,7 @@ suite! {
     uploads::{
         sessions_go_on_elsewhere, one_writer_at_a_time, finishing_links_and_closes, known_content_keeps_its_location,
         expired_sessions_are_found, abandoned_bytes_are_condemned, finished_sessions_are_remembered_for_a_while,
+        whoever_takes_over_without_a_checkpoint_moves_away, bytes_that_are_missing_are_replaced_by_those_that_came,
     }
     manifests::{
         raw_bytes_come_back, closures_are_checked, sparse_manifests_hold_what_comes_later, sizes_are_checked, conditions_hold, deletion_takes_tags_along,
@@ -184,7 +185,8 @@ suite! {
     }
     quotas::{
         counters_follow_every_change, what_does_not_fit_changes_nothing, pushes_at_once_do_not_overshoot,
-        counters_are_made_right,
+        counters_are_made_right, manifests_count_once_in_a_namespace, open_uploads_count,
+        uploads_at_once_do_not_overshoot,
     }
     plans::{ pages_walk_an_index, claims_walk_an_index }
     faults::{ broken_connections_are_replaced, dropped_transactions_change_nothing, cancelled_callers_leave_nothing_locked }
@@ -252,9 +254,9 @@ fn new_upload(repository_id: i64, life_ms: i64) -> NewUpload {
         id: Uuid::new_v4().simple().to_string(),
         repository_id,
         user_id: "somebody".to_owned(),
-        location: format!("aa/{}", Uuid::now_v7().simple()),
+        location: location(),
         algorithm: DigestAlgorithm::Sha256,
-        expires_at_ms: now_ms() + life_ms,
+        life_ms,
         most_of_user: 1000,
     }
 }
@@ -263,13 +265,40 @@ fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
+fn location() -> String {
+    format!("aa/{}", Uuid::now_v7().simple())
+}
+
+/// Becomes the writer of a session, which moves to a fresh location if it must.
+async fn take(catalog: &Catalog, id: &str, token: &str, lease_ms: i64) -> Result<Option<Upload>, CatalogError> {
+    catalog.take_writer(id, token, lease_ms, &location()).await
+}
+
+/// Closes a session; the bytes of known content are where they should be.
+async fn finish(
+    catalog: &Catalog,
+    id: &str,
+    token: &str,
+    digest: &Digest,
+    size_bytes: u64,
+) -> Result<FinishedUpload, CatalogError> {
+    let mut known = None;
+    loop {
+        let seen = known.as_ref().map_or(KnownBytes::Unseen, |blob: &Blob| KnownBytes::There(&blob.location));
+        match catalog.finish_upload(id, token, digest, size_bytes, seen).await? {
+            Closing::Done(finished) => return Ok(finished),
+            Closing::Known(blob) => known = Some(blob),
+        }
+    }
+}
+
 /// Uploads a blob whose content is a text.
 async fn blob(catalog: &Catalog, repository_id: i64, content: &str) -> (Digest, u64) {
     let upload = new_upload(repository_id, 60_000);
     catalog.create_upload(&upload).await.unwrap();
-    catalog.take_writer(&upload.id, "writer", 10_000).await.unwrap().unwrap();
+    take(catalog, &upload.id, "writer", 10_000).await.unwrap().unwrap();
     let (digest, size_bytes) = (digest(content), content.len() as u64);
-    catalog.finish_upload(&upload.id, "writer", &digest, size_bytes).await.unwrap();
+    finish(catalog, &upload.id, "writer", &digest, size_bytes).await.unwrap();
     (digest, size_bytes)
 }
 

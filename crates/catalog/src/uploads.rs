@@ -1,16 +1,20 @@
 //! Upload sessions: everything that another process needs in order to go on with one.
 //!
 //! One writer at a time holds a session, under a lease by the database's clock, and every change it makes names its token.
+//! A writer that finds bytes of another one which are of no use to it moves to a fresh location and leaves the old one as a
+//! tombstone: the other one may still be at work there. Sessions live by the database's clock as well.
 
 use sqlx::any::AnyRow;
 use transship_oci::{Digest, DigestAlgorithm};
 
-use crate::blobs::{condemn, link, repository_absent};
+use crate::blobs::{condemn, condemn_readable, link, repository_absent};
 use crate::catalog::Commit;
-use crate::quarantine::replace_bytes;
+use crate::quarantine::set_location;
+use crate::quotas::upload_ended;
 use crate::retry::{is_unique_violation, repeated};
 use crate::row::{Columns as _, limit_parameter, size_column};
-use crate::{Catalog, CatalogError};
+use crate::tx::Tx;
+use crate::{Blob, Catalog, CatalogError};
 
 /// An upload session to open.
 #[derive(Clone, Debug)]
@@ -25,8 +29,8 @@ pub struct NewUpload {
     pub location: String,
     /// How its bytes are hashed.
     pub algorithm: DigestAlgorithm,
-    /// When it ends, should nothing come. Each checkpoint gives it the same time again.
-    pub expires_at_ms: i64,
+    /// How long it lives, should nothing come. Each checkpoint gives it the same time again.
+    pub life_ms: i64,
     /// How many sessions of the user there may be, this one included.
     pub most_of_user: i64,
 }
@@ -50,6 +54,39 @@ pub struct Upload {
     pub hash_state: Option<String>,
     /// What the store needs to go on after those bytes.
     pub store_state: Option<String>,
+    /// Bytes of it that count against the quota of its namespace.
+    pub reserved_bytes: u64,
+}
+
+/// Whether content that is known already has its bytes where its row says; what a caller has seen there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownBytes<'a> {
+    /// Nobody has looked.
+    Unseen,
+    /// As many bytes as there should be lie at this location.
+    There(&'a str),
+    /// They do not.
+    Missing(&'a str),
+}
+
+/// What closing a session did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// It is closed.
+    Done(FinishedUpload),
+    /// Nothing yet: this content is known, and somebody must look at its bytes first.
+    Known(Blob),
+}
+
+/// Who takes a session back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abandon<'a> {
+    /// Its user, whoever writes to it.
+    User,
+    /// The writer with this token, unless another one holds the session by now.
+    Writer(&'a str),
+    /// Time: only when its life is over and nobody writes to it.
+    Expired,
 }
 
 /// What closing a session left.
@@ -61,7 +98,7 @@ pub struct FinishedUpload {
 
 macro_rules! upload_columns {
     () => {
-        "id, repository_id, user_id, location, algorithm, offset_bytes, hash_state, store_state"
+        "id, repository_id, user_id, location, algorithm, offset_bytes, hash_state, store_state, reserved_bytes"
     };
 }
 
@@ -74,10 +111,10 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::NotFound`] without the repository, [`CatalogError::Conflict`] when id or location is used already.
     pub async fn create_upload(&self, new: &NewUpload) -> Result<bool, CatalogError> {
-        // How long the session lives is kept by the database's clock, whatever that of the process says later.
+        // writer_until is 0 as long as nobody has written: nothing can lie at the location yet.
         let sql = "INSERT INTO upload (id, repository_id, user_id, location, algorithm, offset_bytes, writer_until,
                 life_ms, expires_at)
-            SELECT $1, $2, $3, $4, $5, 0, 0, CASE WHEN $6 > {now} THEN $6 - {now} ELSE 0 END, $6
+            SELECT $1, $2, $3, $4, $5, 0, 0, $6, {now} + $6
             WHERE (SELECT COUNT(*) FROM (SELECT 1 AS one FROM upload WHERE user_id = $3 LIMIT $7) AS own) < $7";
         let made = self
             .write_with(Commit::Volatile, || {
@@ -87,7 +124,7 @@ impl Catalog {
                     .bind(&new.user_id)
                     .bind(&new.location)
                     .bind(new.algorithm.as_str())
-                    .bind(new.expires_at_ms)
+                    .bind(new.life_ms)
                     .bind(new.most_of_user)
             })
             .await;
@@ -108,55 +145,68 @@ impl Catalog {
     }
 
     /// Makes `token` the session's writer for `lease_ms`; nothing while another writer lives, or without the session.
-    pub async fn take_writer(&self, id: &str, token: &str, lease_ms: i64) -> Result<Option<Upload>, CatalogError> {
+    ///
+    /// Where an earlier writer has left no checkpoint, nobody knows what lies at the location, or whether that writer is
+    /// still at work there. The session moves to `fresh` then, in the same transaction.
+    pub async fn take_writer(
+        &self,
+        id: &str,
+        token: &str,
+        lease_ms: i64,
+        fresh: &str,
+    ) -> Result<Option<Upload>, CatalogError> {
         let sql = concat!(
             "UPDATE upload SET writer_token = $2, writer_until = {now} + $3, expires_at = {now} + life_ms
-            WHERE id = $1 AND (writer_token IS NULL OR writer_token = $2 OR writer_until <= {now}) RETURNING ",
+            WHERE id = $1 AND (writer_token IS NULL OR writer_token = $2 OR writer_until <= {now})
+                AND (store_state IS NOT NULL OR writer_until = 0 OR writer_token = $2) RETURNING ",
             upload_columns!()
         );
         let row =
             self.write_returning_with(Commit::Volatile, || self.query(sql).bind(id).bind(token).bind(lease_ms)).await?;
-        row.as_ref().map(upload).transpose()
+        if let Some(row) = row {
+            return upload(&row).map(Some);
+        }
+        let sql = concat!(
+            "UPDATE upload SET writer_token = $2, writer_until = {now} + $3, expires_at = {now} + life_ms, location = $4
+            WHERE id = $1 AND (writer_token IS NULL OR writer_until <= {now}) AND store_state IS NULL RETURNING ",
+            upload_columns!()
+        );
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            let Some(old) = location_of(&mut tx, id).await? else { return Ok(None) };
+            let moved = tx.optional(tx.query(sql).bind(id).bind(token).bind(lease_ms).bind(fresh)).await?;
+            let Some(moved) = moved else { return Ok(None) };
+            condemn(&mut tx, &old).await?;
+            tx.commit().await?;
+            upload(&moved).map(Some)
+        })
     }
 
-    /// Records how far the writer's bytes are durable, and renews its lease. `false` when it is not the writer any more.
-    pub async fn save_checkpoint(
-        &self,
-        id: &str,
-        token: &str,
-        offset_bytes: u64,
-        hash_state: &str,
-        store_state: &str,
-        lease_ms: i64,
-    ) -> Result<bool, CatalogError> {
-        let sql = "UPDATE upload SET offset_bytes = $3, hash_state = $4, store_state = $5,
-                writer_until = {now} + $6, expires_at = {now} + life_ms
-            WHERE id = $1 AND writer_token = $2 AND offset_bytes <= $3";
-        let offset = size_column(offset_bytes)?;
-        let changed = self
-            .write(|| {
-                self.query(sql).bind(id).bind(token).bind(offset).bind(hash_state).bind(store_state).bind(lease_ms)
-            })
-            .await?;
-        Ok(changed > 0)
-    }
-
-    /// Renews the writer's lease and the session's life, and records nothing. `false` when it is not the writer any more.
-    pub async fn renew_writer(&self, id: &str, token: &str, lease_ms: i64) -> Result<bool, CatalogError> {
-        let sql = "UPDATE upload SET writer_until = {now} + $3, expires_at = {now} + life_ms
-            WHERE id = $1 AND writer_token = $2";
-        Ok(self.write(|| self.query(sql).bind(id).bind(token).bind(lease_ms)).await? > 0)
+    /// Moves a session without a checkpoint to a fresh location, as its writer has found bytes at the old one. `false` when
+    /// `token` is not its writer any more.
+    pub async fn move_upload(&self, id: &str, token: &str, fresh: &str) -> Result<bool, CatalogError> {
+        let sql = "UPDATE upload SET location = $3 WHERE id = $1 AND writer_token = $2 AND store_state IS NULL";
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            let Some(old) = location_of(&mut tx, id).await? else { return Ok(false) };
+            if tx.execute(tx.query(sql).bind(id).bind(token).bind(fresh)).await? == 0 {
+                return Ok(false);
+            }
+            condemn(&mut tx, &old).await?;
+            tx.commit().await?;
+            Ok::<_, CatalogError>(true)
+        })
     }
 
     /// Ends the writer's lease. `false` when it was not the writer.
     pub async fn release_writer(&self, id: &str, token: &str) -> Result<bool, CatalogError> {
-        let sql = "UPDATE upload SET writer_token = NULL, writer_until = 0 WHERE id = $1 AND writer_token = $2";
+        let sql = "UPDATE upload SET writer_token = NULL, writer_until = {now} WHERE id = $1 AND writer_token = $2";
         Ok(self.write_with(Commit::Volatile, || self.query(sql).bind(id).bind(token)).await? > 0)
     }
 
     /// Closes a session whose bytes are durable and have this digest: the blob exists, the repository links it, and the
     /// session is gone but for the note that it ended so, all in one transaction. Content that was there already keeps its
-    /// location.
+    /// location, if its bytes are there as far as the caller has seen (`known`); otherwise it gets those of the session.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`] without the session, or when `token` is not its writer any more;
@@ -167,12 +217,13 @@ impl Catalog {
         token: &str,
         digest: &Digest,
         size_bytes: u64,
-    ) -> Result<FinishedUpload, CatalogError> {
+        known: KnownBytes<'_>,
+    ) -> Result<Closing, CatalogError> {
         let size = size_column(size_bytes)?;
         repeated!(Write, {
             let mut tx = self.begin().await?;
             let sql = "DELETE FROM upload WHERE id = $1 AND writer_token = $2
-                RETURNING repository_id, user_id, location";
+                RETURNING repository_id, user_id, location, reserved_bytes";
             let session = tx.optional(tx.query(sql).bind(id).bind(token)).await?;
             let session = session.ok_or_else(|| CatalogError::not_found(format!("upload session {id}")))?;
             let (repository_id, location) = (session.number("repository_id")?, session.text("location")?);
@@ -186,24 +237,31 @@ impl Catalog {
                     what: format!("size of blob {digest}: it has {size_bytes} bytes"),
                 });
             }
-            let known = blob.text("location")?;
-            let unused_location = if known == location {
+            let old = blob.text("location")?;
+            let unused_location = if old == location {
                 None
             } else if blob.number("quarantined_at")? > 0 {
                 // The bytes that are known are wrong or gone, and these are right.
-                replace_bytes(&mut tx, digest, &known, &location).await?;
+                set_location(&mut tx, digest, &location).await?;
+                condemn(&mut tx, &old).await?;
                 None
-            } else {
+            } else if known == KnownBytes::There(&old) {
                 condemn(&mut tx, &location).await?;
                 Some(location)
+            } else if known == KnownBytes::Missing(&old) {
+                set_location(&mut tx, digest, &location).await?;
+                condemn_readable(&mut tx, &old).await?;
+                None
+            } else {
+                return Ok(Closing::Known(Blob { digest: digest.clone(), size_bytes, location: old }));
             };
-            link(&mut tx, repository_id, digest).await?;
+            link(&mut tx, repository_id, digest, session.number("reserved_bytes")?).await?;
             let sql = "INSERT INTO finished_upload (id, repository_id, user_id, digest, finished_at)
                 VALUES ($1, $2, $3, $4, {now})";
             let user_id = session.text("user_id")?;
             tx.execute(tx.query(sql).bind(id).bind(repository_id).bind(&user_id).bind(digest.as_str())).await?;
             tx.commit().await?;
-            Ok::<_, CatalogError>(FinishedUpload { unused_location })
+            Ok::<_, CatalogError>(Closing::Done(FinishedUpload { unused_location }))
         })
     }
 
@@ -230,15 +288,32 @@ impl Catalog {
         self.write(|| self.query(sql).bind(kept_ms)).await
     }
 
-    /// Takes a session back; its location becomes a tombstone. `false` when there was none.
-    pub async fn abandon_upload(&self, id: &str) -> Result<bool, CatalogError> {
+    /// Takes a session back. Its location, which it returns, becomes a tombstone; nothing when there was no such session.
+    pub async fn abandon_upload(&self, id: &str, by: Abandon<'_>) -> Result<Option<String>, CatalogError> {
+        let (sql, token) = match by {
+            Abandon::User => {
+                ("DELETE FROM upload WHERE id = $1 RETURNING location, repository_id, reserved_bytes", None)
+            }
+            Abandon::Writer(token) => (
+                "DELETE FROM upload WHERE id = $1 AND writer_token = $2 RETURNING location, repository_id, reserved_bytes",
+                Some(token),
+            ),
+            Abandon::Expired => (
+                "DELETE FROM upload WHERE id = $1 AND expires_at <= {now} AND writer_until <= {now}
+                RETURNING location, repository_id, reserved_bytes",
+                None,
+            ),
+        };
         repeated!(Write, {
             let mut tx = self.begin().await?;
-            let session = tx.optional(tx.query("DELETE FROM upload WHERE id = $1 RETURNING location").bind(id)).await?;
-            let Some(session) = session else { return Ok(false) };
-            condemn(&mut tx, &session.text("location")?).await?;
+            let statement = tx.query(sql).bind(id);
+            let statement = if let Some(token) = token { statement.bind(token) } else { statement };
+            let Some(session) = tx.optional(statement).await? else { return Ok(None) };
+            let location = session.text("location")?;
+            condemn(&mut tx, &location).await?;
+            upload_ended(&mut tx, session.number("repository_id")?, session.number("reserved_bytes")?).await?;
             tx.commit().await?;
-            Ok::<_, CatalogError>(true)
+            Ok::<_, CatalogError>(Some(location))
         })
     }
 
@@ -251,6 +326,12 @@ impl Catalog {
     }
 }
 
+/// Where the bytes of a session go; its row is held until the transaction ends.
+async fn location_of(tx: &mut Tx, id: &str) -> Result<Option<String>, CatalogError> {
+    let row = tx.optional(tx.query("SELECT location FROM upload WHERE id = $1{for_touch}").bind(id)).await?;
+    row.map(|row| row.text("location")).transpose()
+}
+
 fn upload(row: &AnyRow) -> Result<Upload, CatalogError> {
     Ok(Upload {
         id: row.text("id")?,
@@ -261,5 +342,6 @@ fn upload(row: &AnyRow) -> Result<Upload, CatalogError> {
         offset_bytes: row.size("offset_bytes")?,
         hash_state: row.optional_text("hash_state")?,
         store_state: row.optional_text("store_state")?,
+        reserved_bytes: row.size("reserved_bytes")?,
     })
 }

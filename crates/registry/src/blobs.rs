@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use transship_catalog::Blob;
 use transship_oci::{Action, Digest, RepositoryName};
-use transship_store::{ByteStream, Location, StoreError};
+use transship_store::{Blame, ByteStream, Location, StoreError};
 
 use crate::scrub::Verdict;
 use crate::{Grant, Registry, ServiceError};
@@ -79,9 +79,9 @@ impl Registry {
 
     /// Why a blob cannot be read; what is missing, or too short, goes out of service.
     async fn unreadable(&self, blob: &BlobContent, error: StoreError) -> ServiceError {
-        let is_damage = matches!(error, StoreError::NotFound { .. } | StoreError::BadRange { .. });
         let reason = match self.damage(&error).await {
-            Ok(Verdict::Damaged(reason)) if is_damage => reason,
+            // What a medium does not give back is read twice before it is called damaged; the scrubber does that.
+            Ok(Verdict::Damaged(reason)) if error.blames() == Blame::Bytes => reason,
             Ok(_) => return error.into(),
             Err(other) => return other,
         };

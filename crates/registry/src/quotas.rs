@@ -10,7 +10,8 @@ const PAGE: i64 = 500;
 
 impl Registry {
     /// Refuses a body whose length is known and that the organization has no room for, before any of it is read. With a
-    /// session, what that holds already counts too.
+    /// session, what that holds is a part of the upload, and counts already. A session that is gone is refused by nobody
+    /// here: its closing PUT may be repeated.
     ///
     /// # Errors
     /// [`ServiceError::NamespaceFull`]; content that the organization has already, and that `digest` names, always fits.
@@ -25,12 +26,15 @@ impl Registry {
         if !self.catalog().has_byte_limit(name.namespace()).await? {
             return Ok(());
         }
-        let before = match session {
-            Some(session) => self.upload_status(grant, name, session).await?.offset_bytes,
-            None => 0,
+        let (before, reserved) = match session {
+            None => (0, 0),
+            Some(session) => match self.upload(grant, name, session).await {
+                Err(ServiceError::UploadAbsent) => return Ok(()),
+                found => found.map(|upload| (upload.offset_bytes, upload.reserved_bytes))?,
+            },
         };
         let size_bytes = before.saturating_add(length_bytes);
-        match self.catalog().require_room(name.namespace(), digest, size_bytes).await {
+        match self.catalog().require_room(name.namespace(), digest, size_bytes, reserved).await {
             // More than can be stored anywhere is more than there is room for; the end of the upload would say so as well.
             Err(CatalogError::Invalid { what }) => Err(ServiceError::Denied(what)),
             other => Ok(other?),

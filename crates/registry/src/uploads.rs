@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
-use transship_catalog::{CatalogError, NewUpload, Upload};
+use transship_catalog::{Abandon, Blob, CatalogError, Closing, KnownBytes, NewUpload, Resume, Upload};
 use transship_oci::{ContentRange, Digest, DigestAlgorithm, Hasher, RepositoryName};
-use transship_store::{BlobWriter, Checkpoint, Location};
+use transship_store::{BlobWriter, Checkpoint, Location, StoreError};
 
-use crate::logins::now_ms;
 use crate::registry::detached;
+use crate::scrub::Verdict;
 use crate::{Grant, Registry, ServiceError};
 
 /// A checkpoint each so many bytes: what a crash can cost at most.
@@ -26,6 +26,10 @@ const WRITER_LEASE_MS: i64 = 30_000;
 const WRITER_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it asks meanwhile.
 const WRITER_INTERVAL: Duration = Duration::from_millis(50);
+/// How often content that is known may come to lie elsewhere while it is looked at; repairs and other pushes do that once.
+const LOOKS: u32 = 8;
+/// The longest life of a session: a century, so that no sum of it and of any clock overflows.
+const LONGEST_LIFE_MS: i64 = 100 * 366 * 86_400_000;
 /// A client that sends nothing for this long is gone.
 const BODY_IDLE: Duration = Duration::from_mins(1);
 
@@ -51,7 +55,7 @@ impl Registry {
     ) -> Result<UploadStatus, ServiceError> {
         let repository = self.repository_to_push(grant, name).await?;
         let session = uuid::Uuid::new_v4().simple().to_string();
-        let expiry_ms = i64::try_from(self.settings().upload_expiry.as_millis()).unwrap_or(i64::MAX);
+        let life_ms = i64::try_from(self.settings().upload_expiry.as_millis()).unwrap_or(LONGEST_LIFE_MS);
         let limit = self.settings().upload_sessions_per_user;
         let opened = self
             .catalog()
@@ -61,7 +65,7 @@ impl Registry {
                 user_id: grant.user_id().to_owned(),
                 location: Location::fresh().to_string(),
                 algorithm,
-                expires_at_ms: now_ms().saturating_add(expiry_ms),
+                life_ms: life_ms.min(LONGEST_LIFE_MS),
                 most_of_user: limit,
             })
             .await?;
@@ -85,7 +89,7 @@ impl Registry {
     /// Takes a session back and frees its bytes.
     pub async fn cancel_upload(&self, grant: &Grant, name: &RepositoryName, session: &str) -> Result<(), ServiceError> {
         let upload = self.upload(grant, name, session).await?;
-        self.discard(&upload).await
+        self.discard(&upload.id, Abandon::User).await
     }
 
     /// Appends a body to a session. Returns once its bytes are durable.
@@ -107,14 +111,7 @@ impl Registry {
             let patience = if range.is_some() { WRITER_PATIENCE } else { Duration::ZERO };
             let mut receiving = Receiving::begin(&registry, upload, range, patience).await?;
             let received = receiving.receive(&registry, range, body).await;
-            if let Err(error @ ServiceError::NamespaceFull(_)) = received {
-                // It never fits, so its bytes are not kept for a next chunk.
-                registry.discard(&receiving.upload).await?;
-                return Err(error);
-            }
-            receiving.pause(&registry).await?;
-            received?;
-            Ok(UploadStatus { session: receiving.upload.id, offset_bytes: receiving.durable_bytes })
+            receiving.leave(&registry, received).await
         })
         .await
     }
@@ -155,13 +152,10 @@ impl Registry {
                 begun => begun?,
             };
             receiving.counts_in_part = range.is_some();
-            if let Err(error) = receiving.receive(&registry, range, body).await {
-                if let ServiceError::NamespaceFull(_) = error {
-                    registry.discard(&receiving.upload).await?;
-                } else {
-                    receiving.pause(&registry).await?;
-                }
-                return Err(error);
+            receiving.expected = Some(expected.clone());
+            let received = receiving.receive(&registry, range, body).await;
+            if received.is_err() {
+                return receiving.leave(&registry, received).await.map(drop);
             }
             receiving.commit(&registry, expected).await
         }))
@@ -169,7 +163,12 @@ impl Registry {
     }
 
     /// The session, when it belongs to this repository and to this user (H6).
-    async fn upload(&self, grant: &Grant, name: &RepositoryName, session: &str) -> Result<Upload, ServiceError> {
+    pub(crate) async fn upload(
+        &self,
+        grant: &Grant,
+        name: &RepositoryName,
+        session: &str,
+    ) -> Result<Upload, ServiceError> {
         let repository = self.catalog().find_repository(name).await?.ok_or(ServiceError::UploadAbsent)?;
         let upload = self.catalog().find_upload(session).await?.ok_or(ServiceError::UploadAbsent)?;
         if upload.repository_id == repository.id && upload.user_id == grant.user_id() {
@@ -180,9 +179,9 @@ impl Registry {
     }
 
     /// The session's row first, then its bytes: a crash between the two leaves a tombstone, never a dangling row.
-    pub(crate) async fn discard(&self, upload: &Upload) -> Result<(), ServiceError> {
-        if self.catalog().abandon_upload(&upload.id).await? {
-            self.sweep_location(&upload.location).await;
+    pub(crate) async fn discard(&self, session: &str, by: Abandon<'_>) -> Result<(), ServiceError> {
+        if let Some(location) = self.catalog().abandon_upload(session, by).await? {
+            self.sweep_location(&location).await;
         }
         Ok(())
     }
@@ -222,6 +221,10 @@ struct Receiving {
     last_checkpoint: Instant,
     /// Whether bytes stay when the body that brings them ends early.
     counts_in_part: bool,
+    /// What the bytes are said to be, where that is known while they come.
+    expected: Option<Digest>,
+    /// Bytes that may come although there is no room for them: those of content that the organization has.
+    beyond_quota_bytes: u64,
 }
 
 impl Receiving {
@@ -232,8 +235,8 @@ impl Receiving {
         patience: Duration,
     ) -> Result<Self, ServiceError> {
         let lease = uuid::Uuid::new_v4().simple().to_string();
-        let upload = Self::take_writer(registry, &upload.id, &lease, patience).await?;
-        let begun = Self::open(registry, &upload, range).await;
+        let mut upload = Self::take_writer(registry, &upload.id, &lease, patience).await?;
+        let begun = Self::open(registry, &mut upload, &lease, range).await;
         match begun {
             Ok((hasher, writer)) => Ok(Self {
                 durable_bytes: upload.offset_bytes,
@@ -244,6 +247,8 @@ impl Receiving {
                 writer,
                 last_checkpoint: Instant::now(),
                 counts_in_part: true,
+                expected: None,
+                beyond_quota_bytes: 0,
             }),
             Err(error) => {
                 registry.catalog().release_writer(&upload.id, &lease).await?;
@@ -261,7 +266,8 @@ impl Receiving {
     ) -> Result<Upload, ServiceError> {
         let begun = Instant::now();
         loop {
-            if let Some(upload) = registry.catalog().take_writer(session, lease, WRITER_LEASE_MS).await? {
+            let fresh = Location::fresh().to_string();
+            if let Some(upload) = registry.catalog().take_writer(session, lease, WRITER_LEASE_MS, &fresh).await? {
                 return Ok(upload);
             }
             if registry.catalog().find_upload(session).await?.is_none() {
@@ -276,7 +282,8 @@ impl Receiving {
 
     async fn open(
         registry: &Registry,
-        upload: &Upload,
+        upload: &mut Upload,
+        lease: &str,
         range: Option<ContentRange>,
     ) -> Result<(Hasher, Box<dyn BlobWriter>), ServiceError> {
         if range.is_some_and(|range| range.first() != upload.offset_bytes) {
@@ -289,10 +296,20 @@ impl Receiving {
             let checkpoint = Checkpoint { offset_bytes: upload.offset_bytes, state: store_state.clone() };
             return Ok((hasher, registry.store().resume(&location, &checkpoint).await?));
         }
-        // Nothing is durable yet. A writer that died before its first checkpoint may have left a file behind, and a
-        // location is written once, so such bytes go first.
-        registry.store().delete(&location).await?;
-        Ok((Hasher::new(upload.algorithm), registry.store().create(&location).await?))
+        // Nothing is durable yet, and nobody has written here as far as the row knows. After a power cut it may know less
+        // than the disk; whose bytes these are does not matter, since nobody but the sweep of tombstones deletes any.
+        let writer = match registry.store().create(&location).await {
+            Err(StoreError::Exists { .. }) => {
+                let fresh = Location::fresh();
+                if !registry.catalog().move_upload(&upload.id, lease, fresh.as_ref()).await? {
+                    return Err(ServiceError::UploadBusy);
+                }
+                upload.location = fresh.to_string();
+                registry.store().create(&fresh).await?
+            }
+            created => created?,
+        };
+        Ok((Hasher::new(upload.algorithm), writer))
     }
 
     async fn receive(
@@ -326,9 +343,8 @@ impl Receiving {
             self.writer.write(frame).await?;
             let ahead = self.writer.offset_bytes() - self.synced_bytes;
             if ahead >= CHECKPOINT_BYTES || (ahead > 0 && self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL) {
+                // Where the length was not told, this is how an upload ends that does not fit.
                 self.checkpoint(registry).await?;
-                // Where the length was not told, this is how an upload ends that never fits.
-                registry.catalog().require_room_in(self.upload.repository_id, self.synced_bytes).await?;
             }
         }
         match range {
@@ -341,34 +357,60 @@ impl Receiving {
         let checkpoint = self.writer.checkpoint().await?;
         self.last_checkpoint = Instant::now();
         self.synced_bytes = checkpoint.offset_bytes;
-        if !self.counts_in_part {
-            let kept = registry.catalog().renew_writer(&self.upload.id, &self.lease, WRITER_LEASE_MS).await?;
-            return if kept { Ok(()) } else { Err(ServiceError::UploadBusy) };
+        match self.save(registry, &checkpoint).await {
+            Err(ServiceError::NamespaceFull(full)) => {
+                if !self.is_known(registry, checkpoint.offset_bytes).await? {
+                    return Err(ServiceError::NamespaceFull(full));
+                }
+                self.save(registry, &checkpoint).await?;
+            }
+            saved => saved?,
         }
-        let kept = registry
-            .catalog()
-            .save_checkpoint(
-                &self.upload.id,
-                &self.lease,
-                checkpoint.offset_bytes,
-                &self.hasher.save(),
-                &checkpoint.state,
-                WRITER_LEASE_MS,
-            )
-            .await?;
-        if !kept {
-            return Err(ServiceError::UploadBusy);
+        if self.counts_in_part {
+            self.durable_bytes = checkpoint.offset_bytes;
         }
-        self.durable_bytes = checkpoint.offset_bytes;
         Ok(())
     }
 
-    /// Makes durable what has come, and lets the next writer in.
-    async fn pause(&mut self, registry: &Registry) -> Result<(), ServiceError> {
+    async fn save(&self, registry: &Registry, checkpoint: &Checkpoint) -> Result<(), ServiceError> {
+        let hash_state = self.hasher.save();
+        let resume = Resume { hash_state: &hash_state, store_state: &checkpoint.state };
+        let record = transship_catalog::Checkpoint {
+            durable_bytes: checkpoint.offset_bytes,
+            resume: self.counts_in_part.then_some(resume),
+            beyond_quota: checkpoint.offset_bytes <= self.beyond_quota_bytes,
+        };
+        let kept = registry.catalog().save_checkpoint(&self.upload.id, &self.lease, record, WRITER_LEASE_MS).await?;
+        if kept { Ok(()) } else { Err(ServiceError::UploadBusy) }
+    }
+
+    /// Whether what is said to come is content that the organization has, which never needs room; so many bytes of it are
+    /// here.
+    async fn is_known(&mut self, registry: &Registry, size_bytes: u64) -> Result<bool, ServiceError> {
+        if let Some(expected) = &self.expected {
+            let size = registry.catalog().size_in_namespace(self.upload.repository_id, expected).await?;
+            self.beyond_quota_bytes = size.unwrap_or(0);
+        }
+        Ok(size_bytes <= self.beyond_quota_bytes)
+    }
+
+    /// Ends this writer's turn. What does not fit is not kept for a next chunk; of anything else, what has come is made
+    /// durable, and the next writer may begin.
+    async fn leave(
+        mut self,
+        registry: &Registry,
+        received: Result<(), ServiceError>,
+    ) -> Result<UploadStatus, ServiceError> {
         let is_behind = self.writer.offset_bytes() > self.durable_bytes || self.upload.store_state.is_none();
-        let saved = if self.counts_in_part && is_behind { self.checkpoint(registry).await } else { Ok(()) };
-        registry.catalog().release_writer(&self.upload.id, &self.lease).await?;
-        saved
+        let is_full = matches!(received, Err(ServiceError::NamespaceFull(_)));
+        let saved = if self.counts_in_part && is_behind && !is_full { self.checkpoint(registry).await } else { Ok(()) };
+        let left = saved.and(received);
+        if let Err(ServiceError::NamespaceFull(_)) = &left {
+            registry.discard(&self.upload.id, Abandon::Writer(&self.lease)).await?;
+        } else {
+            registry.catalog().release_writer(&self.upload.id, &self.lease).await?;
+        }
+        left.map(|()| UploadStatus { session: self.upload.id, offset_bytes: self.durable_bytes })
     }
 
     /// Ends the session with a blob. After a failure that left the session, the next writer may come at once.
@@ -390,23 +432,60 @@ impl Receiving {
             // The session did not say which algorithm would come, so the bytes are read once more.
             hash_stored(registry, &location, expected.algorithm()).await?
         };
+        let by = Abandon::Writer(&self.lease);
         if actual != expected {
-            registry.discard(&self.upload).await?;
+            registry.discard(&self.upload.id, by).await?;
             return Err(ServiceError::DigestMismatch { expected, actual });
         }
-        let finished = registry.catalog().finish_upload(&self.upload.id, &self.lease, &expected, size_bytes).await;
+        let finished = registry.close_session(&self.upload.id, &self.lease, &expected, size_bytes).await;
         if let Err(CatalogError::QuotaExceeded(_)) = &finished {
-            registry.discard(&self.upload).await?;
+            registry.discard(&self.upload.id, by).await?;
         }
-        let finished = finished.map_err(|error| match error {
+        let unused = finished.map_err(|error| match error {
             // Another writer took the session over while this one was silent.
             CatalogError::NotFound { .. } => ServiceError::UploadAbsent,
             other => other.into(),
         })?;
-        if let Some(unused) = finished.unused_location {
+        if let Some(unused) = unused {
             registry.sweep_location(&unused).await;
         }
         Ok(())
+    }
+}
+
+impl Registry {
+    /// Ends a session with a blob, and returns the location that nothing needs now, if there is one. Content that is known
+    /// keeps its location when as many bytes as there should be lie there; otherwise it gets those that have come, which are
+    /// right. That they cannot be looked at is reason enough to take these.
+    async fn close_session(
+        &self,
+        session: &str,
+        lease: &str,
+        digest: &Digest,
+        size_bytes: u64,
+    ) -> Result<Option<String>, CatalogError> {
+        let mut known: Option<(Blob, bool)> = None;
+        for _ in 0..LOOKS {
+            let seen = match &known {
+                None => KnownBytes::Unseen,
+                Some((blob, true)) => KnownBytes::There(&blob.location),
+                Some((blob, false)) => KnownBytes::Missing(&blob.location),
+            };
+            match self.catalog().finish_upload(session, lease, digest, size_bytes, seen).await? {
+                Closing::Done(finished) => {
+                    if let Some((blob, false)) = known {
+                        let location = blob.location;
+                        tracing::error!(%digest, location, "the bytes of a blob were missing or too few; those of a push have taken their place");
+                    }
+                    return Ok(finished.unused_location);
+                }
+                Closing::Known(blob) => {
+                    let is_there = matches!(self.inspect_size(&blob).await, Ok(Verdict::Sound));
+                    known = Some((blob, is_there));
+                }
+            }
+        }
+        Err(CatalogError::Busy)
     }
 }
 

@@ -5,6 +5,8 @@
 use std::io;
 use std::ops::Range;
 
+use rustix::io::Errno;
+
 use crate::Location;
 
 /// Why a store could not do what it was asked.
@@ -97,7 +99,38 @@ pub enum StoreErrorKind {
     Io,
 }
 
+/// What a failed read says about the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Blame {
+    /// They are not there, or fewer than there should be.
+    Bytes,
+    /// The medium could not give these bytes back. It may be only they, and it may be all that lies on it.
+    Medium,
+    /// Nothing: the process or the machine could not read now, whatever lies there.
+    Nobody,
+}
+
+/// The errors by which Linux and its file systems say that a medium has lost what it should hold: EIO; EBADMSG and EILSEQ, a
+/// checksum of the file system or of the device below it that does not fit; EUCLEAN, a damaged structure; ENODATA, a
+/// sector that a disk has given up.
+const MEDIUM_ERRORS: [Errno; 5] = [Errno::IO, Errno::BADMSG, Errno::ILSEQ, Errno::UCLEAN, Errno::NODATA];
+
 impl StoreError {
+    /// What it says about the bytes when a read ends with it.
+    pub fn blames(&self) -> Blame {
+        match self {
+            // The store has made sure that the volume is there. A location that cannot be one has no bytes either.
+            Self::NotFound { .. } | Self::BadRange { .. } | Self::BadLocation { .. } => Blame::Bytes,
+            Self::Io { error, .. } if error.kind() == io::ErrorKind::UnexpectedEof => Blame::Bytes,
+            Self::Io { error, .. }
+                if Errno::from_io_error(error).is_some_and(|number| MEDIUM_ERRORS.contains(&number)) =>
+            {
+                Blame::Medium
+            }
+            _ => Blame::Nobody,
+        }
+    }
+
     /// What to do about it.
     pub fn kind(&self) -> StoreErrorKind {
         match self {

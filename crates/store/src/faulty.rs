@@ -51,6 +51,8 @@ pub enum Fault {
     Io,
     /// The storage does not answer, but everything was done.
     LostAnswer,
+    /// The operating system fails with this number, and nothing was done.
+    Os(i32),
 }
 
 /// A store that fails when it is told to. Clones share the plan.
@@ -140,6 +142,7 @@ impl Fault {
         let error = match self {
             Self::NoSpace => io::Error::from(io::ErrorKind::StorageFull),
             Self::Io | Self::LostAnswer => io::Error::other("a planned failure"),
+            Self::Os(code) => io::Error::from_raw_os_error(code),
         };
         StoreError::from_io(format!("{operation:?} of a faulty store"), error)
     }

@@ -7,6 +7,7 @@
 
 mod pieces;
 mod read;
+mod spare;
 mod write;
 
 use std::fs::{self, DirEntry, File, OpenOptions};
@@ -42,6 +43,7 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 pub struct FsStore {
     root: PathBuf,
     pieces: pieces::Pieces,
+    memory: spare::Memory,
 }
 
 /// One blob's paths.
@@ -61,7 +63,7 @@ impl FsStore {
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = directory.into();
         create_directory(&root)?;
-        let store = Self { root, pieces: pieces::Pieces::default() };
+        let store = Self::at(root);
         store.mark()?;
         for shard in shards() {
             create_if_absent(&store.root.join(shard))?;
@@ -77,9 +79,13 @@ impl FsStore {
     /// # Errors
     /// When the directory is none of this program's stores.
     pub fn open_unchanged(directory: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let store = Self { root: directory.into(), pieces: pieces::Pieces::default() };
+        let store = Self::at(directory.into());
         store.check_marker()?;
         Ok(store)
+    }
+
+    fn at(root: PathBuf) -> Self {
+        Self { root, pieces: pieces::Pieces::default(), memory: spare::Memory::default() }
     }
 
     /// The directory.
@@ -230,9 +236,10 @@ impl BlobStore for FsStore {
     async fn create(&self, location: &Location) -> Result<Box<dyn BlobWriter>, StoreError> {
         let path = self.path(location)?;
         let store = self.clone();
-        let writer =
-            blocking(move || store.create_file(&path).map(|file| write::FsWriter::created(path, file))).await?;
-        Ok(Box::new(writer?))
+        let writer = blocking(move || {
+            store.create_file(&path).map(|file| write::FsWriter::created(path, file, store.memory.share()))
+        });
+        Ok(Box::new(writer.await??))
     }
 
     async fn resume(&self, location: &Location, checkpoint: &Checkpoint) -> Result<Box<dyn BlobWriter>, StoreError> {
@@ -248,8 +255,8 @@ impl BlobStore for FsStore {
             }
             tokio::time::sleep(LOCK_INTERVAL).await;
         };
-        let checkpoint = checkpoint.clone();
-        let writer = blocking(move || write::FsWriter::resumed(path, file, &checkpoint)).await??;
+        let (checkpoint, share) = (checkpoint.clone(), self.memory.share());
+        let writer = blocking(move || write::FsWriter::resumed(path, file, share, &checkpoint)).await??;
         Ok(Box::new(writer))
     }
 

@@ -23,7 +23,7 @@ mod store;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
-pub use error::{StoreError, StoreErrorKind};
+pub use error::{Blame, StoreError, StoreErrorKind};
 pub use faulty::{Fault, FaultyStore, Operation};
 pub use fs::{FsStore, READER_MEMORY_BYTES, WRITER_MEMORY_BYTES};
 pub use location::{Checkpoint, Location};

@@ -96,7 +96,7 @@ impl MemoryStore {
         self.shared.with(|shared| {
             let blob = shared.blobs.get(location).ok_or_else(|| not_found(location))?;
             let part = index(range.start)..index(range.end.min(range.start + PIECE_BYTES));
-            let bytes = blob.bytes.get(part).ok_or_else(|| gone(location, "it became shorter"))?;
+            let bytes = blob.bytes.get(part).ok_or_else(|| shorter(location))?;
             Ok(Bytes::copy_from_slice(bytes))
         })
     }
@@ -287,6 +287,10 @@ impl Drop for MemoryWriter {
 
 fn not_found(location: &Location) -> StoreError {
     StoreError::NotFound { location: location.clone() }
+}
+
+fn shorter(location: &Location) -> StoreError {
+    StoreError::Io { what: format!("using {location}"), error: io::ErrorKind::UnexpectedEof.into() }
 }
 
 fn gone(location: &Location, reason: &str) -> StoreError {

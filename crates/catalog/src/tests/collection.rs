@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 use transship_oci::{Digest, Reference};
 
 use super::{blob, digest, fixture, image, new_upload, put, repository, tag, unread_tombstones};
-use crate::{Catalog, Condemned, LinkKey, PutManifest, PutManifestError, Remains, Tombstone};
+use crate::{Abandon, Catalog, Condemned, LinkKey, PutManifest, PutManifestError, Remains, Tombstone};
 
 const DAY_MS: i64 = 86_400_000;
 const NOW: Remains = Remains::Readable { grace_ms: 0 };
@@ -148,7 +148,7 @@ pub(super) async fn unnamed_bytes_are_condemned(catalog: Catalog, _: String) {
     for session in [&open, &abandoned] {
         catalog.create_upload(session).await.unwrap();
     }
-    catalog.abandon_upload(&abandoned.id).await.unwrap();
+    catalog.abandon_upload(&abandoned.id, Abandon::User).await.unwrap();
     let found = ["00/unknown", of_blob.as_str(), open.location.as_str(), abandoned.location.as_str()];
     assert_eq!(catalog.unnamed_locations(&found).await.unwrap(), ["00/unknown"]);
     assert_eq!(catalog.unnamed_locations::<&str>(&[]).await.unwrap(), [""; 0]);

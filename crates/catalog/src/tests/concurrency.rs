@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use transship_oci::Reference;
 
 use super::jobs::new_job;
-use super::{blob, digest, fixture, image, new_repository, new_upload, put, tag, unread_tombstones};
+use super::{blob, digest, finish, fixture, image, new_repository, new_upload, put, tag, take, unread_tombstones};
 use crate::{Catalog, JobState, NewJob, PutManifest, PutManifestError, TagCondition, Unlinked};
 
 const LEASE_MS: i64 = 30_000;
@@ -178,8 +178,8 @@ pub(super) async fn equal_uploads_end_in_one_blob(catalog: Catalog, _: String) {
         tasks.spawn(async move {
             let upload = new_upload(id, 60_000);
             catalog.create_upload(&upload).await.unwrap();
-            catalog.take_writer(&upload.id, "writer", LEASE_MS).await.unwrap().unwrap();
-            let finished = catalog.finish_upload(&upload.id, "writer", &digest("same"), 4).await.unwrap();
+            take(&catalog, &upload.id, "writer", LEASE_MS).await.unwrap().unwrap();
+            let finished = finish(&catalog, &upload.id, "writer", &digest("same"), 4).await.unwrap();
             (upload.location, finished.unused_location)
         });
     }

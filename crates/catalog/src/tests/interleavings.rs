@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use transship_oci::Digest;
 
-use super::{Fixture, digest, fixture, new_upload, put, repository};
+use super::{Fixture, digest, finish, fixture, new_upload, put, repository, take};
 use crate::{Catalog, PutManifestError, Remains};
 
 /// One step of an actor.
@@ -104,8 +104,8 @@ impl World<'_> {
             return;
         }
         self.bytes.insert(upload.location.clone());
-        self.catalog.take_writer(&upload.id, "writer", 10_000).await.unwrap().unwrap();
-        self.catalog.finish_upload(&upload.id, "writer", &self.layer, self.content.len() as u64).await.unwrap();
+        take(self.catalog, &upload.id, "writer", 10_000).await.unwrap().unwrap();
+        finish(self.catalog, &upload.id, "writer", &self.layer, self.content.len() as u64).await.unwrap();
     }
 
     async fn sweep(&mut self) {

@@ -1,4 +1,4 @@
-use super::{blob, digest, fixture, namespace_name, new_upload, pause, put, repository};
+use super::{blob, digest, fixture, namespace_name, new_upload, pause, put, repository, take};
 use crate::{Catalog, PutManifestError};
 
 pub(super) async fn quarantined_blobs_are_as_good_as_absent(catalog: Catalog, _: String) {
@@ -52,7 +52,7 @@ pub(super) async fn repairs_replace_bytes_once(catalog: Catalog, _: String) {
     for (again, replaced) in [(false, true), (true, false)] {
         let upload = new_upload(id, 60_000);
         catalog.create_upload(&upload).await.unwrap();
-        catalog.take_writer(&upload.id, "repair", 60_000).await.unwrap().unwrap();
+        take(&catalog, &upload.id, "repair", 60_000).await.unwrap().unwrap();
         let done = catalog.finish_repair(&upload.id, "repair", &layer.0, layer.1).await.unwrap();
         assert_eq!(done, replaced, "again: {again}");
         assert_eq!(catalog.find_upload(&upload.id).await.unwrap(), None);

@@ -1,5 +1,5 @@
 use super::jobs::new_job;
-use super::{digest, fixture};
+use super::{digest, fixture, take};
 use crate::{Catalog, CatalogError, Heartbeat, Job, JobState, NewJob, Progress};
 
 const LEASE_MS: i64 = 10_000;
@@ -192,11 +192,11 @@ pub(super) async fn orphans_are_released(catalog: Catalog, url: String) {
     let queued = catalog.enqueue_jobs(&[new_job(&fixture, "v1")], 10).await.unwrap();
     let upload = super::new_upload(fixture.repository.id, 60_000);
     catalog.create_upload(&upload).await.unwrap();
-    catalog.take_writer(&upload.id, "one", LEASE_MS).await.unwrap().unwrap();
+    take(&catalog, &upload.id, "one", LEASE_MS).await.unwrap().unwrap();
     catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap();
     catalog.release_orphans().await.unwrap();
     let embedded = url.starts_with("sqlite");
     let claimed = catalog.claim_jobs("you", LEASE_MS, 1, 1).await.unwrap();
     assert_eq!(ids(&claimed), if embedded { queued } else { Vec::new() });
-    assert_eq!(catalog.take_writer(&upload.id, "two", LEASE_MS).await.unwrap().is_some(), embedded);
+    assert_eq!(take(&catalog, &upload.id, "two", LEASE_MS).await.unwrap().is_some(), embedded);
 }

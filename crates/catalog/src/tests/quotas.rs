@@ -1,7 +1,11 @@
 use tokio::task::JoinSet;
 
-use super::{blob, digest, fixture, image, namespace_name, new_repository, new_upload, put, repository, tag};
-use crate::{Catalog, CatalogError, Limit, PutManifestError, Quotas, Resource, TagCondition};
+use super::{
+    blob, digest, finish, fixture, image, namespace_name, new_repository, new_upload, put, repository, tag, take,
+};
+use crate::{
+    Abandon, Catalog, CatalogError, Checkpoint, Limit, PutManifestError, Quotas, Resource, Resume, TagCondition,
+};
 
 /// Bytes, repositories and tags that the counters tell, which must be what is there.
 async fn used(catalog: &Catalog, namespace_id: i64) -> [i64; 3] {
@@ -43,9 +47,9 @@ pub(super) async fn counters_follow_every_change(catalog: Catalog, _: String) {
     catalog.put_manifest(put(id, "m2", &blobs, &[tag("b"), tag("c")])).await.unwrap();
     catalog.put_tag(id, &tag("d"), &digest("m2"), TagCondition::Always).await.unwrap();
     catalog.put_tag(id, &tag("a"), &digest("m2"), TagCondition::Always).await.unwrap();
-    assert_eq!(used(&catalog, namespace).await, [12, 2, 4]);
+    assert_eq!(used(&catalog, namespace).await, [16, 2, 4]);
     catalog.delete_tag(id, &tag("a")).await.unwrap();
-    assert_eq!(used(&catalog, namespace).await, [12, 2, 3]);
+    assert_eq!(used(&catalog, namespace).await, [16, 2, 3]);
     catalog.delete_manifest(id, &digest("m2")).await.unwrap();
     catalog.delete_manifest(id, &digest("m1")).await.unwrap();
     assert_eq!(used(&catalog, namespace).await, [12, 2, 0]);
@@ -64,16 +68,16 @@ pub(super) async fn what_does_not_fit_changes_nothing(catalog: Catalog, _: Strin
     let (id, namespace) = (fixture.repository.id, fixture.namespace.id);
     let ten = blob(&catalog, id, "0123456789").await;
     let name = namespace_name("team");
-    let room = async |text: &str| catalog.require_room(&name, Some(&digest(text)), text.len() as u64).await;
+    let room = async |text: &str| catalog.require_room(&name, Some(&digest(text)), text.len() as u64, 0).await;
     assert_eq!(refused(room("abcdef").await), (Resource::Bytes, 15, 10, 6));
     room("abcde").await.unwrap();
     room("0123456789").await.unwrap();
-    assert_eq!(refused(catalog.require_room(&name, None, 6).await), (Resource::Bytes, 15, 10, 6));
+    assert_eq!(refused(catalog.require_room(&name, None, 6, 0).await), (Resource::Bytes, 15, 10, 6));
 
     let upload = new_upload(id, 60_000);
     catalog.create_upload(&upload).await.unwrap();
-    catalog.take_writer(&upload.id, "writer", 10_000).await.unwrap().unwrap();
-    let finished = catalog.finish_upload(&upload.id, "writer", &digest("abcdef"), 6).await;
+    take(&catalog, &upload.id, "writer", 10_000).await.unwrap().unwrap();
+    let finished = finish(&catalog, &upload.id, "writer", &digest("abcdef"), 6).await;
     assert_eq!(refused(finished), (Resource::Bytes, 15, 10, 6));
     assert!(catalog.find_upload(&upload.id).await.unwrap().is_some(), "the session is its owner's to end");
     assert_eq!(catalog.find_blob(id, &digest("abcdef")).await.unwrap(), None);
@@ -83,6 +87,7 @@ pub(super) async fn what_does_not_fit_changes_nothing(catalog: Catalog, _: Strin
     let second = repository(&catalog, &fixture.namespace, &fixture.admin, "second").await;
     blob(&catalog, second.id, "0123456789").await;
     catalog.mount_blob(id, second.id, &ten.0).await.unwrap().unwrap();
+    catalog.set_quotas(&name, &[(Resource::Bytes, Limit::Default)]).await.unwrap().unwrap();
 
     let third = catalog.create_repository(new_repository(&fixture.namespace, &fixture.admin, "third")).await;
     assert_eq!(refused(third), (Resource::Repositories, 2, 2, 1));
@@ -97,9 +102,9 @@ pub(super) async fn what_does_not_fit_changes_nothing(catalog: Catalog, _: Strin
     image(&catalog, id, "m", "a").await;
     image(&catalog, second.id, "m", "a").await;
     image(&catalog, id, "n", "a").await;
-    catalog.set_quotas(&name, &[(Resource::Tags, Limit::Unlimited), (Resource::Bytes, Limit::Default)]).await.unwrap();
+    catalog.set_quotas(&name, &[(Resource::Tags, Limit::Unlimited)]).await.unwrap();
     image(&catalog, id, "n", "b").await;
-    assert_eq!(used(&catalog, namespace).await, [10, 2, 3]);
+    assert_eq!(used(&catalog, namespace).await, [12, 2, 3]);
     assert_eq!(catalog.set_quotas(&namespace_name("nobody"), &[]).await.unwrap(), None);
 }
 
@@ -108,7 +113,7 @@ pub(super) async fn pushes_at_once_do_not_overshoot(catalog: Catalog, _: String)
     let fixture = fixture(&catalog).await;
     let namespace = fixture.namespace.id;
     let other = repository(&catalog, &fixture.namespace, &fixture.admin, "other").await;
-    let limits = [(Resource::Bytes, Limit::At(50)), (Resource::Tags, Limit::At(3))];
+    let limits = [(Resource::Bytes, Limit::At(55)), (Resource::Tags, Limit::At(3))];
     catalog.set_quotas(&namespace_name("team"), &limits).await.unwrap();
     let mut tasks = JoinSet::new();
     for n in 0..16_i64 {
@@ -118,17 +123,16 @@ pub(super) async fn pushes_at_once_do_not_overshoot(catalog: Catalog, _: String)
         tasks.spawn(async move {
             let upload = new_upload(id, 60_000);
             catalog.create_upload(&upload).await.unwrap();
-            catalog.take_writer(&upload.id, "writer", 10_000).await.unwrap().unwrap();
+            take(&catalog, &upload.id, "writer", 10_000).await.unwrap().unwrap();
             let content = digest(&format!("content {}", n / 2));
-            let linked = catalog.finish_upload(&upload.id, "writer", &content, 10).await.is_ok();
-            let raw = format!("image {n}");
-            let tagged = catalog.put_manifest(put(id, &raw, &[], &[tag(&format!("v{n}"))])).await.is_ok();
+            let linked = finish(&catalog, &upload.id, "writer", &content, 10).await.is_ok();
+            let tagged = catalog.put_manifest(put(id, "image", &[], &[tag(&format!("v{n}"))])).await.is_ok();
             (linked, tagged)
         });
     }
     let done = tasks.join_all().await;
     let count = |which: fn(&(bool, bool)) -> bool| done.iter().filter(|one| which(one)).count();
-    assert_eq!(used(&catalog, namespace).await, [50, 2, 3]);
+    assert_eq!(used(&catalog, namespace).await, [55, 2, 3]);
     assert_eq!(count(|one| one.1), 3);
     assert!((5..=10).contains(&count(|one| one.0)), "five contents fit, in one repository or in both");
 }
@@ -145,4 +149,114 @@ pub(super) async fn counters_are_made_right(catalog: Catalog, url: String) {
     assert_eq!(told, [(Resource::Bytes, 7, 10), (Resource::Tags, -1, 0)]);
     assert_eq!(catalog.recount(fixture.namespace.id).await.unwrap(), found);
     assert_eq!(used(&catalog, fixture.namespace.id).await, [10, 1, 0]);
+}
+
+pub(super) async fn manifests_count_once_in_a_namespace(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let (id, namespace) = (fixture.repository.id, fixture.namespace.id);
+    let second = repository(&catalog, &fixture.namespace, &fixture.admin, "second").await;
+    for (repository, tag) in [(id, "v1"), (id, "v2"), (second.id, "v1")] {
+        image(&catalog, repository, "0123456789", tag).await;
+    }
+    assert_eq!(used(&catalog, namespace).await, [10, 2, 3]);
+    // What the organization has needs no room; anything else does.
+    let name = namespace_name("team");
+    catalog.set_quotas(&name, &[(Resource::Bytes, Limit::At(12))]).await.unwrap();
+    let third = repository(&catalog, &fixture.namespace, &fixture.admin, "third").await;
+    image(&catalog, third.id, "0123456789", "v1").await;
+    match catalog.put_manifest(put(third.id, "abc", &[], &[])).await {
+        Err(PutManifestError::Catalog(CatalogError::QuotaExceeded(e))) => {
+            assert_eq!((e.resource, e.limit, e.used, e.asked), (Resource::Bytes, 12, 10, 3));
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+    assert_eq!(used(&catalog, namespace).await, [10, 3, 4]);
+    catalog.delete_repository(second.id).await.unwrap();
+    catalog.delete_manifest(id, &digest("0123456789")).await.unwrap();
+    assert_eq!(used(&catalog, namespace).await, [10, 2, 1], "the third repository still holds it");
+    catalog.delete_repository(third.id).await.unwrap();
+    assert_eq!(used(&catalog, namespace).await, [0, 1, 0]);
+}
+
+async fn checkpoint(catalog: &Catalog, id: &str, durable_bytes: u64, beyond_quota: bool) -> Result<bool, CatalogError> {
+    let resume = Some(Resume { hash_state: "hash", store_state: "store" });
+    let checkpoint = Checkpoint { durable_bytes, resume, beyond_quota };
+    catalog.save_checkpoint(id, "writer", checkpoint, 10_000).await
+}
+
+async fn session(catalog: &Catalog, repository_id: i64) -> String {
+    let upload = new_upload(repository_id, 60_000);
+    catalog.create_upload(&upload).await.unwrap();
+    take(catalog, &upload.id, "writer", 10_000).await.unwrap().unwrap();
+    upload.id
+}
+
+pub(super) async fn open_uploads_count(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let (id, namespace, name) = (fixture.repository.id, fixture.namespace.id, namespace_name("team"));
+    catalog.set_quotas(&name, &[(Resource::Bytes, Limit::At(20))]).await.unwrap();
+    let (one, other) = (session(&catalog, id).await, session(&catalog, id).await);
+    assert!(checkpoint(&catalog, &one, 8, false).await.unwrap());
+    assert!(checkpoint(&catalog, &one, 8, false).await.unwrap(), "the same again counts once");
+    assert!(checkpoint(&catalog, &one, 12, false).await.unwrap());
+    assert_eq!(used(&catalog, namespace).await, [12, 1, 0]);
+    assert_eq!(refused(checkpoint(&catalog, &other, 9, false).await), (Resource::Bytes, 20, 12, 9));
+    assert_eq!(catalog.find_upload(&other).await.unwrap().unwrap().offset_bytes, 0, "nothing was recorded");
+    assert!(checkpoint(&catalog, &other, 8, false).await.unwrap());
+    assert_eq!(refused(catalog.require_room(&name, None, 10, 8).await), (Resource::Bytes, 20, 20, 2));
+    catalog.require_room(&name, None, 8, 8).await.unwrap();
+    // Content that is there already may come beyond the limit.
+    assert!(checkpoint(&catalog, &other, 30, true).await.unwrap());
+    assert_eq!(used(&catalog, namespace).await, [42, 1, 0]);
+
+    // A session that becomes a blob counts as that; one that is taken back, or is content that was there, as nothing.
+    finish(&catalog, &one, "writer", &digest("012345678901"), 12).await.unwrap();
+    assert_eq!(used(&catalog, namespace).await, [42, 1, 0]);
+    assert!(catalog.abandon_upload(&other, Abandon::User).await.unwrap().is_some());
+    assert_eq!(used(&catalog, namespace).await, [12, 1, 0]);
+    assert_eq!(catalog.size_in_namespace(id, &digest("012345678901")).await.unwrap(), Some(12));
+    assert_eq!(catalog.size_in_namespace(id, &digest("other")).await.unwrap(), None);
+    let again = session(&catalog, id).await;
+    assert!(checkpoint(&catalog, &again, 7, false).await.unwrap());
+    finish(&catalog, &again, "writer", &digest("012345678901"), 12).await.unwrap();
+    assert_eq!(used(&catalog, namespace).await, [12, 1, 0]);
+    // Bytes that only a whole body would have made count as long as they lie there.
+    let cut = session(&catalog, id).await;
+    let unsaved = Checkpoint { durable_bytes: 6, resume: None, beyond_quota: false };
+    assert!(catalog.save_checkpoint(&cut, "writer", unsaved, 10_000).await.unwrap());
+    assert_eq!(catalog.find_upload(&cut).await.unwrap().unwrap().offset_bytes, 0);
+    assert_eq!(used(&catalog, namespace).await, [18, 1, 0]);
+    // A repository takes its sessions along.
+    catalog.delete_repository(id).await.unwrap();
+    assert_eq!(used(&catalog, namespace).await, [0, 0, 0]);
+}
+
+/// Sixteen streams at once, each of which would fit alone.
+pub(super) async fn uploads_at_once_do_not_overshoot(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let id = fixture.repository.id;
+    catalog.set_quotas(&namespace_name("team"), &[(Resource::Bytes, Limit::At(100))]).await.unwrap();
+    let mut tasks = JoinSet::new();
+    for n in 0..16_u64 {
+        let catalog = catalog.clone();
+        tasks.spawn(async move {
+            let session = session(&catalog, id).await;
+            let mut kept = 0;
+            for step in 1..=5 {
+                match checkpoint(&catalog, &session, step * 5, false).await {
+                    Ok(is_writer) => kept = if is_writer { step * 5 } else { panic!("it is the writer") },
+                    Err(CatalogError::QuotaExceeded(_)) => break,
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            if n % 2 == 0 {
+                catalog.abandon_upload(&session, Abandon::Writer("writer")).await.unwrap().unwrap();
+                return 0;
+            }
+            kept
+        });
+    }
+    let kept: u64 = tasks.join_all().await.into_iter().sum();
+    assert!(kept <= 100, "{kept}");
+    assert_eq!(used(&catalog, fixture.namespace.id).await[0], i64::try_from(kept).unwrap());
 }

@@ -45,6 +45,34 @@ pub(super) async fn broken_migration_leaves_nothing(catalog: Catalog, _: String)
     assert!(matches!(outcome, Err(CatalogError::NewerSchema { found, known }) if found == known + 1), "{outcome:?}");
 }
 
+/// What was pushed, and what was being uploaded, before those counted.
+#[tokio::test]
+async fn reservations_are_filled_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}?mode=rwc", directory.path().join("catalog.db").display());
+    let before = FILES.iter().position(|file| file.contains("reserved_bytes")).unwrap();
+    let catalog = Catalog::connect(&url).await.unwrap();
+    catalog.migrate_with(&FILES[..before]).await.unwrap();
+    for sql in [
+        "INSERT INTO account (id, name, created_at) VALUES ('a', 'acme', 0)",
+        "INSERT INTO namespace (id, name, account_id, creator_id, creator_name, created_at, used_bytes, used_repositories)
+            VALUES (1, 'team', 'a', '', '', 0, 0, 2)",
+        "INSERT INTO repository (id, namespace_id, name, is_public, category, description, creator_id, creator_name,
+            created_at, updated_at, path, account_id)
+            VALUES (1, 1, 'app', 0, '', '', '', '', 0, 0, 'team/app', 'a'), (2, 1, 'b', 0, '', '', '', '', 0, 0, 'team/b', 'a')",
+        "INSERT INTO manifest (repository_id, digest, media_type, layers_size_bytes, pushed_at, raw)
+            VALUES (1, 'sha256:x', 'm', 0, 0, '0123'), (2, 'sha256:x', 'm', 0, 0, '0123'), (2, 'sha256:y', 'm', 0, 0, 'ä')",
+        "INSERT INTO upload (id, repository_id, user_id, location, algorithm, offset_bytes, writer_until, life_ms, expires_at)
+            VALUES ('u', 2, '', 'aa/1', 'sha256', 30, 0, 0, 0), ('v', 1, '', 'aa/2', 'sha256', 5, 0, 0, 0)",
+    ] {
+        catalog.write(|| catalog.query(sql)).await.unwrap();
+    }
+    catalog.migrate().await.unwrap();
+    assert_eq!(catalog.wrong_counters(1).await.unwrap(), []);
+    let usage = catalog.namespace_usages(0, 1).await.unwrap();
+    assert_eq!(usage[0].usage[0].used, 4 + 2 + 35, "a manifest counts once, and in bytes");
+}
+
 pub(super) async fn probe_needs_the_schema(catalog: Catalog, _: String) {
     catalog.probe().await.unwrap();
     catalog.write(|| catalog.query("DELETE FROM migration")).await.unwrap();

@@ -7,7 +7,7 @@
 mod facts;
 
 use serde::Serialize;
-use transship_catalog::{Blob, StoredBlob};
+use transship_catalog::StoredBlob;
 use transship_oci::Digest;
 use transship_store::{Location, StoreError};
 
@@ -33,8 +33,10 @@ pub struct FsckOptions {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Problem {
-    /// A blob's bytes are wrong, missing or cannot be read. Repaired: it is in quarantine.
+    /// A blob's bytes are wrong or missing, or the medium does not give them back. Repaired: it is in quarantine.
     DamagedBlob,
+    /// A blob could not be read for a reason that says nothing about its bytes, such as a right that is missing.
+    UncheckedBlob,
     /// A blob is in quarantine and waits for its bytes.
     QuarantinedBlob,
     /// Bytes that no row names. Repaired: they are deleted.
@@ -153,9 +155,22 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
             self.found(Problem::QuarantinedBlob, &blob.digest, reason, false);
             return Ok(());
         }
-        let verdict =
-            if self.options.quick { self.size(&blob).await? } else { self.registry.inspect(&blob, pace).await? };
-        let Verdict::Damaged(reason) = verdict else { return Ok(()) };
+        let verdict = if self.options.quick {
+            self.registry.inspect_size(&blob).await
+        } else {
+            self.registry.inspect(&blob, pace).await
+        };
+        let reason = match verdict {
+            Ok(Verdict::Sound) => return Ok(()),
+            Ok(Verdict::Damaged(reason)) => reason,
+            Err(ServiceError::StorageFault(reason)) => {
+                // A store that does not answer ends the check; one blob that cannot be read does not.
+                self.registry.store().probe().await?;
+                self.found(Problem::UncheckedBlob, &blob.digest, reason, false);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         // Collected or replaced meanwhile: then nothing was wrong.
         let now = self.registry.catalog().stored_blob(&blob.digest).await?;
         if now.is_none_or(|now| now.blob.location != blob.location || now.quarantined.is_some()) {
@@ -164,21 +179,6 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
         let repaired = self.options.repair && self.registry.quarantine(&blob, &reason).await?;
         self.found(Problem::DamagedBlob, &blob.digest, format!("{reason}; location {}", blob.location), repaired);
         Ok(())
-    }
-
-    /// Whether there are as many bytes as the row says.
-    async fn size(&self, blob: &Blob) -> Result<Verdict, ServiceError> {
-        // The byte behind the last one: the store refuses, and says how many there are.
-        let behind = blob.size_bytes..blob.size_bytes + 1;
-        let location = Location::from(blob.location.clone());
-        match self.registry.store().read(&location, Some(behind)).await {
-            Err(StoreError::BadRange { size_bytes, .. }) if size_bytes == blob.size_bytes => Ok(Verdict::Sound),
-            Err(StoreError::BadRange { size_bytes, .. }) => {
-                Ok(Verdict::Damaged(crate::scrub::wrong_size(size_bytes, blob.size_bytes)))
-            }
-            Err(error) => self.registry.damage(&error).await,
-            Ok(_) => Ok(Verdict::Damaged(format!("it has more than {} bytes", blob.size_bytes))),
-        }
     }
 
     /// Every location in the store against the rows.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use transship_catalog::Remains;
+use transship_catalog::{Abandon, Remains};
 
 use crate::logins::now_ms;
 use crate::{Registry, ServiceError};
@@ -30,7 +30,8 @@ impl Registry {
 
     async fn reap_once(&self) -> Result<(), ServiceError> {
         for session in self.catalog().expired_uploads(BATCH).await? {
-            self.catalog().abandon_upload(&session).await?;
+            // It looks again: its user may have come back since the list was made.
+            self.catalog().abandon_upload(&session, Abandon::Expired).await?;
         }
         self.sweep_remains(Remains::Unread).await?;
         self.catalog().forget_finished_uploads(FINISHED_UPLOADS_KEPT_MS).await?;

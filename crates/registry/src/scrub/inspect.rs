@@ -3,7 +3,7 @@
 use futures::StreamExt as _;
 use transship_catalog::Blob;
 use transship_oci::Hasher;
-use transship_store::{Location, StoreError};
+use transship_store::{Blame, Location, StoreError};
 
 use super::Pace;
 use crate::{Registry, ServiceError};
@@ -13,17 +13,21 @@ use crate::{Registry, ServiceError};
 pub(crate) enum Verdict {
     /// The bytes are right.
     Sound,
-    /// They are wrong, missing or cannot be read, and the store as such works.
+    /// They are wrong or missing, or the medium does not give them back, and the store as such works.
     Damaged(String),
 }
 
 impl Registry {
-    /// Reads and hashes a blob.
+    /// Reads and hashes a blob; a second time where the medium failed, since one failure may be the cable's.
     ///
     /// # Errors
-    /// The store does not work, so nothing is known about the blob.
+    /// The store does not work, or the process lacks what it takes to read, so nothing is known about the blob.
     pub(crate) async fn inspect(&self, blob: &Blob, pace: &mut Pace) -> Result<Verdict, ServiceError> {
-        match self.read_and_hash(blob, pace).await {
+        let mut read = self.read_and_hash(blob, pace).await;
+        if read.as_ref().is_err_and(|error| error.blames() == Blame::Medium) {
+            read = self.read_and_hash(blob, pace).await;
+        }
+        match read {
             Ok(verdict) => Ok(verdict),
             Err(error) => self.damage(&error).await,
         }
@@ -50,23 +54,42 @@ impl Registry {
         })
     }
 
-    /// What a failed read says about the blob.
+    /// Looks whether there are as many bytes as the row says, and reads none.
     ///
     /// # Errors
-    /// The store does not work, so it says nothing.
+    /// As with [`Registry::inspect`].
+    pub(crate) async fn inspect_size(&self, blob: &Blob) -> Result<Verdict, ServiceError> {
+        // The byte behind the last one: the store refuses, and says how many there are.
+        let behind = blob.size_bytes..blob.size_bytes.saturating_add(1);
+        match self.store().read(&Location::from(blob.location.clone()), Some(behind)).await {
+            Err(StoreError::BadRange { size_bytes, .. }) if size_bytes == blob.size_bytes => Ok(Verdict::Sound),
+            Err(StoreError::BadRange { size_bytes, .. }) => {
+                Ok(Verdict::Damaged(wrong_size(size_bytes, blob.size_bytes)))
+            }
+            Err(error) => self.damage(&error).await,
+            Ok(_) => Ok(Verdict::Damaged(format!("it has more than {} bytes", blob.size_bytes))),
+        }
+    }
+
+    /// What a failed read says about the blob: that it is damaged when its bytes are not there, or when the medium does not
+    /// give them back although the store as such works.
+    ///
+    /// # Errors
+    /// It says nothing: the store does not work, or the process has too few file descriptors, too little memory or no
+    /// right to read.
     pub(crate) async fn damage(&self, error: &StoreError) -> Result<Verdict, ServiceError> {
-        match error {
-            // The store has made sure that the volume is there.
-            StoreError::NotFound { .. } => Ok(Verdict::Damaged("its bytes are missing".to_owned())),
-            StoreError::Io { .. } | StoreError::BadRange { .. } | StoreError::BadLocation { .. } => {
+        let unknown = || ServiceError::StorageFault(error.to_string());
+        match (error.blames(), error) {
+            (Blame::Nobody, _) => Err(unknown()),
+            (_, StoreError::NotFound { .. }) => Ok(Verdict::Damaged("its bytes are missing".to_owned())),
+            _ => {
                 self.store().probe().await?;
                 Ok(Verdict::Damaged(format!("its bytes cannot be read: {error}")))
             }
-            _ => Err(ServiceError::Internal(error.to_string())),
         }
     }
 }
 
-pub(crate) fn wrong_size(actual: u64, expected: u64) -> String {
+fn wrong_size(actual: u64, expected: u64) -> String {
     format!("it has {actual} bytes instead of {expected}")
 }

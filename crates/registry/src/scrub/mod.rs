@@ -14,7 +14,7 @@ use transship_catalog::Blob;
 
 use crate::{Registry, ServiceError};
 
-pub(crate) use inspect::{Verdict, wrong_size};
+pub(crate) use inspect::Verdict;
 
 /// How long a process may be silent before another one goes on with its round.
 const LEASE: Duration = Duration::from_mins(1);

@@ -5,13 +5,12 @@
 //! those of any client: they are hashed on the way in, and linked only when they are right.
 
 use futures::StreamExt as _;
-use transship_catalog::{Blob, NewUpload};
+use transship_catalog::{Abandon, Blob, NewUpload};
 use transship_client::ClientError;
 use transship_oci::{Hasher, RegionId};
 use transship_store::{ByteStream, Location};
 
 use super::{Pace, REPAIRS, Verdict, millis};
-use crate::logins::now_ms;
 use crate::{Registry, ServiceError, TokenError};
 
 /// The owner of the sessions of repairs: nobody who can push has this id.
@@ -97,15 +96,16 @@ impl Registry {
             most_of_user: i64::MAX,
             location: Location::fresh().to_string(),
             algorithm: blob.digest.algorithm(),
-            expires_at_ms: now_ms().saturating_add(SESSION_MS),
+            life_ms: SESSION_MS,
         };
         self.catalog().create_upload(&upload).await.map_err(ServiceError::from)?;
         let lease = uuid::Uuid::new_v4().simple().to_string();
-        let session = self.catalog().take_writer(&upload.id, &lease, SESSION_MS).await.map_err(ServiceError::from)?;
-        let session = session.ok_or(ServiceError::UploadAbsent)?;
+        let fresh = Location::fresh().to_string();
+        let taken = self.catalog().take_writer(&upload.id, &lease, SESSION_MS, &fresh).await;
+        taken.map_err(ServiceError::from)?.ok_or(ServiceError::UploadAbsent)?;
         let received = self.receive_repair(stream, blob, &upload, &lease).await;
         if received.is_err() {
-            self.discard(&session).await?;
+            self.discard(&upload.id, Abandon::Writer(&lease)).await?;
         }
         received.map(|()| Answer::Repaired)
     }

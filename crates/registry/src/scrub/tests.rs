@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use transship_catalog::StoredBlob;
 use transship_oci::DigestAlgorithm;
-use transship_store::{BlobStore as _, Location};
+use transship_store::{BlobStore as _, Fault, FaultyStore, Location, Operation};
 
 use super::*;
 use crate::replicate::wire::TokenRequest;
@@ -121,4 +121,52 @@ fn the_pace_is_kept() {
     let later = begun + Duration::from_mins(1);
     pace.owe(later, 500);
     assert_eq!((pace.next - later).as_millis(), 500);
+}
+
+/// EMFILE, ENFILE, ENOMEM, EACCES: the process cannot read, and nobody has lost anything.
+#[tokio::test]
+async fn what_the_process_lacks_is_no_damage() {
+    let mut faulty = None;
+    let region = TestRegion::start_on(settings("region-a"), |store| {
+        let store = FaultyStore::new(store);
+        faulty = Some(store.clone());
+        std::sync::Arc::new(store)
+    })
+    .await;
+    let faulty = faulty.unwrap();
+    region.namespace("group").await;
+    let (registry, app) = (&region.registry, name("group/app"));
+    region.push_blob(&app, b"content").await;
+    let blob = only_blob(&region).await.blob;
+    let found = registry.find_blob(&app, &blob.digest).await.unwrap();
+    for code in [24, 23, 12, 13] {
+        for operation in [Operation::Read, Operation::ReadPiece] {
+            faulty.fail_from(operation, 1, Fault::Os(code));
+            registry.inspect(&blob, &mut Pace::new(0)).await.unwrap_err();
+            if operation == Operation::Read {
+                let error = registry.read_blob(&found, None).await.err().unwrap();
+                assert!(matches!(error, ServiceError::StorageFault(_)), "{code}: {error}");
+            }
+            assert!(!registry.check(&blob, &mut Pace::new(0), "me").await.unwrap());
+            assert_eq!(only_blob(&region).await.quarantined, None, "{code}");
+            let mut told = Vec::new();
+            let options = crate::FsckOptions { repair: true, ..crate::FsckOptions::default() };
+            registry.fsck(options, |finding| told.push(finding.problem)).await.unwrap();
+            assert_eq!(told, [crate::Problem::UncheckedBlob], "{code}");
+            faulty.heal();
+        }
+    }
+    assert_eq!(only_blob(&region).await.quarantined, None);
+    assert_eq!(region.read_blob(&app, &blob.digest).await, b"content");
+    // A medium is asked twice (EIO).
+    faulty.fail(Operation::ReadPiece, 1, Fault::Os(5));
+    assert_eq!(registry.inspect(&blob, &mut Pace::new(0)).await.unwrap(), Verdict::Sound);
+    faulty.fail_from(Operation::ReadPiece, 1, Fault::Os(5));
+    assert!(registry.check(&blob, &mut Pace::new(0), "me").await.unwrap());
+    let reason = only_blob(&region).await.quarantined.unwrap();
+    assert!(reason.starts_with("its bytes cannot be read"), "{reason}");
+    // The cable was the matter after all: the blob comes back by itself.
+    faulty.heal();
+    registry.repair_due().await.unwrap();
+    assert_eq!(only_blob(&region).await.quarantined, None);
 }

@@ -10,7 +10,10 @@ use crate::testing::{TestRegion, body, name, settings};
 use crate::{GrantSpec, Mount};
 
 async fn region() -> (TestRegion, RepositoryName, Arc<Grant>) {
-    let region = TestRegion::start("region-a").await;
+    let mut settings = settings("region-a");
+    // A blob may be without a manifest for so long.
+    settings.collection.unlink_grace = Duration::from_hours(1);
+    let region = TestRegion::start_with(settings).await;
     region.namespace("group").await;
     let app = name("group/app");
     let grant = region.grant(&region.admin, &app).await;
@@ -65,6 +68,130 @@ async fn endless_bodies_end_at_the_quota() {
         let gone = region.registry.upload_status(&grant, &app, &session).await.unwrap_err();
         assert!(matches!(gone, ServiceError::UploadAbsent), "{gone}");
     }
+}
+
+/// Whoever takes a session over from a writer that only seems to be dead must not lose anything to it.
+#[tokio::test]
+async fn a_stalled_writer_removes_nothing_of_its_successor() {
+    let (region, app, grant) = region().await;
+    let (registry, digest) = (&region.registry, sha256(b"content"));
+    let session = registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    // One writer stops behind its first statement, another one behind its first bytes. Their leases run out.
+    let fresh = Location::fresh().to_string();
+    let mut stalled = registry.catalog().take_writer(&session, "stalled", 0, &fresh).await.unwrap().unwrap();
+    let mut writing = Receiving::begin(
+        registry,
+        registry.upload(&grant, &app, &session).await.unwrap(),
+        None,
+        Duration::from_secs(1),
+    )
+    .await
+    .unwrap();
+    writing.writer.write(Bytes::from_static(b"cont")).await.unwrap();
+    registry.catalog().release_orphans().await.unwrap();
+
+    registry.finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone()).await.unwrap();
+    // Both go on with what they were about to do.
+    let opened = Receiving::open(registry, &mut stalled, "stalled", None).await;
+    drop(opened);
+    registry.discard(&session, Abandon::Writer("stalled")).await.unwrap();
+    let ended = writing.leave(registry, Ok(())).await.unwrap_err();
+    assert!(matches!(ended, ServiceError::UploadBusy), "{ended}");
+    assert_eq!(region.read_blob(&app, &digest).await, b"content");
+    // What they have left behind is garbage that is found.
+    assert_eq!(locations_in_the_end(&region).await, 1);
+}
+
+/// How many locations hold bytes when all garbage is gone.
+async fn locations_in_the_end(region: &TestRegion) -> usize {
+    region.registry.collect_once().await;
+    region.store.list(None, 10).await.unwrap().len()
+}
+
+/// A writer that has lost its session and then finds its digest wrong does not end the session of the next one.
+#[tokio::test]
+async fn a_writer_that_lost_its_session_does_not_end_it() {
+    let (region, app, grant) = region().await;
+    let registry = &region.registry;
+    let session = registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let upload = registry.upload(&grant, &app, &session).await.unwrap();
+    let mut old = Receiving::begin(registry, upload, None, Duration::ZERO).await.unwrap();
+    old.receive(registry, None, body(&[b"other"])).await.unwrap();
+    registry.catalog().release_orphans().await.unwrap();
+    let fresh = Location::fresh().to_string();
+    registry.catalog().take_writer(&session, "new", WRITER_LEASE_MS, &fresh).await.unwrap().unwrap();
+    let error = old.commit(registry, sha256(b"content")).await.unwrap_err();
+    assert!(matches!(error, ServiceError::DigestMismatch { .. }), "{error}");
+    assert_eq!(registry.upload_status(&grant, &app, &session).await.unwrap().offset_bytes, 0, "it is still there");
+}
+
+/// After a power cut the row may know less than the disk: bytes lie where nobody has written as far as it knows.
+#[tokio::test]
+async fn bytes_that_nobody_wrote_are_stepped_round() {
+    let (region, app, grant) = region().await;
+    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let upload = region.registry.upload(&grant, &app, &session).await.unwrap();
+    let mut writer = region.store.create(&Location::from(upload.location.clone())).await.unwrap();
+    writer.write(Bytes::from_static(b"from before")).await.unwrap();
+    writer.finish().await.unwrap();
+    let digest = sha256(b"content");
+    region.registry.finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone()).await.unwrap();
+    assert_eq!(region.read_blob(&app, &digest).await, b"content");
+    assert_eq!(locations_in_the_end(&region).await, 1);
+}
+
+#[tokio::test]
+async fn known_content_without_its_bytes_takes_those_that_came() {
+    let (region, app, _) = region().await;
+    for cut in [false, true] {
+        let digest = region.push_blob(&app, b"content").await;
+        let stored = region.registry.catalog().stored_blob(&digest).await.unwrap().unwrap().blob;
+        let location = Location::from(stored.location.clone());
+        region.store.delete(&location).await.unwrap();
+        if cut {
+            let mut writer = region.store.create(&location).await.unwrap();
+            writer.write(Bytes::from_static(b"cont")).await.unwrap();
+            writer.finish().await.unwrap();
+        }
+        region.push_blob(&app, b"content").await;
+        assert_eq!(region.read_blob(&app, &digest).await, b"content", "cut short: {cut}");
+        let now = region.registry.catalog().stored_blob(&digest).await.unwrap().unwrap();
+        assert!(now.quarantined.is_none() && now.blob.location != stored.location);
+        assert_eq!(locations_in_the_end(&region).await, 1, "the old bytes are gone");
+    }
+}
+
+/// A closing PUT says what it brings, so it may bring what the organization has, however long and however it comes.
+#[tokio::test]
+async fn what_the_organization_has_comes_beyond_the_limit() {
+    let (region, app, _) = region().await;
+    let content = vec![7; 65 << 20];
+    let digest = region.push_blob(&app, &content).await;
+    let limit = [(transship_catalog::Resource::Bytes, transship_catalog::Limit::At(66 << 20))];
+    region.registry.set_quotas(app.namespace(), &limit).await.unwrap();
+    let other = name("group/other");
+    let grant = region.grant(&region.admin, &other).await;
+    let frames = |count: usize| -> Body {
+        let frame = Bytes::from(vec![7; 1 << 20]);
+        Box::pin(futures::stream::iter((0..count).map(move |_| Ok(frame.clone()))))
+    };
+    let close = async |count: usize, digest: &Digest| {
+        let session = region.registry.start_upload(&grant, &other, DigestAlgorithm::Sha256).await.unwrap().session;
+        region.registry.finish_upload(&grant, &other, &session, None, frames(count), digest.clone()).await
+    };
+    close(65, &digest).await.unwrap();
+    // It is no way round the limit: more bytes than that content has are refused, and so is anything else.
+    for (count, digest) in [(140, &digest), (65, &sha256(b"something else"))] {
+        let refused = close(count, digest).await.unwrap_err();
+        assert!(matches!(refused, ServiceError::NamespaceFull(_)), "{refused}");
+    }
+    // A PATCH does not say what it brings, so its bytes must fit.
+    let session = region.registry.start_upload(&grant, &other, DigestAlgorithm::Sha256).await.unwrap().session;
+    let refused = region.registry.append_upload(&grant, &other, &session, None, frames(2)).await.unwrap_err();
+    assert!(matches!(refused, ServiceError::NamespaceFull(_)), "{refused}");
+    assert!(region.registry.upload_status(&grant, &other, &session).await.is_err());
+    let usages = region.registry.namespace_usages().await.unwrap();
+    assert_eq!(usages[0].usage[0].used, 65 << 20, "what was refused counts no more");
 }
 
 #[tokio::test]

@@ -233,7 +233,7 @@ pub const KEYS: &[Key] = &[
         "namespace_bytes",
         "0 to 2^60",
         Value("0"),
-        "Bytes of distinct blobs that one organization may have; 0 is no limit. `transship admin quota` says something else for one.",
+        "Bytes that one organization may have, each content once: blobs, manifests and what open uploads have brought so far; 0 is no limit. `transship admin quota` says something else for one.",
     ),
     key(
         "limits",

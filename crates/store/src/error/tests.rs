@@ -1,6 +1,6 @@
 use std::io;
 
-use super::{StoreError, StoreErrorKind};
+use super::{Blame, StoreError, StoreErrorKind};
 use crate::Location;
 
 #[test]
@@ -33,4 +33,22 @@ fn bad_ranges_name_all_numbers() {
     let location = Location::from("00/ab".to_owned());
     let error = StoreError::BadRange { location, range: 3..9, size_bytes: 7 };
     assert_eq!(error.to_string(), "bytes 3..9 of 00/ab, which has 7");
+}
+
+#[test]
+fn what_the_process_lacks_says_nothing_about_the_bytes() {
+    let of = |error: io::Error| StoreError::from_io("reading /blobs/00/ab", error).blames();
+    // EMFILE, ENFILE, ENOMEM, EACCES, EPERM, EINTR, ESTALE, EROFS, ENOTCONN, ETIMEDOUT, ENOSPC
+    for code in [24, 23, 12, 13, 1, 4, 116, 30, 107, 110, 28] {
+        assert_eq!(of(io::Error::from_raw_os_error(code)), Blame::Nobody, "{code}");
+    }
+    assert_eq!(of(io::Error::other("a planned failure")), Blame::Nobody);
+    // EIO, EBADMSG, EILSEQ, EUCLEAN, ENODATA
+    for code in [5, 74, 84, 117, 61] {
+        assert_eq!(of(io::Error::from_raw_os_error(code)), Blame::Medium, "{code}");
+    }
+    assert_eq!(of(io::ErrorKind::UnexpectedEof.into()), Blame::Bytes, "a file that is shorter than it was");
+    let location = Location::fresh();
+    assert_eq!(StoreError::NotFound { location: location.clone() }.blames(), Blame::Bytes);
+    assert_eq!(StoreError::BadRange { location, range: 3..9, size_bytes: 7 }.blames(), Blame::Bytes);
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use rustix::fs::Advice;
 use tokio::task::JoinHandle;
 
+use super::spare::Share;
 use super::{BlobPath, failed, is_deleted, joined, sync_directory};
 use crate::{BlobWriter, Checkpoint, StoreError, StoreErrorKind};
 
@@ -23,10 +24,6 @@ const BUFFER_BYTES: usize = 1024 * 1024;
 /// The most that one writer holds: a buffer being filled and a buffer being written. Buffers grow as bytes come, so a
 /// small blob or a slow sender holds less.
 pub const WRITER_MEMORY_BYTES: usize = 2 * BUFFER_BYTES;
-
-/// What the page cache keeps of one blob that is written. Of a larger one, what lies beyond is dropped as soon as it is
-/// durable: it would push out what others pull, and pages that are used again at once cost far less than new ones.
-const CACHED_BYTES: u64 = 1 << 30;
 
 /// What [`Checkpoint::state`] is here: the file's length is all there is to know.
 const STATE: &str = "fs";
@@ -59,6 +56,8 @@ enum Disk {
 struct OpenFile {
     path: BlobPath,
     file: File,
+    /// What of the page cache it may fill.
+    share: Share,
     /// An empty buffer, to be used again.
     spare: Vec<u8>,
 }
@@ -75,12 +74,17 @@ enum Then {
 
 impl FsWriter {
     /// A writer of an empty file.
-    pub(super) fn created(path: BlobPath, file: File) -> Self {
-        Self::new(path, file, 0, false)
+    pub(super) fn created(path: BlobPath, file: File, share: Share) -> Self {
+        Self::new(path, file, share, 0, false)
     }
 
     /// A writer that goes on behind the checkpoint. It blocks.
-    pub(super) fn resumed(path: BlobPath, mut file: File, checkpoint: &Checkpoint) -> Result<Self, StoreError> {
+    pub(super) fn resumed(
+        path: BlobPath,
+        mut file: File,
+        share: Share,
+        checkpoint: &Checkpoint,
+    ) -> Result<Self, StoreError> {
         let bad = |reason| StoreError::BadCheckpoint { location: path.location.clone(), reason };
         if checkpoint.state != STATE {
             return Err(bad(format!("its state is '{}', not '{STATE}'", checkpoint.state)));
@@ -93,11 +97,11 @@ impl FsWriter {
         file.set_len(offset_bytes)
             .and_then(|()| file.seek(SeekFrom::Start(offset_bytes)))
             .map_err(|error| failed("truncating", &path.file, error))?;
-        Ok(Self::new(path, file, offset_bytes, true))
+        Ok(Self::new(path, file, share, offset_bytes, true))
     }
 
-    fn new(path: BlobPath, file: File, offset_bytes: u64, is_name_durable: bool) -> Self {
-        let file = OpenFile { path: path.clone(), file, spare: Vec::new() };
+    fn new(path: BlobPath, file: File, share: Share, offset_bytes: u64, is_name_durable: bool) -> Self {
+        let file = OpenFile { path: path.clone(), file, share, spare: Vec::new() };
         Self { path, buffer: Vec::new(), offset_bytes, disk: Disk::Idle(file), is_name_durable }
     }
 
@@ -214,15 +218,17 @@ impl OpenFile {
         if let Then::Sync { size_bytes } = then {
             self.file.sync_data().map_err(|error| failed("syncing", &self.path.file, error))?;
             self.verify(size_bytes)?;
-            self.drop_cached_behind(size_bytes);
+            self.drop_cached(size_bytes);
         }
         Ok(self)
     }
 
-    /// Advice to the kernel, which may not follow it; so a failure is none.
-    fn drop_cached_behind(&self, size_bytes: u64) {
-        if let Some(bytes) = size_bytes.checked_sub(CACHED_BYTES).and_then(NonZeroU64::new) {
-            let _ = rustix::fs::fadvise(&self.file, CACHED_BYTES, Some(bytes), Advice::DontNeed);
+    /// Drops from the page cache what there is no memory for: it would push out what others need, and pages that are used
+    /// again at once cost far less than new ones. Advice to the kernel, which may not follow it; so a failure is none.
+    fn drop_cached(&mut self, size_bytes: u64) {
+        let kept_bytes = self.share.keep(size_bytes);
+        if let Some(bytes) = size_bytes.checked_sub(kept_bytes).and_then(NonZeroU64::new) {
+            let _ = rustix::fs::fadvise(&self.file, kept_bytes, Some(bytes), Advice::DontNeed);
         }
     }
 

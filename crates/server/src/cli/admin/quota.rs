@@ -19,7 +19,7 @@ pub(super) enum QuotaCommand {
         /// The organization
         #[arg(long)]
         namespace: NamespaceName,
-        /// Bytes of its distinct blobs: a number, with KiB, MiB, GiB or TiB; `unlimited`; `default`
+        /// Bytes of its blobs, manifests and open uploads: a number, with KiB, MiB, GiB or TiB; `unlimited`; `default`
         #[arg(long)]
         bytes: Option<Amount>,
         /// Repositories: a number, `unlimited` or `default`

@@ -4,6 +4,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::{BUFFER_BYTES, BlobPath, Disk, FLUSH_BYTES, FsWriter, make_room};
+use crate::fs::spare::{Memory, Share};
 use crate::{BlobWriter, Location, StoreError, StoreErrorKind};
 
 /// A writer to a device: `/dev/full` has no room, and `/dev/null` cannot be synced.
@@ -11,7 +12,11 @@ fn writer_to(device: &str, directory: &Path) -> Box<FsWriter> {
     let path =
         BlobPath { location: Location::fresh(), directory: directory.to_owned(), file: Path::new(device).to_owned() };
     let file = OpenOptions::new().write(true).open(device).unwrap();
-    Box::new(FsWriter::created(path, file))
+    Box::new(FsWriter::created(path, file, share()))
+}
+
+fn share() -> Share {
+    Memory::default().share()
 }
 
 fn is_poisoned(error: &StoreError) -> bool {
@@ -81,7 +86,7 @@ async fn name_is_synced_before_anything_is_called_durable() {
         let handle = File::create_new(&file).unwrap();
         // The directory that would have to be synced does not exist.
         let path = BlobPath { location: Location::fresh(), directory: directory.path().join("absent"), file };
-        let mut writer = Box::new(FsWriter::created(path, handle));
+        let mut writer = Box::new(FsWriter::created(path, handle, share()));
         let error = if is_finish { writer.finish().await.err() } else { writer.checkpoint().await.err() };
         let error = error.unwrap().to_string();
         assert!(error.starts_with("syncing ") && error.contains("/absent: "), "{error}");
@@ -94,7 +99,7 @@ async fn cancelled_call_loses_nothing() {
     let file = directory.path().join("blob");
     let handle = File::create_new(&file).unwrap();
     let path = BlobPath { location: Location::fresh(), directory: directory.path().to_owned(), file: file.clone() };
-    let mut writer = Box::new(FsWriter::created(path, handle));
+    let mut writer = Box::new(FsWriter::created(path, handle, share()));
     let bytes: Vec<u8> = (0..4 * BUFFER_BYTES).map(|at| u8::try_from(at % 251).unwrap()).collect();
     let bytes = Bytes::from(bytes);
     while writer.offset_bytes() < bytes.len() as u64 {
@@ -121,7 +126,7 @@ async fn idle_writer_holds_no_thread() {
     let file = directory.path().join("blob");
     let handle = File::create_new(&file).unwrap();
     let path = BlobPath { location: Location::fresh(), directory: directory.path().to_owned(), file };
-    let mut writer = FsWriter::created(path, handle);
+    let mut writer = FsWriter::created(path, handle, share());
     writer.write(Bytes::from(vec![1; FLUSH_BYTES])).await.unwrap();
     assert!(matches!(writer.disk, Disk::Working(_)), "a write begins as soon as there is enough");
     writer.settle().await.unwrap();

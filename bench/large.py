@@ -1,0 +1,55 @@
+"""Blobs of several GiB, as layers with models have: pushed, pulled at once as a fleet or a replication does, and pulled cold.
+
+A blob counts as pushed when the server has answered; what a server has not made durable by then is not waited for. The first
+pull follows at once. For the cold one everything of the server's folder is dropped from the page cache.
+"""
+import contextlib
+import os
+import subprocess
+
+from servers import REPOSITORY, check, curl
+
+GIB = 1 << 30
+SIZES = {"4 GiB": 4 * GIB, "8 GiB": 8 * GIB}
+PULLS = ("at once", "again", "cold")
+
+
+def row(name, pull=None):
+    return f"PUT of {name}, then pulled, seconds" if pull is None else f"GET of {name}, {pull}, seconds"
+
+
+def measure(bench, kinds):
+    for name, size in SIZES.items():
+        size = size >> 6 if bench.quick else size
+
+        def work(server):
+            digest, seconds = bench.put_blob(server, size)
+            bench.note(row(name), server.name, seconds)
+            for pull in PULLS:
+                if pull == "cold":
+                    forget(server.folder)
+                code, seconds = curl(f"http://{server.host}/v2/{REPOSITORY}/blobs/{digest}")
+                check(code == 200, f"{server.name}: GET of a blob answered {code}")
+                bench.note(row(name, pull), server.name, seconds)
+
+        bench.rounds(kinds, False, work)
+        path, _ = bench.blob(size)
+        os.remove(path)
+
+
+def forget(folder):
+    """Drops all files of a folder from the page cache; what is not written yet is written first."""
+    subprocess.run(["sync"], check=True)
+    for place, _, files in os.walk(folder):
+        for file in files:
+            with contextlib.suppress(OSError), open(os.path.join(place, file), "rb") as opened:
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def bars(ratio, us, them):
+    """What must hold. The cold pull is held against the one of before the change, which was twice as fast as theirs."""
+    for name in SIZES:
+        yield from ratio(f"PUT of {name}, time at most 1.0 x distribution", row(name), us, them, most=1.0)
+        yield from ratio(f"GET of {name} at once, time at most 1.1 x distribution", row(name, "at once"), us, them, most=1.1)
+        yield from ratio(f"GET of {name} again, time at most 1.1 x distribution", row(name, "again"), us, them, most=1.1)
+        yield from ratio(f"GET of {name}, cold, time at most 0.75 x distribution", row(name, "cold"), us, them, most=0.75)

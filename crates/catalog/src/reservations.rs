@@ -1,0 +1,102 @@
+//! What upload sessions have brought so far: recorded at each checkpoint, and counted against the quota of the namespace.
+//!
+//! A session reserves the bytes that it holds in the transaction that records them, so that a stream without an end is
+//! refused when the limit is reached, and not after it. Whoever ends a session gives back what it had reserved.
+
+use transship_oci::Digest;
+
+use crate::quotas::{QuotaExceeded, exceeded, usage, usage_columns};
+use crate::retry::repeated;
+use crate::row::{Columns as _, size_column};
+use crate::tx::Statement;
+use crate::{Catalog, CatalogError, Resource};
+
+/// How far the bytes of a session are durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint<'a> {
+    /// So many bytes are.
+    pub durable_bytes: u64,
+    /// What another writer needs to go on there. Without it the next one begins where the last checkpoint with it was.
+    pub resume: Option<Resume<'a>>,
+    /// Whether the bytes count where there is no room for them too, since they are content that the namespace has already.
+    pub beyond_quota: bool,
+}
+
+/// What it takes to go on behind the durable bytes of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resume<'a> {
+    /// The hasher after those bytes.
+    pub hash_state: &'a str,
+    /// What the store needs.
+    pub store_state: &'a str,
+}
+
+impl Catalog {
+    /// Records how far the writer's bytes are durable, counts them, and renews its lease and the session's life. `false`
+    /// when it is not the writer any more.
+    ///
+    /// # Errors
+    /// [`CatalogError::QuotaExceeded`] when the namespace has no room for them; nothing is recorded then.
+    pub async fn save_checkpoint(
+        &self,
+        id: &str,
+        token: &str,
+        checkpoint: Checkpoint<'_>,
+        lease_ms: i64,
+    ) -> Result<bool, CatalogError> {
+        let durable = size_column(checkpoint.durable_bytes)?;
+        let count = concat!(
+            "UPDATE namespace SET upload_bytes = upload_bytes + $2
+            WHERE id = (SELECT namespace_id FROM repository WHERE id = $1) RETURNING ",
+            usage_columns!()
+        );
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            let statement = self.record(id, token, durable, checkpoint.resume, lease_ms);
+            let Some(session) = tx.optional(statement).await? else { return Ok(false) };
+            let more = session.number("more")?;
+            if more != 0 {
+                let statement = tx.query(count).bind(session.number("repository_id")?).bind(more);
+                let row = tx.optional(statement).await?.ok_or(CatalogError::Busy)?;
+                let counted = usage(&row, &tx.default_quotas())?;
+                // The row counts them already.
+                let refused = if more > 0 { exceeded(&counted, Resource::Bytes, 0) } else { None };
+                if let Some(refused) = refused.filter(|_| !checkpoint.beyond_quota) {
+                    return Err(QuotaExceeded { used: refused.used - more, asked: more, ..refused }.into());
+                }
+            }
+            tx.commit().await?;
+            Ok::<_, CatalogError>(true)
+        })
+    }
+
+    fn record<'q>(
+        &self,
+        id: &'q str,
+        token: &'q str,
+        durable: i64,
+        resume: Option<Resume<'q>>,
+        lease_ms: i64,
+    ) -> Statement<'q> {
+        let Some(Resume { hash_state, store_state }) = resume else {
+            let sql = "UPDATE upload SET reserved_before = reserved_bytes, reserved_bytes = $3,
+                    writer_until = {now} + $4, expires_at = {now} + life_ms
+                WHERE id = $1 AND writer_token = $2 RETURNING repository_id, reserved_bytes - reserved_before AS more";
+            return self.query(sql).bind(id).bind(token).bind(durable).bind(lease_ms);
+        };
+        let sql = "UPDATE upload SET reserved_before = reserved_bytes, reserved_bytes = $3, offset_bytes = $3,
+                writer_until = {now} + $4, expires_at = {now} + life_ms, hash_state = $5, store_state = $6
+            WHERE id = $1 AND writer_token = $2 AND offset_bytes <= $3
+            RETURNING repository_id, reserved_bytes - reserved_before AS more";
+        self.query(sql).bind(id).bind(token).bind(durable).bind(lease_ms).bind(hash_state).bind(store_state)
+    }
+
+    /// The size of a blob that the namespace of a repository links, in whichever repository.
+    pub async fn size_in_namespace(&self, repository_id: i64, digest: &Digest) -> Result<Option<u64>, CatalogError> {
+        let sql = "SELECT b.size_bytes FROM blob b WHERE b.digest = $2 AND EXISTS (
+            SELECT 1 FROM blob_link l JOIN repository r ON r.id = l.repository_id
+            WHERE l.digest = b.digest AND r.namespace_id = (SELECT namespace_id FROM repository WHERE id = $1))";
+        let row = self.read_optional(|| self.query(sql).bind(repository_id).bind(digest.as_str())).await?;
+        row.map(|row| row.size("size_bytes")).transpose()
+    }
+}
