@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
-use transship_tests::http2::{self, DATA, FIRST_WINDOW, WINDOW_UPDATE};
+use transship_tests::http2::{self, ACK, DATA, FIRST_WINDOW, SETTINGS, WINDOW_UPDATE};
 use transship_tests::image::{self, Image};
 use transship_tests::manage::User;
 use transship_tests::pair::{Pair, PairSettings, SDSAD};
@@ -184,6 +184,9 @@ async fn unfinished_bodies_of_one_connection_cost_others_nothing() {
     const BYTES: usize = (1 << 20) - 1;
     let stage = Stage::start().await;
     let (mut reader, mut writer) = http2::connect(&stage.region, b"").await;
+    // The windows of the region's settings hold from when they are acknowledged.
+    while reader.next().await.expect("the region has settings").kind != SETTINGS {}
+    writer.send(&http2::frame(SETTINGS, ACK, 0, b"")).await.expect("the acknowledgement is taken");
     let (window, room) = tokio::sync::watch::channel(usize::try_from(FIRST_WINDOW).expect("it fits"));
     let reading = tokio::spawn(async move {
         while let Some(frame) = reader.next().await {
