@@ -16,6 +16,7 @@ pub(crate) const FILES: &[&str] = &[
     include_str!("../migrations/0006_collection.sql"),
     include_str!("../migrations/0007_quarantine.sql"),
     include_str!("../migrations/0008_finished_upload.sql"),
+    include_str!("../migrations/0012_region_token.sql"),
 ];
 
 impl Catalog {

@@ -21,6 +21,10 @@ pub const TOKEN_PATH: &str = "/transship/v1/token";
 pub const PREPARE_PATH: &str = "/transship/v1/prepare";
 /// Where it asks for a blob that it has lost.
 pub const REPAIR_PATH: &str = "/transship/v1/blob";
+/// Most manifests that one question may name: an image with everything that refers to it (H14).
+pub const MAX_PREPARE_MANIFESTS: usize = 1024;
+/// Most blobs that one question may name. A question of 4 MiB, which is the longest, has room for few more.
+pub const MAX_PREPARE_BLOBS: usize = 50_000;
 /// The longest answer: ten thousand digests of two algorithms stay far below.
 const MAX_REPLY_BYTES: usize = 8 << 20;
 

@@ -27,7 +27,12 @@ impl Registry {
         }
         let before = match session {
             Some(session) => self.upload_status(grant, name, session).await?.offset_bytes,
-            None => 0,
+            // How full an organization is, is nothing for the token of another one.
+            None => self
+                .catalog()
+                .find_namespace(name.namespace())
+                .await?
+                .map_or(Ok(0), |namespace| grant.on(name).require(namespace.id).map(|()| 0))?,
         };
         let size_bytes = before.saturating_add(length_bytes);
         match self.catalog().require_room(name.namespace(), digest, size_bytes).await {

@@ -12,11 +12,10 @@ use tokio::sync::Mutex;
 use transship_catalog::TagCondition;
 use transship_oci::digest::referrers_tag_subject;
 use transship_oci::{
-    Descriptor, Digest, DigestAlgorithm, MAX_MANIFEST_BYTES, ManifestKind, ManifestView, Reference, RepositoryName,
-    Tag, media,
+    Descriptor, Digest, DigestAlgorithm, MAX_MANIFEST_BYTES, ManifestKind, ManifestView, Reference, Tag, media,
 };
 
-use crate::{Registry, ServiceError, StoredManifest};
+use crate::{GrantedName, Registry, ServiceError, StoredManifest};
 
 /// Referrers on one page: with annotations of ordinary size far below the 4 MiB that clients accept.
 const PAGE: usize = 100;
@@ -56,13 +55,14 @@ impl Registry {
     /// exist has none (OCI distribution, "Listing Referrers").
     pub async fn referrers(
         &self,
-        name: &RepositoryName,
+        name: impl Into<GrantedName<'_>>,
         subject: &Digest,
         artifact_type: Option<&str>,
         after: Option<&Digest>,
     ) -> Result<ReferrersPage, ServiceError> {
-        let Some(repository) = self.catalog().find_repository(name).await? else {
-            return Ok(ReferrersPage::default());
+        let repository = match self.granted_repository(name.into()).await {
+            Err(ServiceError::RepositoryAbsent(_)) => return Ok(ReferrersPage::default()),
+            found => found?,
         };
         self.referrers_page(repository.id, subject, artifact_type, after).await
     }

@@ -13,7 +13,7 @@ use super::manifests::{DOCKER_CONTENT_DIGEST, text_header};
 ///
 /// Blobs are anything, also HTML, on the registry's own origin: served as bytes to save, never to show (H16).
 pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> Result<Response, OciError> {
-    let blob = call.registry.find_blob(name, digest).await?;
+    let blob = call.registry.find_blob(call.grant.on(name), digest).await?;
     let is_head = call.parts.method == Method::HEAD;
     let asked = call.parts.headers.get(header::RANGE).and_then(|value| value.to_str().ok()).filter(|_| !is_head);
     let range = asked.map_or(ByteRange::Whole, |text| ByteRange::parse(text, blob.size_bytes));
@@ -48,6 +48,6 @@ pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> 
 
 /// `DELETE /v2/{name}/blobs/{digest}`.
 pub(super) async fn delete(call: &Call, name: &RepositoryName, digest: &Digest) -> Result<Response, OciError> {
-    call.registry.delete_blob(name, digest).await?;
+    call.registry.delete_blob(call.grant.on(name), digest).await?;
     Ok(StatusCode::ACCEPTED.into_response())
 }

@@ -18,7 +18,7 @@ pub(super) async fn list(call: &Call, name: &RepositoryName, subject: &Digest) -
         None => None,
         Some(text) => Some(text.parse::<Digest>().map_err(|e| OciError::bad(ErrorCode::DigestInvalid, e.to_string()))?),
     };
-    let page = call.registry.referrers(name, subject, filter, after.as_ref()).await?;
+    let page = call.registry.referrers(call.grant.on(name), subject, filter, after.as_ref()).await?;
     let index = json!({ "schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": page.entries });
     let mut response = axum::Json(index).into_response();
     let headers = response.headers_mut();

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use transship_oci::{ErrorBody, ErrorCode};
 use transship_registry::wire::{PREPARE_PATH, REPAIR_PATH, TOKEN_PATH};
-use transship_registry::{Registry, ServiceError};
+use transship_registry::{RegionTokenError, Registry, ServiceError};
 
 /// The longest question: ten thousand digests of either algorithm.
 const MAX_BODY_BYTES: usize = 4 << 20;
@@ -37,18 +37,22 @@ async fn token(registry: &Registry, proof: &str, body: Body) -> Result<Response,
     let request = read(body).await?;
     match registry.answer_token(proof, &request).await.map_err(from_service)? {
         Ok(reply) => Ok(answer(&reply)),
+        // What the sentence ends with is left out where the reason says it all.
+        Err(error @ RegionTokenError::NotPinned { .. }) => {
+            Err(refusal(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, error.to_string()))
+        }
         Err(error) => Err(refusal(
             StatusCode::UNAUTHORIZED,
             ErrorCode::Unauthorized,
             format!(
-                "{error}: the region token must be signed by a region that is configured here as a peer, with its pinned key, for this region and this namespace"
+                "{error}: a region token must be signed by a region that is configured here as a peer, with its pinned key, for this region and this repository"
             ),
         )),
     }
 }
 
 async fn prepare(registry: &Registry, token: &str, body: Body) -> Result<Response, Response> {
-    let grant = registry.verify_registry_token(token);
+    let grant = registry.verify_copy_token(token).map_err(from_service)?;
     let grant = grant.map_err(|error| refusal(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, error.to_string()))?;
     let request = read(body).await?;
     Ok(answer(&registry.answer_prepare(&grant, &request).await.map_err(from_service)?))
@@ -89,6 +93,11 @@ fn from_service(error: ServiceError) -> Response {
         ServiceError::NamespaceAbsent { .. } => refusal(StatusCode::NOT_FOUND, ErrorCode::NameUnknown, message),
         ServiceError::Denied(_) | ServiceError::TagImmutable(_) | ServiceError::NamespaceFull(_) => {
             refusal(StatusCode::FORBIDDEN, ErrorCode::Denied, message)
+        }
+        ServiceError::GrantOutdated(_) => refusal(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message),
+        ServiceError::InvalidParameter { .. } => refusal(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message),
+        ServiceError::TooManyRegionTokens { .. } => {
+            refusal(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
         }
         ServiceError::Unavailable(_) | ServiceError::StorageFull | ServiceError::StorageFault(_) => {
             refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unsupported, message)
