@@ -67,7 +67,8 @@ secret_key = {{ file = "{self.folder}/secret-key" }}
         """Makes another region known, with the key that it proves itself by."""
         key = run(other.binary, "region-key", "--config", other.config)
         with open(self.config, "a") as file:
-            file.write(f'\n[[peer]]\nid = "{other.id}"\nkind = "transship"\nurl = "http://{other.host}"\npublic_key = "{key}"\n')
+            file.write(f'\n[[peer]]\nid = "{other.id}"\nkind = "transship"\nurl = "http://{other.host}"\npublic_key = "{key}"\n'
+                       "administrators = true   # the demo has no other user\n")
 
     def start(self):
         with open(self.log, "wb") as log:

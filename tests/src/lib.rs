@@ -20,6 +20,7 @@ pub mod port;
 pub mod postgres;
 pub mod random;
 pub mod region;
+pub mod region_token;
 pub mod registry;
 pub mod sample;
 pub mod signature;

@@ -45,6 +45,8 @@ pub struct RegionSettings {
     pub replication: Vec<String>,
     /// More sections of the file, each with its heading.
     pub sections: Vec<String>,
+    /// More lines of each `[[peer]]`.
+    pub peer_lines: Vec<String>,
     /// The data folder, on a volume of the test's own or that of another region with the same catalog and the same bytes; an own
     /// one when `None`.
     pub data_dir: Option<PathBuf>,
@@ -63,6 +65,8 @@ impl RegionSettings {
             public_tls: false,
             replication: Vec::new(),
             sections: Vec::new(),
+            // Most tests have no other user than the administrator.
+            peer_lines: vec!["administrators = true".to_owned()],
             data_dir: None,
         }
     }
@@ -73,7 +77,7 @@ impl RegionSettings {
 struct Peer {
     id: String,
     url: String,
-    public_key: String,
+    public_keys: Vec<String>,
 }
 
 /// One region.
@@ -197,9 +201,14 @@ impl Region {
             format!("access_key = \"{access_key}\""),
             format!("secret_key = {}", self.secret("secret-key", secret_key)),
         ]);
-        for Peer { id, url, public_key } in &self.peers {
+        for Peer { id, url, public_keys } in &self.peers {
             lines.push("[[peer]]\nkind = \"transship\"".to_owned());
-            lines.push(format!("id = \"{id}\"\nurl = \"{url}\"\npublic_key = \"{public_key}\""));
+            let public_key = match public_keys.as_slice() {
+                [one] => format!("\"{one}\""),
+                more => format!("{more:?}"),
+            };
+            lines.push(format!("id = \"{id}\"\nurl = \"{url}\"\npublic_key = {public_key}"));
+            lines.extend_from_slice(&self.settings.peer_lines);
         }
         std::fs::write(self.configuration_file(), lines.join("\n")).expect("the folder is writable");
     }
@@ -218,8 +227,21 @@ impl Region {
 
     /// Adds another region to the configuration, found at `url`.
     pub async fn trust(&mut self, other: &Self, url: &str) {
-        let peer = Peer { id: other.id().to_owned(), url: url.to_owned(), public_key: other.public_key().await };
+        let peer = Peer { id: other.id().to_owned(), url: url.to_owned(), public_keys: vec![other.public_key().await] };
         self.peers.push(peer);
+        self.write_configuration();
+    }
+
+    /// Pins these keys for a region that is trusted already; the next start reads them.
+    pub fn pin(&mut self, id: &str, public_keys: &[String]) {
+        let peer = self.peers.iter_mut().find(|peer| peer.id == id).expect("the region is a peer");
+        peer.public_keys = public_keys.to_vec();
+        self.write_configuration();
+    }
+
+    /// Gives each `[[peer]]` these lines; the next start reads them.
+    pub fn set_peer_lines(&mut self, lines: &[&str]) {
+        self.settings.peer_lines = lines.iter().map(|&line| line.to_owned()).collect();
         self.write_configuration();
     }
 

@@ -89,11 +89,25 @@ impl Catalog {
         is_admin: bool,
         digests: &[Digest],
     ) -> Result<Vec<Digest>, CatalogError> {
+        self.mount_readable_from(None, to_repository_id, account_id, user_id, is_admin, digests).await
+    }
+
+    /// [`Catalog::mount_readable`], from repositories of one namespace only where one is given.
+    pub async fn mount_readable_from(
+        &self,
+        namespace_id: Option<i64>,
+        to_repository_id: i64,
+        account_id: &str,
+        user_id: &str,
+        is_admin: bool,
+        digests: &[Digest],
+    ) -> Result<Vec<Digest>, CatalogError> {
         let wanted = list_parameter(digests);
         let readable = concat!(
             "SELECT DISTINCT l.digest AS digest FROM blob_link l JOIN repository r ON r.id = l.repository_id
             JOIN namespace n ON n.id = r.namespace_id
-            WHERE l.digest IN (SELECT value FROM {list:$4}) AND (r.is_public = 1 OR ",
+            WHERE l.digest IN (SELECT value FROM {list:$4}) AND ($5 IS NULL OR r.namespace_id = $5)
+            AND (r.is_public = 1 OR ",
             has_level!("$1", "$2", "$3"),
             ")"
         );
@@ -111,6 +125,7 @@ impl Catalog {
         repeated!(Write, {
             let mut tx = self.begin().await?;
             let statement = tx.query(readable).bind(account_id).bind(user_id).bind(i64::from(is_admin)).bind(&wanted);
+            let statement = statement.bind(namespace_id);
             let readable = list_of(&tx.all(statement).await?)?;
             let touched = list_of(&tx.all(tx.query(touch).bind(list_parameter(&readable))).await?)?;
             let list = list_parameter(&touched);

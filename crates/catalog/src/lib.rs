@@ -28,6 +28,7 @@ mod quarantine;
 mod queue;
 mod quotas;
 mod referrers;
+mod region_tokens;
 mod repositories;
 mod reservations;
 mod retry;
@@ -53,9 +54,11 @@ pub use level::{InvalidLevel, Level};
 pub use logins::{FoundAccessKey, MadeWith};
 pub use manifests::{ManifestPut, PutManifest, PutManifestError, StoredManifest};
 pub use namespaces::{CreateNamespaceError, Deleted, ListNamespaces, Namespace, NamespaceSummary};
+pub use pull::Pulled;
 pub use quarantine::{ScrubTurn, StoredBlob};
 pub use quotas::{Limit, NamespaceUsage, QuotaExceeded, Quotas, Resource, Usage, WrongCounter};
 pub use referrers::Referrers;
+pub use region_tokens::TokenUse;
 pub use repositories::{
     ListRepositories, ListedRepository, NewRepository, RepoOrder, Repository, RepositorySummary, RepositoryTexts,
 };

@@ -19,6 +19,7 @@ pub(crate) const FILES: &[&str] = &[
     include_str!("../migrations/0009_logins_and_stored_bytes.sql"),
     include_str!("../migrations/0010_reservations.sql"),
     include_str!("../migrations/0011_fair_jobs.sql"),
+    include_str!("../migrations/0012_region_token.sql"),
     include_str!("../migrations/0014_job_target.sql"),
 ];
 

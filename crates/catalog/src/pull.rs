@@ -1,11 +1,28 @@
 //! What a pull asks: from a name to what is stored under it, in one query each.
 
+use sqlx::any::AnyRow;
 use transship_oci::{Digest, Reference, RepositoryName};
 
 use crate::blobs::{Blob, blob};
 use crate::manifests::{StoredManifest, manifest_columns, stored};
+use crate::row::Columns as _;
 use crate::version::Version;
 use crate::{Catalog, CatalogError};
+
+/// What lies under a name, and the namespace that had the name: one of the same name may be another tomorrow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled<T> {
+    /// The number of the namespace, never used twice.
+    pub namespace_id: i64,
+    /// What was asked for.
+    pub content: T,
+}
+
+impl<T> Pulled<T> {
+    fn read(row: &AnyRow, content: impl FnOnce(&AnyRow) -> Result<T, CatalogError>) -> Result<Self, CatalogError> {
+        Ok(Self { namespace_id: row.number("namespace_id")?, content: content(row)? })
+    }
+}
 
 impl Catalog {
     /// The state of the catalog, as cheap to ask as memory. What was read after asking holds as long as the answer stays
@@ -19,13 +36,13 @@ impl Catalog {
         &self,
         name: &RepositoryName,
         reference: &Reference,
-    ) -> Result<Option<StoredManifest>, CatalogError> {
+    ) -> Result<Option<Pulled<StoredManifest>>, CatalogError> {
         let (sql, reference) = match reference {
             Reference::Digest(digest) => (
                 concat!(
                     "SELECT ",
                     manifest_columns!(),
-                    " FROM namespace n JOIN repository r ON r.namespace_id = n.id
+                    ", n.id AS namespace_id FROM namespace n JOIN repository r ON r.namespace_id = n.id
                     JOIN manifest m ON m.repository_id = r.id WHERE n.name = $1 AND r.name = $2 AND m.digest = $3"
                 ),
                 digest.as_str(),
@@ -34,7 +51,7 @@ impl Catalog {
                 concat!(
                     "SELECT ",
                     manifest_columns!(),
-                    " FROM namespace n JOIN repository r ON r.namespace_id = n.id
+                    ", n.id AS namespace_id FROM namespace n JOIN repository r ON r.namespace_id = n.id
                     JOIN tag t ON t.repository_id = r.id
                     JOIN manifest m ON m.repository_id = t.repository_id AND m.digest = t.digest
                     WHERE n.name = $1 AND r.name = $2 AND t.name = $3"
@@ -44,17 +61,21 @@ impl Catalog {
         };
         let (namespace, repository) = (name.namespace().as_str(), name.repository().as_str());
         let row = self.read_optional(|| self.query(sql).bind(namespace).bind(repository).bind(reference)).await?;
-        row.as_ref().map(stored).transpose()
+        row.as_ref().map(|row| Pulled::read(row, stored)).transpose()
     }
 
     /// A blob, when the repository of that name links it and it is in service.
-    pub async fn pull_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Blob>, CatalogError> {
-        let sql = "SELECT b.digest, b.size_bytes, b.location
+    pub async fn pull_blob(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Pulled<Blob>>, CatalogError> {
+        let sql = "SELECT b.digest, b.size_bytes, b.location, n.id AS namespace_id
             FROM namespace n JOIN repository r ON r.namespace_id = n.id
             JOIN blob_link l ON l.repository_id = r.id JOIN blob b ON b.digest = l.digest
             WHERE n.name = $1 AND r.name = $2 AND l.digest = $3 AND b.quarantined_at = 0";
         let (namespace, repository) = (name.namespace().as_str(), name.repository().as_str());
         let row = self.read_optional(|| self.query(sql).bind(namespace).bind(repository).bind(digest.as_str())).await?;
-        row.as_ref().map(blob).transpose()
+        row.as_ref().map(|row| Pulled::read(row, blob)).transpose()
     }
 }

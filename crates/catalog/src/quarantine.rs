@@ -107,6 +107,21 @@ impl Catalog {
         row.as_ref().map(blob).transpose()
     }
 
+    /// The names of the namespaces of accounts with these names that link a blob, at most so many, in order.
+    pub async fn namespaces_of_accounts(
+        &self,
+        digest: &Digest,
+        accounts: &[String],
+        limit: usize,
+    ) -> Result<Vec<String>, CatalogError> {
+        let sql = "SELECT DISTINCT n.name AS name FROM blob_link l JOIN repository r ON r.id = l.repository_id
+            JOIN namespace n ON n.id = r.namespace_id JOIN account a ON a.id = n.account_id
+            WHERE l.digest = $1 AND a.name IN (SELECT value FROM {list:$2}) ORDER BY n.name LIMIT $3";
+        let (list, limit) = (list_parameter(accounts), limit_parameter(limit));
+        let rows = self.read_all(|| self.query(sql).bind(digest.as_str()).bind(&list).bind(limit)).await?;
+        rows.iter().map(|row| row.text("name")).collect()
+    }
+
     /// Gives a quarantined blob the bytes of an upload session, which are durable and have its digest, and ends the session.
     /// Links stay as they are. `false` when the blob is not in quarantine any more; the session's bytes are condemned then.
     ///

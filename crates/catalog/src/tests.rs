@@ -20,6 +20,7 @@ mod pull;
 mod quarantine;
 mod queue;
 mod quotas;
+mod region_tokens;
 mod repositories;
 mod schema;
 mod tags;
@@ -146,6 +147,9 @@ suite! {
     }
     blobs::{
         blobs_need_a_link, mounts_need_a_source_link, mounting_what_one_may_read, needed_links_stay, long_lists,
+    }
+    region_tokens::{
+        a_region_token_is_good_once, so_many_region_tokens_are_remembered,
     }
     collection::{
         links_go_when_no_manifest_needs_them, links_stay_for_the_grace, blobs_of_sparse_manifests_stay, deleting_a_manifest_renews_its_links,

@@ -129,6 +129,13 @@ impl ClientError {
         self
     }
 
+    /// The same error, with what its reader has to know beside it.
+    #[must_use]
+    pub fn explained(mut self, hint: &str) -> Self {
+        self.message = format!("{}; {hint}", self.message);
+        self
+    }
+
     fn new(kind: ErrorKind, cause: Cause, request: impl Into<String>, message: impl Into<String>) -> Self {
         Self { kind, cause, request: request.into(), message: message.into() }
     }

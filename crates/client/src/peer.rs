@@ -24,6 +24,12 @@ pub const PREPARE_PATH: &str = "/transship/v1/prepare";
 pub const WITHDRAW_PATH: &str = "/transship/v1/withdraw";
 /// Where it asks for a blob that it has lost.
 pub const REPAIR_PATH: &str = "/transship/v1/blob";
+/// Most manifests that one question may name: an image with everything that refers to it (H14).
+pub const MAX_PREPARE_MANIFESTS: usize = 1024;
+/// Most blobs that one question may name. A question of 4 MiB, which is the longest, has room for few more.
+pub const MAX_PREPARE_BLOBS: usize = 10_000;
+/// Most tags of signatures and the like in one: four for each manifest.
+pub const MAX_PREPARE_ATTACHED: usize = 4 * MAX_PREPARE_MANIFESTS;
 /// The longest answer: ten thousand digests of two algorithms stay far below.
 const MAX_REPLY_BYTES: usize = 8 << 20;
 

@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use transship_catalog::Blob;
+use transship_catalog::{Blob, Pulled};
 use transship_oci::{Action, Digest, RepositoryName};
 use transship_store::{Blame, ByteStream, Location, StoreError};
 
 use crate::scrub::Verdict;
-use crate::{Grant, Registry, ServiceError};
+use crate::{Grant, GrantedName, Registry, ServiceError};
 
 /// A blob that may be read.
 #[derive(Clone, Debug)]
@@ -34,19 +34,37 @@ pub enum Mount {
 
 impl Registry {
     /// Finds a blob of a repository; knowing a digest alone gives nothing (H2).
-    pub async fn find_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Arc<BlobContent>, ServiceError> {
-        let key = format!("{name} {digest}");
-        let ask = async || match self.catalog().pull_blob(name, digest).await? {
-            Some(blob) => Ok(BlobContent {
-                digest: blob.digest,
-                size_bytes: blob.size_bytes,
-                repository: name.clone(),
-                location: Location::from(blob.location),
-            }),
-            // The repository may be what is missing.
-            None => Err(self.repository(name).await.err().unwrap_or_else(|| ServiceError::BlobAbsent(digest.clone()))),
+    pub async fn find_blob(
+        &self,
+        name: impl Into<GrantedName<'_>>,
+        digest: &Digest,
+    ) -> Result<Arc<BlobContent>, ServiceError> {
+        let granted = name.into();
+        let key = format!("{} {digest}", granted.name);
+        let ask = async || self.asked_blob(granted, digest).await;
+        let pulled = self.blob_cache().get(self.catalog(), &key, ask).await?;
+        granted.require(pulled.namespace_id)?;
+        Ok(Arc::clone(&pulled.content))
+    }
+
+    async fn asked_blob(
+        &self,
+        granted: GrantedName<'_>,
+        digest: &Digest,
+    ) -> Result<Pulled<Arc<BlobContent>>, ServiceError> {
+        let name = granted.name;
+        let Some(Pulled { namespace_id, content: blob }) = self.catalog().pull_blob(name, digest).await? else {
+            // The repository may be what is missing, or what is another one now.
+            let absent = || ServiceError::BlobAbsent(digest.clone());
+            return Err(self.granted_repository(granted).await.err().unwrap_or_else(absent));
         };
-        self.blob_cache().get(self.catalog(), &key, ask).await
+        let content = BlobContent {
+            digest: blob.digest,
+            size_bytes: blob.size_bytes,
+            repository: name.clone(),
+            location: Location::from(blob.location),
+        };
+        Ok(Pulled { namespace_id, content: Arc::new(content) })
     }
 
     /// Streams a blob, or a range of it, which lies within its size. One whose bytes turn out to be missing or too few goes
@@ -68,7 +86,7 @@ impl Registry {
         if let StoreError::NotFound { .. } = error {
             // Since it was found it may have been deleted and collected, and even pushed again to another location.
             let now = self.catalog().pull_blob(&blob.repository, &blob.digest).await?;
-            let location = now.map(|blob| Location::from(blob.location));
+            let location = now.map(|pulled| Location::from(pulled.content.location));
             let location = location.ok_or_else(|| ServiceError::BlobAbsent(blob.digest.clone()))?;
             if location != blob.location {
                 return Ok(self.store().read(&location, range).await?);
@@ -112,15 +130,16 @@ impl Registry {
             return Ok(if would_do { Mount::AskForMore } else { Mount::Nothing });
         }
         let Some(source) = self.catalog().find_repository(from).await? else { return Ok(Mount::Nothing) };
+        grant.on(from).require(source.namespace_id)?;
         let target = self.repository_to_push(grant, name).await?;
         let mounted = self.catalog().mount_blob(source.id, target.id, digest).await?;
         Ok(if mounted.is_some() { Mount::Done } else { Mount::Nothing })
     }
 
     /// Takes a blob out of a repository; its bytes go once nobody links to them.
-    pub async fn delete_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<(), ServiceError> {
+    pub async fn delete_blob(&self, name: impl Into<GrantedName<'_>>, digest: &Digest) -> Result<(), ServiceError> {
         use transship_catalog::Unlinked;
-        let repository = self.repository(name).await?;
+        let repository = self.granted_repository(name.into()).await?;
         match self.catalog().unlink_blob(repository.id, digest).await? {
             Unlinked::Done => Ok(()),
             Unlinked::Absent => Err(ServiceError::BlobAbsent(digest.clone())),

@@ -143,6 +143,18 @@ pub enum ServiceError {
         limit: i64,
     },
 
+    /// A token was made for a namespace of this name that has gone since.
+    #[error("organization {0} was deleted and made again since the token was made; log in again")]
+    GrantOutdated(String),
+    /// A region asks with more tokens than are remembered.
+    #[error("region {region} has used {limit} region tokens in the last ten minutes; wait for some to be forgotten")]
+    TooManyRegionTokens {
+        /// The region that asks.
+        region: String,
+        /// The limit.
+        limit: i64,
+    },
+
     /// The target region is not configured.
     #[error("region {0:?} is not configured here; GET /v2/manage/regions lists the regions that are")]
     RegionUnknown(String),

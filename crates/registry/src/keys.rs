@@ -17,6 +17,8 @@ use rand::RngCore as _;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+mod next;
+
 /// Name of the file with the region's identity, PKCS#8 in base64.
 const REGION_KEY_FILE: &str = "region.key";
 /// Name of the file with the master secret, 32 bytes in hex.
@@ -99,6 +101,11 @@ impl Keys {
     /// The public half of the region's identity, as peers pin it: base64 of the 32 raw bytes.
     pub fn region_public_key(&self) -> String {
         BASE64.encode(&self.region_public)
+    }
+
+    /// What people compare that key by.
+    pub fn region_fingerprint(&self) -> String {
+        crate::peers::fingerprint(&self.region_public)
     }
 
     pub(crate) const fn region_signing(&self) -> &EncodingKey {

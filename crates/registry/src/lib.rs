@@ -16,8 +16,10 @@ mod jobs;
 mod keys;
 mod logins;
 mod manifests;
+mod name_patterns;
 mod namespaces;
 mod passwords;
+mod peers;
 mod pull_cache;
 mod quotas;
 mod referrers;
@@ -45,6 +47,7 @@ pub use grants::{GrantList, GrantSpec};
 pub use keys::{KeyError, Keys};
 pub use logins::{Bootstrap, LoginBasis, RegistryLogin};
 pub use manifests::{ManifestPush, PushCondition, Pushed, StoredManifest};
+pub use name_patterns::NamePatterns;
 pub use namespaces::{NamespaceSummary, Overview};
 pub use referrers::ReferrersPage;
 pub use registry::{Project, Registry};
@@ -58,7 +61,7 @@ pub use settings::{AccessSettings, Collection, Peer, Settings};
 pub use sync::{SyncImages, SyncOutcome, TagOutcome};
 pub use tags::{ListTags, Manifests, TagList, TagPage, TagView};
 pub use throttle::{Attempt, LoginLimits};
-pub use tokens::{Grant, IssuedToken, TokenError};
+pub use tokens::{Grant, GrantedName, IssuedToken, RegionTokenError, TokenError};
 pub use uploads::{Body, UploadStatus};
 
 /// The catalog types that appear in this crate's interface.

@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use transship_catalog::{PutManifest, PutManifestError, Repository, TagCondition};
+use transship_catalog::{Pulled, PutManifest, PutManifestError, Repository, TagCondition};
 use transship_oci::digest::referrers_tag_subject;
 use transship_oci::{Digest, DigestAlgorithm, ManifestView, NamespaceName, Reference, RepositoryName, Tag};
 
 use crate::registry::detached;
-use crate::{Grant, Principal, Registry, ServiceError};
+use crate::{Grant, GrantedName, Principal, Registry, ServiceError};
 
 /// A manifest as it was pushed.
 #[derive(Clone, Debug)]
@@ -80,13 +80,14 @@ impl Registry {
         name: &RepositoryName,
     ) -> Result<Repository, ServiceError> {
         if let Some(found) = self.catalog().find_repository(name).await? {
+            grant.on(name).require(found.namespace_id)?;
             return Ok(found);
         }
         let Some(principal) = &grant.principal else {
             return Err(ServiceError::Denied("an anonymous caller may not create repositories".to_owned()));
         };
-        let made = self.ensure_repository(principal, name, crate::RepositoryAttributes::default()).await;
-        match made {
+        let attributes = crate::RepositoryAttributes::default;
+        match self.ensure_granted_repository(principal, grant.on(name), attributes()).await {
             // An open region has nobody who would make the organization first.
             Err(ServiceError::NamespaceAbsent { .. }) if grant.may_do_everything() => {
                 match self.create_namespace(principal, name.namespace()).await {
@@ -94,7 +95,7 @@ impl Registry {
                     Ok(()) | Err(ServiceError::NamespaceTaken(_)) => {}
                     Err(error) => return Err(error),
                 }
-                self.ensure_repository(principal, name, crate::RepositoryAttributes::default()).await
+                self.ensure_granted_repository(principal, grant.on(name), attributes()).await
             }
             made => made,
         }
@@ -103,31 +104,35 @@ impl Registry {
     /// Finds a manifest by tag or digest.
     pub async fn find_manifest(
         &self,
-        name: &RepositoryName,
+        name: impl Into<GrantedName<'_>>,
         reference: &Reference,
     ) -> Result<Arc<StoredManifest>, ServiceError> {
-        let key = format!("{name} {reference}");
-        let ask = async || self.asked_manifest(name, reference).await;
-        self.manifest_cache().get(self.catalog(), &key, ask).await
+        let granted = name.into();
+        let key = format!("{} {reference}", granted.name);
+        let ask = async || self.asked_manifest(granted, reference).await;
+        let pulled = self.manifest_cache().get(self.catalog(), &key, ask).await?;
+        granted.require(pulled.namespace_id)?;
+        Ok(Arc::clone(&pulled.content))
     }
 
     /// What the catalog says now. What is read at a referrers tag is made from more than what is stored there.
     async fn asked_manifest(
         &self,
-        name: &RepositoryName,
+        granted: GrantedName<'_>,
         reference: &Reference,
-    ) -> Result<StoredManifest, ServiceError> {
+    ) -> Result<Pulled<Arc<StoredManifest>>, ServiceError> {
         let is_made = matches!(reference, Reference::Tag(tag) if referrers_tag_subject(tag).is_some());
-        if !is_made && let Some(found) = self.catalog().pull_manifest(name, reference).await? {
-            return Ok(found.into());
+        if !is_made && let Some(found) = self.catalog().pull_manifest(granted.name, reference).await? {
+            return Ok(Pulled { namespace_id: found.namespace_id, content: Arc::new(found.content.into()) });
         }
-        // The repository may be what is missing.
-        let repository = self.repository(name).await?;
+        // The repository may be what is missing, or what is another one now.
+        let repository = self.granted_repository(granted).await?;
         let found = match reference {
             Reference::Tag(tag) => self.manifest_at_tag(repository.id, tag).await?,
             Reference::Digest(digest) => self.made_manifest(repository.id, digest).await?,
         };
-        found.ok_or_else(|| ServiceError::ManifestAbsent(reference.to_string()))
+        let found = found.ok_or_else(|| ServiceError::ManifestAbsent(reference.to_string()))?;
+        Ok(Pulled { namespace_id: repository.namespace_id, content: Arc::new(found) })
     }
 
     /// Stores a manifest and moves its tags, all or nothing.
@@ -210,8 +215,12 @@ impl Registry {
     }
 
     /// Deletes a tag, or a manifest with every tag that points at it.
-    pub async fn delete_manifest(&self, name: &RepositoryName, reference: &Reference) -> Result<(), ServiceError> {
-        let repository = self.repository(name).await?;
+    pub async fn delete_manifest(
+        &self,
+        name: impl Into<GrantedName<'_>>,
+        reference: &Reference,
+    ) -> Result<(), ServiceError> {
+        let repository = self.granted_repository(name.into()).await?;
         let deleted = match reference {
             Reference::Tag(tag) => self.catalog().delete_tag(repository.id, tag).await?,
             Reference::Digest(digest) => self.catalog().delete_manifest(repository.id, digest).await?,
@@ -222,11 +231,11 @@ impl Registry {
     /// One page of a repository's tags in byte order, after `after`.
     pub async fn tag_names(
         &self,
-        name: &RepositoryName,
+        name: impl Into<GrantedName<'_>>,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Tag>, ServiceError> {
-        let repository = self.repository(name).await?;
+        let repository = self.granted_repository(name.into()).await?;
         Ok(self.catalog().list_tags(repository.id, after, limit).await?)
     }
 

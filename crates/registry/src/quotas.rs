@@ -27,7 +27,12 @@ impl Registry {
             return Ok(());
         }
         let (before, reserved) = match session {
-            None => (0, 0),
+            // How full an organization is, is nothing for the token of another one.
+            None => {
+                let namespace = self.catalog().find_namespace(name.namespace()).await?;
+                namespace.map_or(Ok(()), |namespace| grant.on(name).require(namespace.id))?;
+                (0, 0)
+            }
             Some(session) => match self.upload(grant, name, session).await {
                 Err(ServiceError::UploadAbsent) => return Ok(()),
                 found => found.map(|upload| (upload.offset_bytes, upload.reserved_bytes))?,

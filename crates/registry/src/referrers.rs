@@ -12,12 +12,11 @@ use tokio::sync::Mutex;
 use transship_catalog::{Referrers, TagCondition};
 use transship_oci::digest::referrers_tag_subject;
 use transship_oci::{
-    Descriptor, Digest, DigestAlgorithm, MAX_MANIFEST_BYTES, ManifestKind, ManifestView, Reference, RepositoryName,
-    Tag, media,
+    Descriptor, Digest, DigestAlgorithm, MAX_MANIFEST_BYTES, ManifestKind, ManifestView, Reference, Tag, media,
 };
 
 use crate::room::{PAGE_BYTES, PATIENCE};
-use crate::{Principal, Registry, Room, ServiceError, StoredManifest};
+use crate::{GrantedName, Principal, Registry, Room, ServiceError, StoredManifest};
 
 /// Referrers on one page: with annotations of ordinary size far below the 4 MiB that clients accept.
 const PAGE: usize = 100;
@@ -60,13 +59,14 @@ impl Registry {
     pub async fn referrers(
         &self,
         principal: Option<&Principal>,
-        name: &RepositoryName,
+        name: impl Into<GrantedName<'_>>,
         subject: &Digest,
         artifact_type: Option<&str>,
         after: Option<&Digest>,
     ) -> Result<ReferrersPage, ServiceError> {
-        let Some(repository) = self.catalog().find_repository(name).await? else {
-            return Ok(ReferrersPage::default());
+        let repository = match self.granted_repository(name.into()).await {
+            Err(ServiceError::RepositoryAbsent(_)) => return Ok(ReferrersPage::default()),
+            found => found?,
         };
         let found = self.catalog().referrers(repository.id, subject, artifact_type, after, PAGE).await?;
         let account = principal.map_or("", |principal| &principal.account_id);

@@ -1,11 +1,9 @@
 //! The handle on a region that every API holds.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
-use transship_catalog::Catalog;
+use transship_catalog::{Catalog, Pulled};
 use transship_client::peer::PeerClient;
 use transship_oci::RegionId;
 use transship_store::BlobStore;
@@ -13,6 +11,7 @@ use transship_store::BlobStore;
 use crate::jobs::JobSignal;
 use crate::keys::Keys;
 use crate::passwords::Passwords;
+use crate::peers::{KnownPeer, Peers};
 use crate::pull_cache::PullCache;
 use crate::referrers::MadeIndexes;
 use crate::replicate::Flights;
@@ -40,15 +39,15 @@ struct Inner {
     catalog: Catalog,
     store: Arc<dyn BlobStore>,
     keys: Keys,
-    peers: HashMap<RegionId, PeerClient>,
+    peers: Peers,
     jobs: JobSignal,
     flights: Flights,
     passwords: Passwords,
     throttle: Throttle,
     made_indexes: MadeIndexes,
     rooms: Rooms,
-    manifests: PullCache<StoredManifest>,
-    blobs: PullCache<BlobContent>,
+    manifests: PullCache<Pulled<Arc<StoredManifest>>>,
+    blobs: PullCache<Pulled<Arc<BlobContent>>>,
     open_principal: PullCache<Principal>,
     verified_tokens: VerifiedTokens,
 }
@@ -74,15 +73,7 @@ impl Registry {
     /// # Errors
     /// A sentence naming the peer whose URL, key or certificate authority cannot be used.
     pub fn open(settings: Settings, catalog: Catalog, store: Arc<dyn BlobStore>, keys: Keys) -> Result<Self, String> {
-        let mut peers = HashMap::new();
-        for peer in &settings.peers {
-            if decode_public_key(&peer.public_key).is_none() {
-                return Err(format!("peer {}: public_key is not the base64 of 32 bytes", peer.id));
-            }
-            let client = PeerClient::new(&peer.url, peer.ca_pem.as_deref())
-                .map_err(|error| format!("peer {}: {error}", peer.id))?;
-            peers.insert(peer.id.clone(), client);
-        }
+        let peers = Peers::new(&settings.peers, &keys.region_public_key())?;
         let throttle = Throttle::new(settings.logins);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -97,8 +88,10 @@ impl Registry {
                 throttle,
                 made_indexes: MadeIndexes::default(),
                 rooms: Rooms::default(),
-                manifests: PullCache::new(MANIFEST_CACHE_BYTES, |manifest: &StoredManifest| manifest.raw.len()),
-                blobs: PullCache::new(BLOB_CACHE_BYTES, |_: &BlobContent| 0),
+                manifests: PullCache::new(MANIFEST_CACHE_BYTES, |pulled: &Pulled<Arc<StoredManifest>>| {
+                    pulled.content.raw.len()
+                }),
+                blobs: PullCache::new(BLOB_CACHE_BYTES, |_: &Pulled<Arc<BlobContent>>| 0),
                 open_principal: PullCache::new(ONE_ENTRY_BYTES, |_: &Principal| 0),
                 verified_tokens: VerifiedTokens::default(),
             }),
@@ -136,7 +129,12 @@ impl Registry {
     }
 
     pub(crate) fn peer_client(&self, region: &RegionId) -> Option<&PeerClient> {
-        self.inner.peers.get(region)
+        self.inner.peers.get(region.as_str()).map(|peer| &peer.client)
+    }
+
+    /// A configured peer, by what may be its id.
+    pub(crate) fn peer(&self, region: &str) -> Option<Arc<KnownPeer>> {
+        self.inner.peers.get(region).cloned()
     }
 
     pub(crate) fn jobs(&self) -> &JobSignal {
@@ -163,7 +161,7 @@ impl Registry {
         &self.inner.throttle
     }
 
-    pub(crate) fn manifest_cache(&self) -> &PullCache<StoredManifest> {
+    pub(crate) fn manifest_cache(&self) -> &PullCache<Pulled<Arc<StoredManifest>>> {
         &self.inner.manifests
     }
 
@@ -175,15 +173,9 @@ impl Registry {
         &self.inner.verified_tokens
     }
 
-    pub(crate) fn blob_cache(&self) -> &PullCache<BlobContent> {
+    pub(crate) fn blob_cache(&self) -> &PullCache<Pulled<Arc<BlobContent>>> {
         &self.inner.blobs
     }
-}
-
-/// The raw bytes of a pinned key.
-pub(crate) fn decode_public_key(text: &str) -> Option<Vec<u8>> {
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text.trim()).ok()?;
-    (bytes.len() == 32).then_some(bytes)
 }
 
 /// Runs an operation to its end even when the request that asked for it goes away (rule 5: commit is detached).

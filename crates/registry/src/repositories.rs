@@ -5,7 +5,7 @@ use transship_oci::RepositoryName;
 
 use crate::access::denied;
 use crate::room::{PAGE_BYTES, PATIENCE};
-use crate::{Principal, Registry, Room, ServiceError};
+use crate::{GrantedName, Principal, Registry, Room, ServiceError};
 
 pub use transship_catalog::RepositorySummary;
 
@@ -39,7 +39,8 @@ impl Default for RepositoryAttributes {
 }
 
 impl RepositoryAttributes {
-    fn check(&self) -> Result<(), ServiceError> {
+    /// Refuses what no repository may have, whichever way it comes.
+    pub(crate) fn check(&self) -> Result<(), ServiceError> {
         if !CATEGORIES.contains(&self.category.as_str()) {
             return Err(ServiceError::InvalidParameter {
                 name: "category",
@@ -140,6 +141,31 @@ impl Registry {
     ) -> Result<Repository, ServiceError> {
         let namespace = self.namespace(name.namespace()).await?;
         Ok(self.catalog().ensure_repository(new_repository(principal, namespace.id, name, attributes)).await?)
+    }
+
+    /// [`Registry::ensure_repository`], in the namespace that a token was made for: the row is made under its number.
+    pub(crate) async fn ensure_granted_repository(
+        &self,
+        principal: &Principal,
+        granted: GrantedName<'_>,
+        attributes: RepositoryAttributes,
+    ) -> Result<Repository, ServiceError> {
+        let namespace = self.namespace(granted.name.namespace()).await?;
+        granted.require(namespace.id)?;
+        Ok(self.catalog().ensure_repository(new_repository(principal, namespace.id, granted.name, attributes)).await?)
+    }
+
+    /// The repository of that name, in the namespace that a token was made for.
+    pub(crate) async fn granted_repository(&self, granted: GrantedName<'_>) -> Result<Repository, ServiceError> {
+        if let Some(repository) = self.catalog().find_repository(granted.name).await? {
+            granted.require(repository.namespace_id)?;
+            return Ok(repository);
+        }
+        // An organization made anew tells the holder of an old token nothing, not even what it lacks.
+        if let Some(namespace) = self.catalog().find_namespace(granted.name.namespace()).await? {
+            granted.require(namespace.id)?;
+        }
+        Err(ServiceError::RepositoryAbsent(granted.name.to_string()))
     }
 
     /// One repository with its counts. Who made it is told to its own account only.
@@ -248,12 +274,21 @@ impl Registry {
 
     /// Refuses callers without write on the namespace, naming what they lack; contract 3.3.
     pub(crate) async fn require_push(&self, principal: &Principal, name: &RepositoryName) -> Result<(), ServiceError> {
+        self.pushable_namespace(principal, name).await.map(|_| ())
+    }
+
+    /// [`Registry::require_push`], and the number of the namespace that it was judged on.
+    pub(crate) async fn pushable_namespace(
+        &self,
+        principal: &Principal,
+        name: &RepositoryName,
+    ) -> Result<i64, ServiceError> {
         let access = self.effective_access(name, Some(principal)).await?;
-        if access.namespace.is_none() {
+        let Some(namespace) = &access.namespace else {
             return Err(self.namespace_absent(name.namespace()));
-        }
+        };
         if access.allows(transship_oci::Action::Push) {
-            return Ok(());
+            return Ok(namespace.id);
         }
         Err(denied(principal, "write permission (3)", format!("organization {}", name.namespace())))
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use transship_catalog::Quotas;
 use transship_oci::RegionId;
 
+use crate::NamePatterns;
 use crate::throttle::LoginLimits;
 
 /// Everything the service needs to know about its region and its limits.
@@ -97,10 +98,18 @@ pub struct Peer {
     pub id: RegionId,
     /// Where this region reaches it, without a slash at the end.
     pub url: String,
-    /// Its pinned public key: base64 of the 32 raw bytes of Ed25519.
-    pub public_key: String,
+    /// Its pinned public keys, each the base64 of the 32 raw bytes of Ed25519; more than one while its key is replaced.
+    pub public_keys: Vec<String>,
     /// A certificate authority to trust beside the built-in ones, as PEM.
     pub ca_pem: Option<Vec<u8>>,
     /// Whether it is asked for bytes that were lost here, and given bytes that were lost there.
     pub repair: bool,
+    /// Whether it may write here.
+    pub accept: bool,
+    /// The accounts that it may act for here.
+    pub accounts: NamePatterns,
+    /// The organizations that it may write here.
+    pub namespaces: NamePatterns,
+    /// Whether it may act for administrators.
+    pub administrators: bool,
 }

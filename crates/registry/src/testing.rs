@@ -171,9 +171,13 @@ impl TestRegion {
         Peer {
             id: self.registry.settings().region.clone(),
             url: url.to_owned(),
-            public_key: self.registry.keys().region_public_key(),
+            public_keys: vec![self.registry.keys().region_public_key()],
             ca_pem: None,
             repair: true,
+            accept: true,
+            accounts: crate::NamePatterns::default(),
+            namespaces: crate::NamePatterns::default(),
+            administrators: true,
         }
     }
 }

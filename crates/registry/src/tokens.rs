@@ -4,30 +4,25 @@
 //! * an IAM token opens the management API, lives a day, and is checked against the catalog at each use;
 //! * a region token proves one region, and a user of it, to another; it is signed with the region's identity.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jsonwebtoken::{Algorithm, DecodingKey, Header};
+use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Serialize};
-use transship_oci::{Action, Digest, RegionId, RepositoryName, Scope};
+use transship_oci::{Action, RegionId, RepositoryName, Scope};
 
 use crate::access::Principal;
-use crate::settings::Peer;
 use crate::{Registry, ServiceError};
 
+mod region;
 mod verified;
 mod verify;
 
+pub use region::RegionTokenError;
+pub(crate) use region::{RegionClaims, RepairClaims};
 pub(crate) use verified::VerifiedTokens;
 pub use verify::TokenError;
-use verify::unverified_issuer;
 pub(crate) use verify::{Claims, Expected, now_seconds, verify};
-
-/// A region token is used at once; this covers a slow link and clocks that differ.
-const REGION_TOKEN_SECONDS: u64 = 300;
-/// The purpose of a token that opens a repository of the target for a copy.
-const PURPOSE_REPLICATE: &str = "replicate";
-/// The purpose of a token that asks for one lost blob.
-const PURPOSE_REPAIR: &str = "repair";
 
 /// A token that was just made.
 #[derive(Clone, Debug)]
@@ -55,9 +50,43 @@ pub struct Grant {
     /// The region that pushes, when the token was given to a region and not to a client.
     pub via: Option<RegionId>,
     access: Vec<Scope>,
+    /// The namespaces of `access`, by name: their numbers when the token was made.
+    namespaces: BTreeMap<String, i64>,
     /// Everything on every repository: what an open region gives.
     everything: bool,
 }
+
+/// A repository as a token speaks of it: by its name, and in the namespace that had the name when the token was made.
+/// A namespace that was deleted and made again is another one, whoever made it.
+#[derive(Clone, Copy, Debug)]
+pub struct GrantedName<'a> {
+    pub(crate) name: &'a RepositoryName,
+    /// The number of the namespace; nothing where any will do.
+    namespace_id: Option<i64>,
+}
+
+impl GrantedName<'_> {
+    /// Refuses when the namespace of that name is not the one that the token was made for.
+    pub(crate) fn require(&self, namespace_id: i64) -> Result<(), ServiceError> {
+        match self.namespace_id {
+            Some(granted) if granted != namespace_id => {
+                Err(ServiceError::GrantOutdated(self.name.namespace().to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// In tests a name alone will do.
+#[cfg(test)]
+impl<'a> From<&'a RepositoryName> for GrantedName<'a> {
+    fn from(name: &'a RepositoryName) -> Self {
+        Self { name, namespace_id: None }
+    }
+}
+
+/// No namespace has this number.
+const NO_NAMESPACE: i64 = 0;
 
 impl Grant {
     /// Whether the token itself carries this right.
@@ -66,6 +95,12 @@ impl Grant {
             scope.kind == "repository" && scope.name == name.as_str() && scope.actions.contains(&action)
         };
         self.everything || self.access.iter().any(allows)
+    }
+
+    /// A repository that the token is about.
+    pub fn on<'a>(&self, name: &'a RepositoryName) -> GrantedName<'a> {
+        let granted = || self.namespaces.get(name.namespace().as_str()).copied().unwrap_or(NO_NAMESPACE);
+        GrantedName { name, namespace_id: (!self.everything).then(granted) }
     }
 
     /// Everything that the token carries, as one `scope` parameter.
@@ -99,6 +134,8 @@ struct RegistryClaims {
     exp: u64,
     jti: String,
     access: Vec<Scope>,
+    #[serde(default)]
+    namespaces: BTreeMap<String, i64>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     principal: Option<Principal>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -117,20 +154,6 @@ struct IamClaims {
     epoch: i64,
 }
 
-/// What a region says of itself and its user; names, because ids differ between regions.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct RegionClaims {
-    iss: String,
-    aud: String,
-    iat: u64,
-    exp: u64,
-    jti: String,
-    purpose: String,
-    pub(crate) account: String,
-    pub(crate) user: String,
-    pub(crate) namespace: String,
-}
-
 impl Claims for RegistryClaims {
     fn issued_at_seconds(&self) -> u64 {
         self.iat
@@ -141,31 +164,6 @@ impl Claims for IamClaims {
     fn issued_at_seconds(&self) -> u64 {
         self.iat
     }
-}
-
-impl Claims for RepairClaims {
-    fn issued_at_seconds(&self) -> u64 {
-        self.iat
-    }
-}
-
-impl Claims for RegionClaims {
-    fn issued_at_seconds(&self) -> u64 {
-        self.iat
-    }
-}
-
-/// What a region says that has lost a blob: which one, and who links it there.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct RepairClaims {
-    iss: String,
-    aud: String,
-    iat: u64,
-    exp: u64,
-    jti: String,
-    purpose: String,
-    pub(crate) digest: Digest,
-    pub(crate) accounts: Vec<String>,
 }
 
 /// The audience of IAM tokens.
@@ -182,39 +180,57 @@ impl Registry {
         scopes: &[Scope],
     ) -> Result<IssuedToken, ServiceError> {
         let mut access = Vec::new();
+        let mut namespaces = BTreeMap::new();
         let mut absent = None;
         let mut known = false;
         for scope in scopes {
             let Some(name) = scope.repository_name() else { continue };
             let has = self.effective_access(&name, principal).await?;
-            if has.namespace.is_none() {
+            let Some(namespace) = &has.namespace else {
                 absent.get_or_insert_with(|| self.namespace_absent(name.namespace()));
                 continue;
-            }
+            };
             known = true;
             let actions: Vec<Action> = [Action::Pull, Action::Push, Action::Delete]
                 .into_iter()
                 .filter(|action| scope.allows(*action) && has.allows(*action))
                 .collect();
             if !actions.is_empty() {
+                // Two scopes may be judged at different times; the first one stands, so that the older one counts.
+                namespaces.entry(name.namespace().to_string()).or_insert(namespace.id);
                 access.push(Scope::repository(&name, &actions));
             }
         }
         if let Some(absent) = absent.filter(|_| principal.is_some() && !known) {
             return Err(absent);
         }
-        Ok(self.registry_token(principal.cloned(), None, access))
+        Ok(self.registry_token(principal.cloned(), None, access, namespaces))
     }
 
-    /// The token that another region gets: pull and push on exactly one repository, in the name of one user.
-    pub(crate) fn issue_peer_token(&self, principal: Principal, via: RegionId, name: &RepositoryName) -> IssuedToken {
+    /// The token that another region gets: pull and push on exactly one repository, in the name of one user. What of that a
+    /// copy does not need is refused where it is asked for.
+    pub(crate) fn issue_peer_token(
+        &self,
+        principal: Principal,
+        via: RegionId,
+        name: &RepositoryName,
+        namespace_id: i64,
+    ) -> IssuedToken {
         let access = vec![Scope::repository(name, &[Action::Pull, Action::Push])];
-        self.registry_token(Some(principal), Some(via), access)
+        let namespaces = BTreeMap::from([(name.namespace().to_string(), namespace_id)]);
+        self.registry_token(Some(principal), Some(via), access, namespaces)
     }
 
-    fn registry_token(&self, principal: Option<Principal>, via: Option<RegionId>, access: Vec<Scope>) -> IssuedToken {
+    fn registry_token(
+        &self,
+        principal: Option<Principal>,
+        via: Option<RegionId>,
+        access: Vec<Scope>,
+        namespaces: BTreeMap<String, i64>,
+    ) -> IssuedToken {
         let iat = now_seconds();
-        let exp = iat + self.settings().registry_token_seconds;
+        let life = self.settings().registry_token_seconds;
+        let exp = iat + if via.is_some() { life.min(region::REGION_TOKEN_SECONDS) } else { life };
         let claims = RegistryClaims {
             iss: self.settings().region.to_string(),
             aud: self.settings().service.clone(),
@@ -224,6 +240,7 @@ impl Registry {
             exp,
             jti: token_id(),
             access,
+            namespaces,
             principal,
             via,
         };
@@ -236,16 +253,39 @@ impl Registry {
     /// Verifies a registry token. No look-up: its short life is what limits it.
     pub fn verify_registry_token(&self, token: &str) -> Result<Arc<Grant>, TokenError> {
         if let Some(grant) = self.verified_tokens().get(token) {
-            return Ok(grant);
+            return self.still_accepted(grant);
         }
         let settings = self.settings();
         let expected =
             Expected { algorithm: Algorithm::HS256, issuer: settings.region.as_str(), audience: &settings.service };
         let claims: RegistryClaims = verify(token, &self.keys().registry_token().verifying, expected)?;
-        let RegistryClaims { principal, via, access, iat, exp, .. } = claims;
-        let grant = Arc::new(Grant { principal, via, access, everything: false });
+        let RegistryClaims { principal, via, access, namespaces, iat, exp, .. } = claims;
+        let grant = Arc::new(Grant { principal, via, access, namespaces, everything: false });
         self.verified_tokens().keep(token, &grant, iat, exp);
-        Ok(grant)
+        self.still_accepted(grant)
+    }
+
+    /// A region's token ends when its `[[peer]]` entry goes, or says `accept = false`.
+    fn still_accepted(&self, grant: Arc<Grant>) -> Result<Arc<Grant>, TokenError> {
+        match &grant.via {
+            Some(via) if !self.peer(via.as_str()).is_some_and(|peer| peer.settings.accept) => {
+                Err(TokenError::Withdrawn)
+            }
+            _ => Ok(grant),
+        }
+    }
+
+    /// Verifies the registry token of a call between regions: one that a region token was exchanged for.
+    ///
+    /// # Errors
+    /// [`ServiceError::Denied`] for every other registry token; the inner error when the token is no good.
+    pub fn verify_copy_token(&self, token: &str) -> Result<Result<Arc<Grant>, TokenError>, ServiceError> {
+        match self.verify_registry_token(token) {
+            Ok(grant) if grant.via.is_none() => Err(ServiceError::Denied(
+                "only a token that was given to a region for a copy opens the calls between regions".to_owned(),
+            )),
+            verified => Ok(verified),
+        }
     }
 
     /// What everybody gets in an open region: all rights, in the name of an administrator. `None` in any other region.
@@ -255,7 +295,13 @@ impl Registry {
         }
         let ask = async || self.first_administrator().await;
         let principal = self.open_principal_cache().get(self.catalog(), "", ask).await?;
-        let grant = Grant { principal: Some((*principal).clone()), via: None, access: Vec::new(), everything: true };
+        let grant = Grant {
+            principal: Some((*principal).clone()),
+            via: None,
+            access: Vec::new(),
+            namespaces: BTreeMap::new(),
+            everything: true,
+        };
         Ok(Some(Arc::new(grant)))
     }
 
@@ -295,62 +341,6 @@ impl Registry {
             Some(user) if user.enabled && user.epoch == claims.epoch => Ok(user.into()),
             _ => Err(TokenError::Withdrawn),
         })
-    }
-
-    /// Makes the proof that this region acts for `principal` on a namespace of `target`.
-    pub(crate) fn mint_region_token(&self, target: &RegionId, account: &str, user: &str, namespace: &str) -> String {
-        let iat = now_seconds();
-        let claims = RegionClaims {
-            iss: self.settings().region.to_string(),
-            aud: target.to_string(),
-            iat,
-            exp: iat + REGION_TOKEN_SECONDS,
-            jti: token_id(),
-            purpose: PURPOSE_REPLICATE.to_owned(),
-            account: account.to_owned(),
-            user: user.to_owned(),
-            namespace: namespace.to_owned(),
-        };
-        jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, self.keys().region_signing())
-            .expect("claims are plain data, which always serialises")
-    }
-
-    /// Makes the proof that this region asks `target` for one blob, which these accounts link here.
-    pub(crate) fn mint_repair_token(&self, target: &RegionId, digest: &Digest, accounts: &[String]) -> String {
-        let iat = now_seconds();
-        let claims = RepairClaims {
-            iss: self.settings().region.to_string(),
-            aud: target.to_string(),
-            iat,
-            exp: iat + REGION_TOKEN_SECONDS,
-            jti: token_id(),
-            purpose: PURPOSE_REPAIR.to_owned(),
-            digest: digest.clone(),
-            accounts: accounts.to_vec(),
-        };
-        jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, self.keys().region_signing())
-            .expect("claims are plain data, which always serialises")
-    }
-
-    /// Verifies a repair token against the pinned key of the region that it names.
-    pub(crate) fn verify_repair_token(&self, token: &str) -> Result<(&Peer, RepairClaims), TokenError> {
-        let (peer, claims) = self.verify_peer::<RepairClaims>(token)?;
-        if claims.purpose == PURPOSE_REPAIR { Ok((peer, claims)) } else { Err(TokenError::Invalid) }
-    }
-
-    /// Verifies a region token against the pinned key of the region that it names.
-    pub(crate) fn verify_region_token(&self, token: &str) -> Result<(&Peer, RegionClaims), TokenError> {
-        let (peer, claims) = self.verify_peer::<RegionClaims>(token)?;
-        if claims.purpose == PURPOSE_REPLICATE { Ok((peer, claims)) } else { Err(TokenError::Invalid) }
-    }
-
-    fn verify_peer<T: Claims>(&self, token: &str) -> Result<(&Peer, T), TokenError> {
-        let issuer = unverified_issuer(token).ok_or(TokenError::Invalid)?;
-        let peer = self.settings().peers.iter().find(|p| p.id.as_str() == issuer).ok_or(TokenError::Invalid)?;
-        let key = crate::registry::decode_public_key(&peer.public_key).ok_or(TokenError::Invalid)?;
-        let audience = self.settings().region.as_str();
-        let expected = Expected { algorithm: Algorithm::EdDSA, issuer: peer.id.as_str(), audience };
-        Ok((peer, verify(token, &DecodingKey::from_ed_der(&key), expected)?))
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Forge {
     /// The claim that names the holder, and `sub`, from a token of the region's own.
     principal: Value,
     subject: Value,
+    /// The claim that tells the numbers of the organizations.
+    namespaces: Value,
 }
 
 impl Forge {
@@ -47,6 +49,7 @@ impl Forge {
             public_key: region.public_key().await,
             principal: claims["principal"].clone(),
             subject: claims["sub"].clone(),
+            namespaces: claims["namespaces"].clone(),
         }
     }
 
@@ -60,7 +63,7 @@ impl Forge {
         let now = jiff::Timestamp::now().as_second();
         let head = json!({"typ": "JWT", "alg": "HS256"});
         let claims = json!({"iss": self.region, "aud": "dockyard", "sub": self.subject, "iat": now, "nbf": now, "exp": now + 60,
-            "jti": "forged", "principal": self.principal,
+            "jti": "forged", "principal": self.principal, "namespaces": self.namespaces,
             "access": [{"type": "repository", "name": "t/app", "actions": ["pull", "push", "delete"]}]});
         let head = changed(head, forged.head.as_deref(), now);
         let claims = changed(claims, forged.claims.as_deref(), now);

@@ -66,6 +66,10 @@ pub(super) async fn mounting_what_one_may_read(catalog: Catalog, _: String) {
     assert_eq!(mounted, sorted(vec![closed.clone(), open]));
     assert!(catalog.find_blob(target.id, &closed).await.unwrap().is_some());
     assert_eq!(catalog.find_blob(target.id, &secret).await.unwrap(), None);
+    let elsewhere = Some(i64::MAX);
+    let admin = &fixture.admin.id;
+    let mounted = catalog.mount_readable_from(elsewhere, target.id, account, admin, true, &wanted).await.unwrap();
+    assert_eq!(mounted, [], "nothing lies in another namespace");
     let nothing = catalog.mount_readable(target.id, account, &ada.id, false, &[]).await.unwrap();
     assert_eq!(nothing, []);
 }

@@ -14,6 +14,8 @@ pub(super) async fn names_lead_to_content(catalog: Catalog, _: String) {
     let pushed = image(&catalog, fixture.repository.id, "image", "v1").await;
     for reference in [by_tag("v1"), Reference::Digest(pushed.clone())] {
         let pulled = catalog.pull_manifest(&app, &reference).await.unwrap().unwrap();
+        assert_eq!(pulled.namespace_id, fixture.namespace.id);
+        let pulled = pulled.content;
         assert_eq!((&pulled.digest, pulled.raw.as_slice()), (&pushed, b"image".as_slice()));
         assert_eq!(catalog.pull_manifest(&other, &reference).await.unwrap(), None);
         let nowhere: RepositoryName = repository_name("nobody/app");
@@ -23,6 +25,8 @@ pub(super) async fn names_lead_to_content(catalog: Catalog, _: String) {
 
     let (layer, size_bytes) = blob(&catalog, fixture.repository.id, "layer").await;
     let pulled = catalog.pull_blob(&app, &layer).await.unwrap().unwrap();
+    assert_eq!(pulled.namespace_id, fixture.namespace.id);
+    let pulled = pulled.content;
     assert_eq!((&pulled.digest, pulled.size_bytes), (&layer, size_bytes));
     assert_eq!(catalog.pull_blob(&other, &layer).await.unwrap(), None, "a digest alone gives nothing");
     assert_eq!(catalog.pull_blob(&app, &digest("absent")).await.unwrap(), None);

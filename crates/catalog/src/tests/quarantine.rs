@@ -73,6 +73,9 @@ pub(super) async fn peers_get_what_their_accounts_link(catalog: Catalog, _: Stri
     assert_eq!(catalog.blob_of_accounts(&layer, &acme).await.unwrap().unwrap().digest, layer);
     assert_eq!(catalog.blob_of_accounts(&secret, &acme).await.unwrap(), None);
     assert_eq!(catalog.blob_of_accounts(&layer, &[]).await.unwrap(), None);
+    let names = catalog.namespaces_of_accounts(&layer, &acme, 10).await.unwrap();
+    assert_eq!(names, [fixture.namespace.name.as_str()]);
+    assert_eq!(catalog.namespaces_of_accounts(&secret, &acme, 10).await.unwrap(), Vec::<String>::new());
 }
 
 pub(super) async fn rounds_have_one_owner_and_a_place(catalog: Catalog, _: String) {

@@ -1,4 +1,5 @@
-//! Small tidying in the background: expired upload sessions and their bytes, old jobs, expired logins.
+//! Small tidying in the background: expired upload sessions and their bytes, old jobs, expired logins,
+//! used region tokens.
 
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ impl Registry {
         }
         self.sweep_remains(Remains::Unread).await?;
         self.catalog().forget_finished_uploads(FINISHED_UPLOADS_KEPT_MS).await?;
+        self.catalog().forget_region_tokens().await?;
         let now = now_ms();
         let kept_ms = i64::try_from(self.settings().job_retention.as_millis()).unwrap_or(i64::MAX);
         self.catalog().prune_jobs(now.saturating_sub(kept_ms)).await?;

@@ -5,7 +5,7 @@ use transship_catalog::{Job, JobState};
 
 use super::runner::pause_after;
 use crate::testing::{TestRegion, name, settings};
-use crate::{Peer, Principal, ServiceError, Settings, SyncImages};
+use crate::{Principal, ServiceError, Settings, SyncImages};
 
 #[test]
 fn pauses_double_and_stop_growing() {
@@ -18,9 +18,7 @@ fn pauses_double_and_stop_growing() {
 async fn region(change: impl FnOnce(&mut Settings)) -> TestRegion {
     let mut settings = settings("region-a");
     settings.sync_wait = Duration::ZERO;
-    let public_key = TestRegion::start("region-b").await.registry.keys().region_public_key();
-    let url = "http://127.0.0.1:1".to_owned();
-    settings.peers = vec![Peer { id: "region-b".parse().unwrap(), url, public_key, ca_pem: None, repair: false }];
+    settings.peers = vec![TestRegion::start("region-b").await.as_peer("http://127.0.0.1:1")];
     change(&mut settings);
     let region = TestRegion::start_with(settings).await;
     region.namespace("group").await;

@@ -28,8 +28,8 @@ use crate::{Principal, Registry, ServiceError};
 /// The bodies that two regions exchange, for the server that answers them.
 pub mod wire {
     pub use transship_client::peer::{
-        PREPARE_PATH, PrepareReply, PrepareRequest, REPAIR_PATH, TOKEN_PATH, TokenReply, TokenRequest, WITHDRAW_PATH,
-        WithdrawReply, WithdrawRequest,
+        MAX_PREPARE_BLOBS, MAX_PREPARE_MANIFESTS, PREPARE_PATH, PrepareReply, PrepareRequest, REPAIR_PATH, TOKEN_PATH,
+        TokenReply, TokenRequest, WITHDRAW_PATH, WithdrawReply, WithdrawRequest,
     };
 }
 

@@ -13,9 +13,9 @@ use crate::Registry;
 /// Deepest nesting of indexes that is followed (H14).
 const MAX_DEPTH: usize = 8;
 /// Most manifests of one image with all that refers to it (H14).
-const MAX_MANIFESTS: usize = 1024;
+const MAX_MANIFESTS: usize = transship_client::peer::MAX_PREPARE_MANIFESTS;
 /// Most blobs of all these together, so that a question about them stays below what the target reads.
-const MAX_BLOBS: usize = 10_000;
+const MAX_BLOBS: usize = transship_client::peer::MAX_PREPARE_BLOBS;
 /// Page size when referrers are listed.
 const REFERRERS_PAGE: usize = 100;
 /// Endings of the tags under which signing tools keep what they attach; the empty one is the referrers tag of the OCI

@@ -10,14 +10,21 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
-use transship_client::peer::{PrepareReply, PrepareRequest, TokenReply, TokenRequest};
+use transship_client::peer::{
+    MAX_PREPARE_ATTACHED, MAX_PREPARE_BLOBS, MAX_PREPARE_MANIFESTS, PrepareReply, PrepareRequest, TokenReply,
+    TokenRequest,
+};
 use transship_client::{ClientError, TokenSource};
 use transship_oci::{Action, Digest, Reference, RegionId, RepositoryName};
 
-use crate::{Grant, Principal, Registry, RepositoryAttributes, ServiceError, TokenError};
+use crate::tokens::RegionClaims;
+use crate::{Grant, Principal, RegionTokenError, Registry, RepositoryAttributes, ServiceError, TokenError};
 
 /// A registry token is not used in its last seconds: the request has to arrive before its end.
 const TOKEN_MARGIN: Duration = Duration::from_secs(20);
+
+/// The longest life that is believed of a peer's token: as long as this region lets its own be.
+const MAX_TOKEN_LIFE: Duration = Duration::from_mins(5);
 
 /// Why a target does not take the image.
 #[derive(Debug)]
@@ -72,10 +79,14 @@ impl PeerTokens {
         }
         let asked_at = Instant::now();
         let reply = self.registry.fetch_peer_token(&self.principal, &self.region, &self.target).await?;
-        let life = Duration::from_secs(reply.expires_in).saturating_sub(TOKEN_MARGIN);
-        *current = Some((reply.token.clone(), asked_at + life));
+        *current = Some((reply.token.clone(), asked_at + usable_for(reply.expires_in)));
         Ok(reply.token)
     }
+}
+
+/// How long a token is used that a peer says lives for so many seconds; it may say anything.
+fn usable_for(expires_in_seconds: u64) -> Duration {
+    Duration::from_secs(expires_in_seconds).min(MAX_TOKEN_LIFE).saturating_sub(TOKEN_MARGIN)
 }
 
 #[async_trait]
@@ -121,10 +132,19 @@ impl Registry {
         let peer = self.peer_client(region).ok_or_else(|| {
             ClientError::permanent("peer token", format!("region {region} is not configured here any more"))
         })?;
-        let proof =
-            self.mint_region_token(region, &principal.account_name, &principal.user_name, target.namespace().as_str());
+        let proof = self.mint_region_token(region, &principal.account_name, &principal.user_name, target);
         let request = TokenRequest { namespace: target.namespace().clone(), repository: target.repository().clone() };
-        peer.token(&proof, &request).await
+        peer.token(&proof, &request).await.map_err(|error| self.explain_refused_proof(region, error))
+    }
+
+    /// Adds to a peer's refusal of this region's word what its operators have to compare, and says it in the log.
+    pub(crate) fn explain_refused_proof(&self, region: &RegionId, error: ClientError) -> ClientError {
+        if error.status() != Some(401) {
+            return error;
+        }
+        let hint = self.own_key_hint(region);
+        tracing::warn!(peer = %region, "the peer does not believe this region: {error}; {hint}");
+        error.explained(&hint)
     }
 }
 
@@ -134,8 +154,8 @@ impl Registry {
     ///
     /// # Errors
     /// Why [`Registry::answer_token`] would not take it either.
-    pub fn check_region_token(&self, proof: &str) -> Result<RegionId, TokenError> {
-        self.verify_region_token(proof).map(|(peer, _)| peer.id.clone())
+    pub fn check_region_token(&self, proof: &str) -> Result<RegionId, RegionTokenError> {
+        self.verify_region_token::<RegionClaims>(proof).map(|(peer, _)| peer.settings.id.clone())
     }
 
     /// Answers another region that asks for a registry token.
@@ -146,27 +166,38 @@ impl Registry {
         &self,
         proof: &str,
         request: &TokenRequest,
-    ) -> Result<Result<TokenReply, TokenError>, ServiceError> {
-        let (region, claims) = match self.verify_region_token(proof) {
-            Ok((peer, claims)) => (peer.id.clone(), claims),
+    ) -> Result<Result<TokenReply, RegionTokenError>, ServiceError> {
+        let (peer, claims) = match self.verify_region_token::<RegionClaims>(proof) {
+            Ok(verified) => verified,
             Err(error) => return Ok(Err(error)),
         };
-        if claims.namespace != request.namespace.as_str() {
-            return Ok(Err(TokenError::Invalid));
+        if claims.namespace != request.namespace.as_str() || claims.repository != request.repository.as_str() {
+            return Ok(Err(TokenError::Invalid.into()));
         }
+        let own = &self.settings().region;
+        peer.admit(own, &claims.account, &claims.namespace)?;
+        if let Err(error) = self.use_region_token(&claims).await? {
+            return Ok(Err(error));
+        }
+        let region = peer.settings.id.clone();
         let user = self.catalog().find_user(&claims.account, &claims.user).await?.filter(|user| user.enabled);
         let Some(user) = user else {
             return Err(ServiceError::Denied(format!(
-                "account {} has no enabled user {} in region {}; make the same account and user there",
-                claims.account,
-                claims.user,
-                self.settings().region
+                "account {} has no enabled user {} in region {own}; make the same account and user there",
+                claims.account, claims.user,
             )));
         };
+        if user.is_admin && !peer.settings.administrators {
+            return Err(ServiceError::Denied(format!(
+                "user {} is an administrator in region {own}, which takes none from region {region}; ask as an ordinary \
+                 user with write permission (3) on organization {}, or have administrators = true set in the [[peer]] there",
+                claims.user, claims.namespace
+            )));
+        }
         let principal = Principal::from(user);
         let target = RepositoryName::new(request.namespace.clone(), request.repository.clone());
-        self.require_push(&principal, &target).await?;
-        let issued = self.issue_peer_token(principal, region, &target);
+        let namespace_id = self.pushable_namespace(&principal, &target).await?;
+        let issued = self.issue_peer_token(principal, region, &target, namespace_id);
         Ok(Ok(TokenReply { expires_in: issued.life_seconds(), token: issued.token }))
     }
 
@@ -174,18 +205,26 @@ impl Registry {
     pub async fn answer_prepare(&self, grant: &Grant, request: &PrepareRequest) -> Result<PrepareReply, ServiceError> {
         let target = RepositoryName::new(request.namespace.clone(), request.repository.clone());
         let principal = grant.principal.as_ref().filter(|_| grant.allows(&target, Action::Push));
-        let Some(principal) = principal else {
-            return Err(ServiceError::Denied(format!("the token does not allow pushing to {target}")));
+        let peer = grant.via.as_ref().and_then(|via| self.peer(via.as_str()));
+        let Some((principal, peer)) = principal.zip(peer) else {
+            return Err(ServiceError::Denied(format!("the token was not given to a region for a copy to {target}")));
         };
-        let found = self.catalog().find_repository(&target).await?;
         let attributes = RepositoryAttributes {
             is_public: false,
             category: request.category.clone(),
             description: request.description.clone(),
         };
+        attributes.check()?;
+        at_most("blobs", request.blobs.len(), MAX_PREPARE_BLOBS)?;
+        at_most("manifests", request.manifests.len(), MAX_PREPARE_MANIFESTS)?;
+        at_most("attached tags", request.attached.len(), MAX_PREPARE_ATTACHED)?;
+        let found = self.catalog().find_repository(&target).await?;
+        if let Some(repository) = &found {
+            grant.on(&target).require(repository.namespace_id)?;
+        }
         let repository = match found {
             Some(repository) => repository,
-            None => self.ensure_repository(principal, &target, attributes).await?,
+            None => self.ensure_granted_repository(principal, grant.on(&target), attributes).await?,
         };
         // Also where the tag is right already: of what belongs to the image anything may be gone, or new.
         let mut tags = request.attached.clone();
@@ -197,7 +236,9 @@ impl Registry {
         let linked = self.catalog().find_linked(repository.id, &request.blobs).await?;
         let present: HashSet<Digest> = linked.into_iter().map(|(digest, _)| digest).collect();
         let absent: Vec<Digest> = request.blobs.iter().filter(|digest| !present.contains(*digest)).cloned().collect();
-        let mounted = self.mount_readable(repository.id, principal, &absent).await?;
+        // A peer that may write some organizations only gets nothing out of the others either.
+        let within = (!peer.settings.namespaces.is_everything()).then_some(repository.namespace_id);
+        let mounted = self.mount_readable(repository.id, within, principal, &absent).await?;
         let missing_blobs = absent.into_iter().filter(|digest| !mounted.contains(digest)).collect();
         let present: HashSet<Digest> =
             self.catalog().manifest_exists(repository.id, &request.manifests).await?.into_iter().collect();
@@ -209,6 +250,7 @@ impl Registry {
     async fn mount_readable(
         &self,
         repository_id: i64,
+        namespace_id: Option<i64>,
         principal: &Principal,
         digests: &[Digest],
     ) -> Result<HashSet<Digest>, ServiceError> {
@@ -217,13 +259,43 @@ impl Registry {
         }
         let mounted = self
             .catalog()
-            .mount_readable(repository_id, &principal.account_id, &principal.user_id, principal.is_admin, digests)
+            .mount_readable_from(
+                namespace_id,
+                repository_id,
+                &principal.account_id,
+                &principal.user_id,
+                principal.is_admin,
+                digests,
+            )
             .await?;
         Ok(mounted.into_iter().collect())
     }
 }
 
+fn at_most(name: &'static str, count: usize, most: usize) -> Result<(), ServiceError> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(ServiceError::InvalidParameter {
+        name,
+        value: format!("a list of {count} digests"),
+        expected: format!("at most {most}"),
+    })
+}
+
 /// What a manifest is pushed to: its own digest.
 pub(super) fn by_digest(digest: &Digest) -> Reference {
     Reference::Digest(digest.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_not_believed_that_its_token_lives_for_ever() {
+        assert_eq!(usable_for(100), Duration::from_secs(80));
+        assert_eq!(usable_for(5), Duration::ZERO);
+        assert_eq!(usable_for(u64::MAX), Duration::from_secs(280));
+    }
 }

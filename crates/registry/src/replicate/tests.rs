@@ -2,17 +2,27 @@ use serde_json::json;
 use transship_oci::{Digest, media};
 
 use super::*;
-use crate::testing::{TestRegion, name};
-use crate::{SyncImages, TagOutcome};
+use crate::testing::{TestRegion, name, settings};
+use crate::{Grant, SyncImages, TagOutcome};
 
-/// A region that replicates within itself, which needs no second process.
+/// A region that replicates within itself, which needs no second process, and knows region-b.
 async fn region() -> (TestRegion, tokio_util::sync::CancellationToken) {
-    let region = TestRegion::start("region-a").await;
+    let mut with_peer = settings("region-a");
+    with_peer.peers.push(TestRegion::start("region-b").await.as_peer("http://127.0.0.1:9"));
+    let region = TestRegion::start_with(with_peer).await;
     region.namespace("group").await;
     region.namespace("copies").await;
     let stop = tokio_util::sync::CancellationToken::new();
     drop(region.registry.start_workers(stop.clone()).await.unwrap());
     (region, stop)
+}
+
+/// What region-b is granted for a copy in the name of a user.
+async fn copy_grant(region: &TestRegion, principal: &Principal, target: &RepositoryName) -> std::sync::Arc<Grant> {
+    let namespace = region.registry.catalog().find_namespace(target.namespace()).await.unwrap().unwrap();
+    let via = "region-b".parse().unwrap();
+    let token = region.registry.issue_peer_token(principal.clone(), via, target, namespace.id).token;
+    region.registry.verify_registry_token(&token).unwrap()
 }
 
 fn call(tags: &[&str], override_existing: bool) -> SyncImages {
@@ -207,8 +217,7 @@ async fn the_question_of_a_copy_tells_whatever_is_missing_behind_a_right_tag() {
         manifests: vec![index.clone(), amd.clone(), arm.clone()],
         attached: vec![absent, signature.clone()],
     };
-    let issued = region.registry.issue_peer_token(region.admin.clone(), "region-b".parse().unwrap(), &app).token;
-    let grant = region.registry.verify_registry_token(&issued).unwrap();
+    let grant = copy_grant(&region, &region.admin, &app).await;
     let ask = async || region.registry.answer_prepare(&grant, &request).await.unwrap();
     let reply = ask().await;
     assert_eq!((reply.missing_blobs, reply.missing_manifests), (Vec::new(), Vec::new()));
@@ -234,23 +243,20 @@ async fn only_a_region_that_may_push_takes_a_tag_back() {
         digest: digest.clone(),
         before: None,
     };
-    let via = || "region-b".parse().unwrap();
-    let of_another = region.registry.issue_peer_token(region.admin.clone(), via(), &name("group/other")).token;
-    let grants = [region.grant(&region.admin, &app).await, region.registry.verify_registry_token(&of_another).unwrap()];
+    let of_another = copy_grant(&region, &region.admin, &name("group/other")).await;
+    let grants = [region.grant(&region.admin, &app).await, of_another];
     for grant in grants {
         let refused = region.registry.answer_withdraw(&grant, &request).await;
         assert!(matches!(refused, Err(ServiceError::Denied(_))), "{refused:?}");
     }
     // A user who may not push any more.
     let stranger = region.user("stranger").await;
-    let token = region.registry.issue_peer_token(stranger, via(), &app).token;
-    let refused =
-        region.registry.answer_withdraw(&region.registry.verify_registry_token(&token).unwrap(), &request).await;
+    let grant = copy_grant(&region, &stranger, &app).await;
+    let refused = region.registry.answer_withdraw(&grant, &request).await;
     assert!(matches!(refused, Err(ServiceError::Denied(_))), "{refused:?}");
     assert!(region.registry.find_manifest(&app, &"v1".parse().unwrap()).await.is_ok());
 
-    let token = region.registry.issue_peer_token(region.admin.clone(), via(), &app).token;
-    let grant = region.registry.verify_registry_token(&token).unwrap();
+    let grant = copy_grant(&region, &region.admin, &app).await;
     assert!(region.registry.answer_withdraw(&grant, &request).await.unwrap().withdrawn);
     assert!(region.registry.find_manifest(&app, &"v1".parse().unwrap()).await.is_err());
     assert!(region.registry.find_manifest(&app, &target::by_digest(&digest)).await.is_ok(), "the manifest stays");

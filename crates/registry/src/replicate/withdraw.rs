@@ -115,6 +115,8 @@ impl Registry {
             return Err(ServiceError::Denied(format!("the token does not allow a region to push to {target}")));
         };
         let before = request.before.as_ref();
+        let namespace = self.catalog().find_namespace(target.namespace()).await?;
+        namespace.map_or(Ok(()), |namespace| grant.on(&target).require(namespace.id))?;
         let withdrawn = self.withdraw_here(principal, &target, &request.tag, &request.digest, before).await?;
         tracing::info!(tag = %request.tag, %target, via = ?grant.via, withdrawn, "a region takes back a tag");
         Ok(WithdrawReply { withdrawn })

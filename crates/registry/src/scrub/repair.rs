@@ -11,12 +11,15 @@ use transship_oci::{Hasher, RegionId};
 use transship_store::{ByteStream, Location};
 
 use super::{Pace, REPAIRS, Verdict, millis};
-use crate::{Registry, ServiceError, TokenError};
+use crate::tokens::RepairClaims;
+use crate::{RegionTokenError, Registry, ServiceError};
 
 /// The owner of the sessions of repairs: nobody who can push has this id.
 const NOBODY: &str = "!repair";
 /// As many accounts are named in one token; a blob that more link is found through one of them or not at all.
 const ACCOUNTS: usize = 16;
+/// Most organizations that are looked at for one that the asking peer may have bytes of.
+const NAMESPACES: usize = 1000;
 /// How long a repair may hold its session; longer than any transfer that is still worth it.
 const SESSION_MS: i64 = 86_400_000;
 
@@ -87,7 +90,8 @@ impl Registry {
     ) -> Result<Answer, RepairError> {
         let Some(peer) = self.peer_client(region) else { return Ok(Answer::Lacks) };
         let proof = self.mint_repair_token(region, &blob.digest, accounts);
-        let Some(stream) = peer.blob(&proof).await? else { return Ok(Answer::Lacks) };
+        let asked = peer.blob(&proof).await.map_err(|error| self.explain_refused_proof(region, error));
+        let Some(stream) = asked? else { return Ok(Answer::Lacks) };
         // An upload session records the location before its first byte, and frees it should this process die.
         let upload = NewUpload {
             id: uuid::Uuid::new_v4().simple().to_string(),
@@ -146,11 +150,15 @@ impl Registry {
     /// # Errors
     /// [`ServiceError::BlobAbsent`] when no account that it names links the blob here, whether the blob exists or not;
     /// [`ServiceError::Denied`] when this peer gets none; the inner error when the proof is no good.
-    pub async fn answer_repair(&self, proof: &str) -> Result<Result<(u64, ByteStream), TokenError>, ServiceError> {
-        let (peer, claims) = match self.verify_repair_token(proof) {
+    pub async fn answer_repair(
+        &self,
+        proof: &str,
+    ) -> Result<Result<(u64, ByteStream), RegionTokenError>, ServiceError> {
+        let (peer, claims) = match self.verify_region_token::<RepairClaims>(proof) {
             Ok(verified) => verified,
             Err(error) => return Ok(Err(error)),
         };
+        let peer = &peer.settings;
         if !peer.repair {
             return Err(ServiceError::Denied(format!(
                 "region {} gives no bytes to {}",
@@ -158,9 +166,20 @@ impl Registry {
                 peer.id
             )));
         }
-        let accounts = &claims.accounts[..claims.accounts.len().min(ACCOUNTS)];
-        let found = self.catalog().blob_of_accounts(&claims.digest, accounts).await?;
-        let found = found.ok_or_else(|| ServiceError::BlobAbsent(claims.digest.clone()))?;
+        if let Err(error) = self.use_region_token(&claims).await? {
+            return Ok(Err(error));
+        }
+        let absent = || ServiceError::BlobAbsent(claims.digest.clone());
+        let mut accounts = claims.accounts.clone();
+        accounts.truncate(ACCOUNTS);
+        accounts.retain(|account| peer.accounts.matches(account));
+        if !peer.namespaces.is_everything() {
+            let names = self.catalog().namespaces_of_accounts(&claims.digest, &accounts, NAMESPACES).await?;
+            if !names.iter().any(|name| peer.namespaces.matches(name)) {
+                return Err(absent());
+            }
+        }
+        let found = self.catalog().blob_of_accounts(&claims.digest, &accounts).await?.ok_or_else(absent)?;
         tracing::info!(digest = %claims.digest, peer = %peer.id, "gives a blob to a region that has lost it");
         let size_bytes = found.size_bytes;
         let stream = self.store().read(&Location::from(found.location), Some(0..size_bytes)).await?;

@@ -6,7 +6,7 @@ use transship_store::{BlobStore as _, Fault, FaultyStore, Location, Operation};
 use super::*;
 use crate::replicate::wire::TokenRequest;
 use crate::testing::{TestRegion, name, settings};
-use crate::{Peer, Settings, TokenError};
+use crate::{Peer, RegionTokenError, Settings, TokenError};
 
 async fn only_blob(region: &TestRegion) -> StoredBlob {
     let mut all = region.registry.catalog().stored_blobs(None, 10).await.unwrap();
@@ -93,17 +93,19 @@ async fn a_peer_gives_only_what_accounts_of_the_same_name_link() {
     // Neither purpose opens the other's door, and no other key, target or region does.
     let request = TokenRequest { namespace: "group".parse().unwrap(), repository: "app".parse().unwrap() };
     let crossed = giving.registry.answer_token(&proof(&["demo"]), &request).await.unwrap();
-    assert!(matches!(crossed, Err(TokenError::Invalid)));
+    assert_eq!(crossed.err(), Some(TokenError::Invalid.into()));
     let accounts = ["demo".to_owned()];
     for bad in [
-        asking.registry.mint_region_token(&b, "demo", "admin", "group"),
+        asking.registry.mint_region_token(&b, "demo", "admin", &name("group/app")),
         asking.registry.mint_repair_token(&"region-c".parse().unwrap(), &blob.digest, &accounts),
-        stranger.registry.mint_repair_token(&b, &blob.digest, &accounts),
         String::new(),
     ] {
         let answer = giving.registry.answer_repair(&bad).await.unwrap();
-        assert_eq!(answer.err(), Some(TokenError::Invalid), "{bad}");
+        assert_eq!(answer.err(), Some(TokenError::Invalid.into()), "{bad}");
     }
+    let foreign = stranger.registry.mint_repair_token(&b, &blob.digest, &accounts);
+    let answer = giving.registry.answer_repair(&foreign).await.unwrap();
+    assert!(matches!(answer.err(), Some(RegionTokenError::NotPinned { .. })));
     let (closed, _) = region_with_blob("region-b", vec![Peer { repair: false, ..peer }]).await;
     let refused = closed.registry.answer_repair(&proof(&["demo"])).await.err().unwrap();
     assert!(matches!(refused, ServiceError::Denied(_)), "{refused}");

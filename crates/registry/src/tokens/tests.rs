@@ -12,11 +12,11 @@ async fn no_kind_of_token_passes_for_another() {
 
     let registry = second.registry.issue_registry_token(Some(&second.admin), &[]).await.unwrap().token;
     let iam = second.registry.issue_iam_token(&second.admin).await.unwrap().token;
-    let region = first.registry.mint_region_token(&"region-b".parse().unwrap(), "demo", "admin", "group");
+    let region = first.registry.mint_region_token(&"region-b".parse().unwrap(), "demo", "admin", &name("group/app"));
 
     assert!(second.registry.verify_registry_token(&registry).is_ok());
     assert!(second.registry.verify_iam_token(&iam).await.unwrap().is_ok());
-    assert!(second.registry.verify_region_token(&region).is_ok());
+    assert!(second.registry.verify_region_token::<RegionClaims>(&region).is_ok());
     for (kind, token) in [("IAM", &iam), ("region", &region)] {
         let refused = second.registry.verify_registry_token(token).unwrap_err();
         assert_eq!(refused, TokenError::Invalid, "{kind} token on the registry");
@@ -26,7 +26,7 @@ async fn no_kind_of_token_passes_for_another() {
         assert_eq!(refused, TokenError::Invalid, "{kind} token on the management API");
     }
     for (kind, token) in [("registry", &registry), ("IAM", &iam)] {
-        assert!(second.registry.verify_region_token(token).is_err(), "{kind} token between regions");
+        assert!(second.registry.verify_region_token::<RegionClaims>(token).is_err(), "{kind} token between regions");
     }
 }
 
@@ -38,13 +38,16 @@ async fn a_region_token_is_good_only_for_its_target_and_only_from_a_pinned_regio
     let second = TestRegion::start_with(with_peer).await;
     let stranger = TestRegion::start("region-a").await;
 
-    let for_other = first.registry.mint_region_token(&"region-c".parse().unwrap(), "demo", "admin", "group");
-    assert_eq!(second.registry.verify_region_token(&for_other).unwrap_err(), TokenError::Invalid);
-    let forged = stranger.registry.mint_region_token(&"region-b".parse().unwrap(), "demo", "admin", "group");
-    assert_eq!(second.registry.verify_region_token(&forged).unwrap_err(), TokenError::Invalid);
-    let unknown = second.registry.mint_region_token(&"region-a".parse().unwrap(), "demo", "admin", "group");
-    assert_eq!(first.registry.verify_region_token(&unknown).unwrap_err(), TokenError::Invalid, "no peers are pinned");
-    assert_eq!(second.registry.verify_region_token("a.b.c").unwrap_err(), TokenError::Invalid);
+    let refused = |region: &TestRegion, token: &str| {
+        region.registry.verify_region_token::<RegionClaims>(token).map(|_| ()).unwrap_err()
+    };
+    let for_other = first.registry.mint_region_token(&"region-c".parse().unwrap(), "demo", "admin", &name("group/app"));
+    assert_eq!(refused(&second, &for_other), TokenError::Invalid.into());
+    let forged = stranger.registry.mint_region_token(&"region-b".parse().unwrap(), "demo", "admin", &name("group/app"));
+    assert!(matches!(refused(&second, &forged), RegionTokenError::NotPinned { .. }));
+    let unknown = second.registry.mint_region_token(&"region-a".parse().unwrap(), "demo", "admin", &name("group/app"));
+    assert!(matches!(refused(&first, &unknown), RegionTokenError::NotPinned { .. }), "no peers are pinned");
+    assert_eq!(refused(&second, "a.b.c"), TokenError::Invalid.into());
 }
 
 #[tokio::test]

@@ -58,7 +58,13 @@ mod tests {
     #[test]
     fn a_kept_token_counts_between_its_own_ends_only() {
         let tokens = VerifiedTokens::default();
-        let grant = Arc::new(Grant { principal: None, via: None, access: Vec::new(), everything: false });
+        let grant = Arc::new(Grant {
+            principal: None,
+            via: None,
+            access: Vec::new(),
+            namespaces: std::collections::BTreeMap::new(),
+            everything: false,
+        });
         let now = now_seconds();
         tokens.keep("now", &grant, now - 300, now);
         tokens.keep("past", &grant, now - 600, now - LEEWAY_SECONDS - 5);

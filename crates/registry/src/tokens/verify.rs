@@ -44,7 +44,7 @@ pub(crate) struct Expected<'a> {
 /// The claims of a token that was signed with this key and holds now.
 ///
 /// The key and the algorithm are ours to name: whatever the token's head says of keys (`kid`, `jwk`, `jku`, `x5u`, `x5c`)
-/// is not looked at, and one that asks to be understood before it may be accepted (`crit`) is refused (bad-inputs G).
+/// decides nothing, and one that asks to be understood before it may be accepted (`crit`) is refused (bad-inputs G).
 pub(crate) fn verify<T: Claims>(token: &str, key: &DecodingKey, expected: Expected<'_>) -> Result<T, TokenError> {
     let mut validation = Validation::new(expected.algorithm);
     validation.leeway = LEEWAY_SECONDS;
@@ -73,6 +73,11 @@ pub(crate) fn unverified_issuer(token: &str) -> Option<String> {
     let payload = token.split('.').nth(1)?;
     let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
     serde_json::from_slice::<Issuer>(&json).ok().map(|claims| claims.iss)
+}
+
+/// Which key a token says it is signed with. It proves nothing, and is only for telling people which key was refused.
+pub(crate) fn unverified_key_id(token: &str) -> Option<String> {
+    jsonwebtoken::decode_header(token).ok()?.kid
 }
 
 pub(crate) fn now_seconds() -> u64 {

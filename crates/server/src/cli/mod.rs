@@ -40,7 +40,14 @@ enum Command {
     /// Check the configuration file and say everything that is wrong with it
     CheckConfig,
     /// Print the region's public key, which its peers pin
-    RegionKey,
+    RegionKey {
+        /// Print the key that is going to replace it, and make that first unless it is there: `data_dir/region.key.next`
+        #[arg(long, conflicts_with = "fingerprint")]
+        next: bool,
+        /// Print what people compare the key by, as messages about keys that are not pinned do
+        #[arg(long)]
+        fingerprint: bool,
+    },
     /// Manage accounts, users and access keys
     Admin(admin::Admin),
     /// Check every byte and every row of the region; exit code 1 when something is wrong, 2 when it cannot be told
@@ -82,11 +89,15 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             config::load(file)?;
             print(&format!("{}: good", file.display()))
         }
-        Command::RegionKey => {
+        Command::RegionKey { next, fingerprint } => {
             let config = configuration(file)?;
             open::prepare_data_dir(&config.data_dir)?;
+            if next {
+                print(&transship_registry::Keys::next_region_key(&config.data_dir)?)?;
+                return Ok(ExitCode::SUCCESS);
+            }
             let keys = transship_registry::Keys::load_or_create(&config.data_dir)?;
-            print(&keys.region_public_key())
+            print(&if fingerprint { keys.region_fingerprint() } else { keys.region_public_key() })
         }
         Command::Admin(admin) => {
             let config = configuration(file)?;

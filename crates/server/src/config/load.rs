@@ -316,6 +316,13 @@ fn read_peers(reader: &mut Reader, own: Option<&RegionId>) -> Vec<PeerConfig> {
         } else if peers.iter().any(|known| known.id == peer.id) {
             let found = format!("is {:?}, which another peer has", peer.id.as_str());
             reader.problem(Problem::new(label, found, "one [[peer]] for each region"));
+        } else {
+            let has_key = |known: &&PeerConfig| peer.public_keys.iter().any(|key| known.public_keys.contains(key));
+            if let Some(known) = peers.iter().find(has_key) {
+                let found = format!("names a key that is pinned for {:?} too", known.id.as_str());
+                let expected = "the key that `transship region-key` prints in that region; each region has its own";
+                reader.problem(Problem::new(format!("peer[{index}].public_key"), found, expected));
+            }
         }
         peers.push(peer);
     }
@@ -325,14 +332,28 @@ fn read_peers(reader: &mut Reader, own: Option<&RegionId>) -> Vec<PeerConfig> {
 fn read_peer(reader: &mut Reader, section: &Section) -> Option<PeerConfig> {
     let id = reader.read(section, "id", parse::region_id);
     let url = reader.read(section, "url", parse::url);
-    let public_key = reader.read(section, "public_key", parse::public_key);
+    let public_keys = reader.read(section, "public_key", parse::public_keys);
     let repair = reader.read(section, "repair", parse::boolean);
+    let accept = reader.read(section, "accept", parse::boolean);
+    let accounts = reader.read(section, "accounts", parse::name_patterns);
+    let namespaces = reader.read(section, "namespaces", parse::name_patterns);
+    let administrators = reader.read(section, "administrators", parse::boolean);
     let ca = reader.value(section, "ca").map(|(label, _)| (label, reader.path(section, "ca")));
     let ca_pem = match ca {
         None => None,
         Some((label, path)) => read_ca(reader, label, &path?),
     };
-    Some(PeerConfig { id: id?, url: url?, public_key: public_key?, ca_pem, repair: repair? })
+    Some(PeerConfig {
+        id: id?,
+        url: url?,
+        public_keys: public_keys?,
+        ca_pem,
+        repair: repair?,
+        accept: accept?,
+        accounts: accounts?,
+        namespaces: namespaces?,
+        administrators: administrators?,
+    })
 }
 
 fn read_ca(reader: &mut Reader, label: String, path: &Path) -> Option<Vec<u8>> {

@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use transship_catalog::Quotas;
 use transship_oci::RegionId;
-use transship_registry::{AccessSettings, Bootstrap, Collection, LoginLimits, Peer, ScrubSettings, Settings};
+use transship_registry::{
+    AccessSettings, Bootstrap, Collection, LoginLimits, NamePatterns, Peer, ScrubSettings, Settings,
+};
 
 use crate::http::address::TrustedProxies;
 
@@ -176,12 +178,20 @@ pub struct PeerConfig {
     pub id: RegionId,
     /// Where this region reaches it, without a slash at the end.
     pub url: String,
-    /// Its region key, pinned.
-    pub public_key: String,
+    /// Its region keys, pinned.
+    pub public_keys: Vec<String>,
     /// A certificate authority to trust beside the built-in ones, as PEM.
     pub ca_pem: Option<Vec<u8>>,
     /// Whether bytes that were lost on one side may come from the other.
     pub repair: bool,
+    /// Whether it may write here.
+    pub accept: bool,
+    /// The accounts that it may act for.
+    pub accounts: NamePatterns,
+    /// The organizations that it may write.
+    pub namespaces: NamePatterns,
+    /// Whether it may act for administrators.
+    pub administrators: bool,
 }
 
 /// `[log]`.
@@ -266,9 +276,13 @@ impl PeerConfig {
         Peer {
             id: self.id.clone(),
             url: self.url.clone(),
-            public_key: self.public_key.clone(),
+            public_keys: self.public_keys.clone(),
             ca_pem: self.ca_pem.clone(),
             repair: self.repair,
+            accept: self.accept,
+            accounts: self.accounts.clone(),
+            namespaces: self.namespaces.clone(),
+            administrators: self.administrators,
         }
     }
 }

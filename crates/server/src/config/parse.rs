@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use base64::Engine as _;
 use toml::Value;
 use transship_oci::RegionId;
+use transship_registry::NamePatterns;
 
 use super::{LogFormat, SyncImagesResponse};
 use crate::http::address::AddressRange;
@@ -54,12 +55,34 @@ pub(super) fn access_key(value: &Value) -> Result<String, String> {
     name(value)
 }
 
-pub(super) fn public_key(value: &Value) -> Result<String, String> {
-    let key = value
-        .as_str()
-        .map(str::trim)
-        .filter(|text| base64::engine::general_purpose::STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == 32));
-    key.map(str::to_owned).ok_or_else(|| "the base64 of 32 bytes that `transship region-key` prints there".to_owned())
+/// Most keys of one peer: the old one, the new one, and room for a mistake.
+const MAX_PUBLIC_KEYS: usize = 4;
+
+/// One key, or a list of keys.
+pub(super) fn public_keys(value: &Value) -> Result<Vec<String>, String> {
+    let key = |value: &Value| {
+        let text = value.as_str().map(str::trim);
+        let is_key =
+            |text: &&str| base64::engine::general_purpose::STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == 32);
+        text.filter(is_key).map(str::to_owned)
+    };
+    let keys: Option<Vec<String>> = match value {
+        Value::Array(values) => values.iter().map(key).collect(),
+        value => key(value).map(|key| vec![key]),
+    };
+    keys.filter(|keys| (1..=MAX_PUBLIC_KEYS).contains(&keys.len())).ok_or_else(|| {
+        format!(
+            "the base64 of 32 bytes that `transship region-key` prints there, or a list of 1 to {MAX_PUBLIC_KEYS} of them"
+        )
+    })
+}
+
+/// Patterns of names.
+pub(super) fn name_patterns(value: &Value) -> Result<NamePatterns, String> {
+    let expected = || "a list of patterns of names such as [\"team-*\", \"ops\"]".to_owned();
+    let values = value.as_array().ok_or_else(expected)?.iter();
+    let texts = values.map(|value| value.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
+    NamePatterns::new(texts.ok_or_else(expected)?).map_err(|reason| format!("{}, not {reason}", expected()))
 }
 
 pub(super) fn whole_number(range: RangeInclusive<i64>) -> impl FnOnce(&Value) -> Result<i64, String> {

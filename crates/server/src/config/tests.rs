@@ -95,7 +95,10 @@ fn a_full_file_is_taken_as_it_is_written() {
     assert_eq!(config.log.format, LogFormat::Text);
     let settings = config.settings(config.listen);
     assert_eq!(settings.registry_host, "registry.example:443");
-    assert_eq!(settings.peers[0].id.as_str(), "cn-north-208");
+    let peer = &settings.peers[0];
+    assert_eq!((peer.id.as_str(), peer.public_keys.as_slice()), ("cn-north-208", &[KEY.to_owned()][..]));
+    assert!(peer.accept && peer.repair && !peer.administrators);
+    assert!(peer.accounts.is_everything() && peer.namespaces.is_everything());
     assert!(!format!("{config:?}").contains("two words"));
 }
 
@@ -228,6 +231,29 @@ fn each_kind_of_mistake_is_named_with_key_value_and_expectation() {
             assert!(text.contains(part), "{config}\n{text}\nlacks {part}");
         }
         assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn mistakes_of_what_a_peer_may_do_are_named() {
+    let peer = |rest: &str| {
+        format!("region.id = \"a\"\n[[peer]]\nid = \"b\"\nurl = \"http://b\"\npublic_key = \"{KEY}\"\n{rest}")
+    };
+    let cases: &[(String, &[&str])] = &[
+        (
+            peer(&format!("[[peer]]\nid = \"c\"\nurl = \"http://c\"\npublic_key = [\"{KEY}\"]")),
+            &["peer[1].public_key names a key that is pinned for \"b\" too", "each region has its own"],
+        ),
+        (peer("").replace(&format!("\"{KEY}\""), "[]"), &["peer[0].public_key is", "a list of 1 to 4"]),
+        (peer("accounts = []"), &["peer[0].accounts", "0 patterns"]),
+        (peer("namespaces = [\"team-[\"]"), &["peer[0].namespaces", "pattern \"team-[\""]),
+        (peer("administrators = \"yes\""), &["peer[0].administrators", "true or false"]),
+    ];
+    for (config, expected) in cases {
+        let text = Files::new(config).load().expect_err(config).to_string();
+        for part in *expected {
+            assert!(text.contains(part), "{config}\n{text}\nlacks {part}");
+        }
     }
 }
 

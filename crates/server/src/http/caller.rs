@@ -150,7 +150,7 @@ async fn check_head(registry: &Registry, parts: &Parts) -> Result<Option<Princip
 ///
 /// # Errors
 /// Why the caller is not let in.
-async fn prove(registry: &Registry, parts: &Parts, body: &Bytes) -> Result<Principal, AuthFailure> {
+pub async fn prove(registry: &Registry, parts: &Parts, body: &Bytes) -> Result<Principal, AuthFailure> {
     let principal = match credentials(parts)? {
         Credentials::Token(token) => registry.verify_iam_token(token).await?.map_err(AuthFailure::Token)?,
         Credentials::Signature(authorization) => verify_signature(registry, parts, body, &authorization).await?,

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::query::bad_query;
 use super::{Answer, Call, answer};
-use crate::http::caller::authenticate;
+use crate::http::caller::prove;
 use crate::http::manage_error::ManageError;
 use crate::signature;
 
@@ -40,7 +40,7 @@ pub(super) async fn create_secret(call: &Call) -> Answer {
     let signed = signed.and_then(|text| signature::parse_authorization(text).ok());
     let access_key = signed.as_ref().map(|authorization| authorization.access_key.as_str());
     let basis = call.registry.login_basis(&call.principal, access_key).await?;
-    authenticate(&call.registry, &call.parts, &call.body).await?;
+    prove(&call.registry, &call.parts, &call.body).await?;
     let login = call.registry.create_login(&basis, life_seconds).await?;
     let host = &call.registry.settings().registry_host;
     let access_key = login.user.rsplit_once('@').map_or(login.user.as_str(), |(_, access_key)| access_key);

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ::http::StatusCode;
 use ::http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
 use ::http::request::Parts;
 use ::http::uri::Authority;
+use ::http::{Method, StatusCode};
 use transship_oci::challenge::{INSUFFICIENT_SCOPE, INVALID_TOKEN};
 use transship_oci::{Action, Challenge, ErrorCode, RepositoryName, Route, Scope};
 use transship_registry::{Grant, Registry};
@@ -60,9 +60,31 @@ impl Caller {
         let Some(grant) = self.grant else { return Err(refused(None)) };
         match route.name().zip(super::needed_action(route, &parts.method)) {
             Some((name, action)) if !grant.allows(name, action) => Err(refused(Some(INSUFFICIENT_SCOPE))),
+            _ if grant.via.is_some() && !is_part_of_a_copy(route, &parts.method) => Err(OciError::new(
+                StatusCode::FORBIDDEN,
+                ErrorCode::Denied,
+                format!("the token was given to a region for a copy to {}, and opens nothing else", grant.scope()),
+            )),
             _ => Ok(grant),
         }
     }
+}
+
+/// What a copy from another region asks here: uploads, manifests to write, and whether things are there. It reads no
+/// content, so a region that is taken over gets none this way.
+fn is_part_of_a_copy(route: &Route, method: &Method) -> bool {
+    match route {
+        Route::Base | Route::UploadStart { .. } | Route::Upload { .. } => true,
+        Route::Manifest { .. } => method == Method::HEAD || method == Method::PUT,
+        Route::Blob { .. } => method == Method::HEAD,
+        Route::Catalog | Route::TagsList { .. } | Route::Referrers { .. } => false,
+    }
+}
+
+/// The challenge to a token for an organization that has gone since: a new token is judged anew.
+pub(super) fn outdated(call: &Call) -> OciError {
+    let scope = Route::parse(call.parts.uri.path()).ok().and_then(|route| scope_of(&route, &call.parts));
+    challenge(&call.registry, scope.as_deref(), Some(INVALID_TOKEN))
 }
 
 /// Whether a request was sent to this machine by a name of its own. A page in a browser can be given another name that

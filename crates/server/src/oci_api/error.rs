@@ -40,6 +40,11 @@ impl OciError {
         self
     }
 
+    /// Whether it is a 401 that has no challenge yet: of a token that was good and has met another organization.
+    pub(super) fn lacks_challenge(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED && self.headers.iter().all(|(name, _)| name != header::WWW_AUTHENTICATE)
+    }
+
     /// The error of an operation on a repository, which a chunk out of order needs to say where to go on.
     pub(super) fn on(name: &RepositoryName, error: ServiceError) -> Self {
         if let ServiceError::RangeInvalid { session, offset_bytes } = &error {
@@ -90,6 +95,7 @@ impl From<ServiceError> for OciError {
             E::Denied(_) | E::QuotaExceeded { .. } | E::TagImmutable(_) | E::NamespaceFull(_) => {
                 (403, ErrorCode::Denied)
             }
+            E::GrantOutdated(_) => (401, ErrorCode::Unauthorized),
             E::TooManyAttempts { .. } | E::TooManyUploads { .. } | E::TooManyLargeAnswers => {
                 (429, ErrorCode::TooManyRequests)
             }

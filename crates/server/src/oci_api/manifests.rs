@@ -20,7 +20,7 @@ const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 
 /// `GET` and `HEAD /v2/{name}/manifests/{reference}`: the stored bytes, whatever the client says it accepts.
 pub(super) async fn get(call: &Call, name: &RepositoryName, reference: &Reference) -> Result<Response, OciError> {
-    let stored = call.registry.find_manifest(name, reference).await?;
+    let stored = call.registry.find_manifest(call.grant.on(name), reference).await?;
     let etag = format!("\"{}\"", stored.digest);
     let matches = call.parts.headers.get(header::IF_NONE_MATCH).is_some_and(|value| lists_etag(value, &etag));
     let status = if matches { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
@@ -83,7 +83,7 @@ pub(super) async fn put(
 
 /// `DELETE /v2/{name}/manifests/{reference}`: a tag alone, or a manifest with its tags.
 pub(super) async fn delete(call: &Call, name: &RepositoryName, reference: &Reference) -> Result<Response, OciError> {
-    call.registry.delete_manifest(name, reference).await?;
+    call.registry.delete_manifest(call.grant.on(name), reference).await?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
 

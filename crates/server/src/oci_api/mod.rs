@@ -71,7 +71,7 @@ async fn answer(registry: Registry, request: Request<Body>) -> Result<Response, 
     let method = parts.method.clone();
     let call = Call { registry, grant, parts, query };
     // Boxed are those that would make every request carry their room.
-    match (&method, route) {
+    let answer = match (&method, route) {
         (&(Method::GET | Method::HEAD), Route::Base) => Ok(axum::Json(serde_json::json!({})).into_response()),
         (&Method::GET, Route::Catalog) => lists::catalog(&call).await,
         (&Method::GET, Route::TagsList { name }) => lists::tags(&call, &name).await,
@@ -97,7 +97,8 @@ async fn answer(registry: Registry, request: Request<Body>) -> Result<Response, 
             ErrorCode::Unsupported,
             format!("{method} is not a method of this path"),
         )),
-    }
+    };
+    answer.map_err(|error| if error.lacks_challenge() { access::outdated(&call) } else { error })
 }
 
 /// What a request is about, and the right to ask for it.

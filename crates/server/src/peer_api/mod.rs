@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use transship_oci::{ErrorBody, ErrorCode};
 use transship_registry::wire::{PREPARE_PATH, REPAIR_PATH, TOKEN_PATH, WITHDRAW_PATH};
-use transship_registry::{Grant, Registry, ServiceError, TokenError};
+use transship_registry::{Grant, RegionTokenError, Registry, ServiceError};
 
 use crate::http::whole::{self, Sender, WholeBodyError, read_whole};
 
@@ -50,14 +50,15 @@ async fn token(registry: &Registry, parts: &Parts, proof: &str, body: Body) -> R
     }
 }
 
-fn bad_proof(error: TokenError) -> Response {
-    refusal(
-        StatusCode::UNAUTHORIZED,
-        ErrorCode::Unauthorized,
-        format!(
-            "{error}: the region token must be signed by a region that is configured here as a peer, with its pinned key, for this region and this namespace"
+fn bad_proof(error: RegionTokenError) -> Response {
+    let message = match error {
+        // What the sentence ends with is left out where the reason says it all.
+        error @ RegionTokenError::NotPinned { .. } => error.to_string(),
+        error => format!(
+            "{error}: a region token must be signed by a region that is configured here as a peer, with its pinned key, for this region and this repository"
         ),
-    )
+    };
+    refusal(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
 }
 
 async fn prepare(registry: &Registry, parts: &Parts, token: &str, body: Body) -> Result<Response, Response> {
@@ -70,14 +71,14 @@ async fn withdraw(registry: &Registry, parts: &Parts, token: &str, body: Body) -
     Ok(answer(&registry.answer_withdraw(&grant, &request).await.map_err(from_service)?))
 }
 
-/// What a call with a registry token asks. The token is verified before the body is read.
+/// What a call with a token that was given to a region asks. The token is verified before the body is read.
 async fn granted<T: DeserializeOwned>(
     registry: &Registry,
     parts: &Parts,
     token: &str,
     body: Body,
 ) -> Result<(Arc<Grant>, T), Response> {
-    let grant = registry.verify_registry_token(token);
+    let grant = registry.verify_copy_token(token).map_err(from_service)?;
     let grant = grant.map_err(|error| refusal(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, error.to_string()))?;
     let account = grant.principal.as_ref().map(|principal| principal.account_id.as_str());
     let sender = account.map_or(Sender::Stranger, Sender::Proved);
@@ -137,6 +138,11 @@ fn from_service(error: ServiceError) -> Response {
         ServiceError::NamespaceAbsent { .. } => refusal(StatusCode::NOT_FOUND, ErrorCode::NameUnknown, message),
         ServiceError::Denied(_) | ServiceError::TagImmutable(_) | ServiceError::NamespaceFull(_) => {
             refusal(StatusCode::FORBIDDEN, ErrorCode::Denied, message)
+        }
+        ServiceError::GrantOutdated(_) => refusal(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message),
+        ServiceError::InvalidParameter { .. } => refusal(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message),
+        ServiceError::TooManyRegionTokens { .. } => {
+            refusal(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
         }
         ServiceError::Unavailable(_) | ServiceError::StorageFull | ServiceError::StorageFault(_) => {
             refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unsupported, message)
