@@ -107,6 +107,8 @@ async fn a_blob_in_quarantine_is_sent_again() {
         (reply.status == 404).then_some(())
     };
     wait::until("the layer to be out of service", LIMIT, gone).await;
+    let given_up = || async { (asked(&pair, &["no peer could repair the blob"]) > 0).then_some(()) };
+    wait::until("the target to have asked its peer in vain", LIMIT, given_up).await;
     pair.source.start().await;
     assert_eq!(sync(&pair, &Sync::of(&["v1"])).await, "success");
     assert_eq!(pair.target_registry().pull(THERE, "v1").await, pair.source_registry().pull(HERE, "v1").await);

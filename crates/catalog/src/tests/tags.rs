@@ -64,7 +64,7 @@ pub(super) async fn withdrawn_tags_are_as_before(catalog: Catalog, _: String) {
     assert!(catalog.delete_manifest(id, &old).await.unwrap());
     assert!(withdraw("moved", Some(&old)).await.unwrap());
     assert_eq!((now("moved").await, now("kept").await), (None, None));
-    assert_eq!(catalog.manifest_exists(id, std::slice::from_ref(&new)).await.unwrap(), [new.clone()]);
+    assert_eq!(catalog.manifest_exists(id, std::slice::from_ref(&new)).await.unwrap(), std::slice::from_ref(&new));
 
     image(&catalog, id, "new", "v1").await;
     image(&catalog, id, "new", "v2").await;

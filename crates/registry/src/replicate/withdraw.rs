@@ -57,8 +57,8 @@ impl Registry {
     /// written it, when somebody else has moved it since, or when the source's tag is there again with the same image.
     pub(crate) async fn withdraw(&self, job: &Job) -> Result<(), NotWithdrawn> {
         // The row knows what this run has noted.
-        let job = self.catalog().find_jobs(&[job.id]).await.map_err(ServiceError::from)?.pop();
-        let Some((job, written)) = job.and_then(|job| written(&job).map(|written| (job, written))) else {
+        let row = self.catalog().find_jobs(&[job.id]).await.map_err(ServiceError::from)?.pop();
+        let Some(written) = row.filter(|row| row.attempt == job.attempt).as_ref().and_then(written) else {
             return Ok(());
         };
         if job.repository_id != 0
