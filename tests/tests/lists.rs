@@ -121,7 +121,7 @@ async fn ask_and_stop_reading(region: &Region, user: &User, target: &str) -> Tcp
     let mut request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n");
     for (name, value) in signature::sign("GET", &host, target, b"", &user.access_key, &user.secret_key) {
         if !name.eq_ignore_ascii_case("host") {
-            request += &format!("{name}: {value}\r\n");
+            request.extend([name, ": ", value.as_str(), "\r\n"]);
         }
     }
     stream.write_all(format!("{request}\r\n").as_bytes()).await.expect("a request can be sent");
@@ -203,8 +203,8 @@ async fn long_descriptions_have_a_budget() {
         list.as_array().expect("a list").iter().map(|row| row["description"].as_str().unwrap()).collect();
     let whole = texts.iter().filter(|text| **text == long).count();
     assert_eq!((whole, texts.iter().filter(|text| text.is_empty()).count()), (34, 16), "34 fit into four megabytes");
-    let last = manage.call("GET", &repository_path("group", "r49"), None).await.expect(200).json();
-    assert!(last["description"] == json!(long));
+    let shown = manage.call("GET", &repository_path("group", "r49"), None).await.expect(200).json();
+    assert!(shown["description"] == json!(long));
 
     let (mut seen, mut marker) = (0, String::new());
     loop {

@@ -187,14 +187,12 @@ pub(crate) async fn link(
     let insert = "INSERT INTO blob_link (repository_id, digest, linked_at) VALUES ($1, $2, {now})
         ON CONFLICT (repository_id, digest) DO NOTHING";
     let linked = tx.execute(tx.query(insert).bind(repository_id).bind(digest.as_str())).await;
-    match linked.map_err(|error| repository_absent(error, repository_id))? {
+    if linked.map_err(|error| repository_absent(error, repository_id))? == 0 {
         // Somebody else has made it since: the next attempt renews it.
-        0 => Err(CatalogError::Busy),
-        _ => {
-            links_made(tx, repository_id, &list_parameter([digest]), reserved_bytes).await?;
-            stored_more(tx, repository_id, &list_parameter([digest])).await
-        }
+        return Err(CatalogError::Busy);
     }
+    links_made(tx, repository_id, &list_parameter([digest]), reserved_bytes).await?;
+    stored_more(tx, repository_id, &list_parameter([digest])).await
 }
 
 /// Remembers the location of bytes that nobody could ever read and nothing names any more.

@@ -126,7 +126,7 @@ impl Registry {
         };
         let view = |(place, row): (usize, TagDetail)| {
             let manifest = manifests.get(&row.digest).filter(|_| place < fitting).cloned();
-            self.tag_view(name, repository.id, row, manifest)
+            self.tag_view(name, repository.id, &row, manifest)
         };
         let tags = rows.into_iter().enumerate().map(view).collect();
         Ok(TagList { tags, total, ended_early, room: room.unwrap_or_default() })
@@ -174,7 +174,7 @@ impl Registry {
         let row = rows.into_iter().next().ok_or_else(|| tag_absent(name, tag))?;
         let room = self.rooms().take(&principal.account_id, row.manifest_bytes, PATIENCE).await?;
         let manifest = self.raw_manifests(repository.id, std::slice::from_ref(&row)).await?.remove(&row.digest);
-        Ok((self.tag_view(name, repository.id, row, manifest), room))
+        Ok((self.tag_view(name, repository.id, &row, manifest), room))
     }
 
     /// Points `destination` at what `source` points at; write level on the organization, as for a push.
@@ -225,7 +225,7 @@ impl Registry {
         &self,
         name: &RepositoryName,
         repository_id: i64,
-        row: TagDetail,
+        row: &TagDetail,
         manifest: Option<Arc<str>>,
     ) -> TagView {
         let reference = Reference::Tag(row.name.clone());

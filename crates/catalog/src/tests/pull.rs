@@ -117,7 +117,8 @@ pub(super) async fn versions_tell_every_commit(catalog: Catalog, url: String) {
     assert_eq!(catalog.version(), None);
     let again = Catalog::open(&url).await.unwrap();
     image(&again, fixture.repository.id, "image", "v2").await;
-    assert_eq!(catalog.version(), again.version());
-    assert!(again.version().is_some_and(|version| Some(version) != others));
+    for catalog in [&catalog, &again] {
+        assert!(catalog.version().is_some_and(|version| Some(version) != others));
+    }
     again.close().await;
 }
