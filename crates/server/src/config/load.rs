@@ -67,6 +67,7 @@ fn read_all(reader: &mut Reader, file: Option<&Path>) -> Option<Config> {
     let listen_tls = reader.read(&region, "listen_tls", parse::address);
     let public_url = reader.read(&region, "public_url", parse::url);
     let data_dir = reader.path(&region, "data_dir");
+    let allow_shared_data_dir = reader.read(&region, "allow_shared_data_dir", parse::boolean);
 
     let tls = read_tls(reader);
     if listen_tls.is_some() && tls.is_none() && reader.optional_section("tls").is_none() {
@@ -95,6 +96,7 @@ fn read_all(reader: &mut Reader, file: Option<&Path>) -> Option<Config> {
         listen_tls,
         public_url,
         data_dir: data_dir?,
+        allow_shared_data_dir: allow_shared_data_dir?,
         tls,
         catalog_url,
         replication: replication?,
