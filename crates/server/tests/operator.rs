@@ -197,6 +197,9 @@ fn a_hang_up_takes_over_what_it_can_and_says_the_rest() {
     assert_eq!(line["needs_restart"], "region.public_url");
     region.wait_for_log(|line| line["level"] == "WARN" && line.to_string().contains("after a restart only"));
     assert_eq!(create(&region, "two").status, 201);
+    // Probes are logged at this level only.
+    region.get("/livez");
+    region.wait_for_log(|line| line["path"] == "/livez" && line["level"] == "DEBUG");
     let regions = with_token(&region, &iam_token(&region), "/v2/manage/regions");
     assert!(regions.json().to_string().contains("127.0.0.1:1"), "{regions:?}");
     assert!(region.get("/v2/").header("www-authenticate").contains("http://a.example.com"));
@@ -205,8 +208,8 @@ fn a_hang_up_takes_over_what_it_can_and_says_the_rest() {
     std::fs::write(&file, good.replace("namespaces_per_account = 1", "namespaces_per_account = 0")).unwrap();
     region.signal("-HUP");
     let line = region.wait_for_log(|line| line["level"] == "ERROR");
-    let text = line["message"].as_str().unwrap();
-    assert!(text.contains("the old settings stay") && text.contains("limits.namespaces_per_account is 0"), "{text}");
+    assert_eq!(line["message"], "the configuration cannot be used, the old settings stay");
+    assert!(line["reason"].as_str().unwrap().contains("limits.namespaces_per_account is 0"), "{line}");
     assert_eq!(create(&region, "three").status, 400);
 
     // Back to the first file: the peer is gone again.
@@ -218,6 +221,12 @@ fn a_hang_up_takes_over_what_it_can_and_says_the_rest() {
     assert!(!regions.json().to_string().contains("127.0.0.1:1"), "{regions:?}");
     region.signal("-HUP");
     region.wait_for_log(|line| line["message"].as_str().is_some_and(|text| text.ends_with("nothing has changed")));
+
+    std::fs::write(&file, format!("{good}[log]\nformat = \"text\"\n")).unwrap();
+    region.signal("-HUP");
+    region.wait_for_log(|line| line["taken_over"] == "log");
+    region.get("/v2/");
+    region.wait_for_log(|line| line.as_str().is_some_and(|text| text.contains("/v2/") && text.contains("401")));
 }
 
 #[test]

@@ -41,11 +41,12 @@ impl Reload<'_> {
 
     fn take_over(&mut self, file: &Path) {
         let shown = file.display();
-        let mut new = match config::load(file) {
+        let mut new = match config::load_again(file) {
             Ok(new) => new,
             Err(error) => {
                 for problem in &error.problems {
-                    tracing::error!(file = %shown, "the configuration cannot be used, the old settings stay: {problem}");
+                    let reason = problem.to_string();
+                    tracing::error!(file = %shown, reason, "the configuration cannot be used, the old settings stay");
                 }
                 return;
             }
@@ -60,7 +61,7 @@ impl Reload<'_> {
         settings.public_url.clone_from(&listen.public_url);
         settings.registry_host.clone_from(&listen.registry_host);
         if let Err(reason) = self.registry.change_settings(settings) {
-            tracing::error!(file = %shown, "the configuration cannot be used, the old settings stay: {reason}");
+            tracing::error!(file = %shown, reason, "the configuration cannot be used, the old settings stay");
             return;
         }
         self.server.set_limits(connection_limits(&change.config));

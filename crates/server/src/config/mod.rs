@@ -22,7 +22,7 @@ use transship_registry::{AccessSettings, Bootstrap, Collection, LoginLimits, Pee
 use crate::http::address::TrustedProxies;
 
 pub use change::Change;
-pub use load::{load, without_file};
+pub use load::{load, load_again, without_file};
 pub use problem::{ConfigError, Problem};
 pub use secret::Secret;
 
