@@ -1,5 +1,7 @@
 //! What an operator does to a region and to its files: lost and replaced keys, a shared directory, a hang-up, first steps.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::fs::Permissions;
