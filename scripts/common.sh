@@ -45,6 +45,70 @@ as_root() {
     fi
 }
 
+# Becomes the command, with root's rights: only for the background, `exec_as_root COMMAND… &`. There `$!` is then the command itself (or
+# sudo, which hands signals on); behind as_root it would be a shell, and the command would outlive it.
+exec_as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        exec "$@"
+    elif have sudo; then
+        # sudo empties the environment, and the mark of the run must get through.
+        exec sudo -n env "TRANSSHIP_TEST_RUN=${TRANSSHIP_TEST_RUN:-}" "$@"
+    else
+        exit 1
+    fi
+}
+
+# stop_process PID [SECONDS]: ends a process with root's rights, by force when it takes longer than that (10), and waits for its end.
+stop_process() {
+    local pid="$1" tenths=$((${2:-10} * 10))
+    as_root kill "$pid" 2>/dev/null || return 0
+    for _ in $(seq "$tenths"); do
+        runs "$pid" || return 0
+        sleep 0.1
+    done
+    as_root kill -KILL "$pid" 2>/dev/null || true
+    for _ in $(seq 50); do
+        runs "$pid" || return 0
+        sleep 0.1
+    done
+    say "process $pid does not end"
+}
+
+# Whether a process runs; one that has ended and waits for its parent does not.
+runs() {
+    local state
+    state="$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null)" || return 1
+    [ -n "$state" ] && [ "$state" != Z ]
+}
+
+# marked_processes RUN: prints the ids of the processes that carry the mark of a run in their environment. Whatever is started inherits it,
+# also what has left its parent and its session. The caller must not carry it.
+marked_processes() {
+    local file pid
+    while read -r file; do
+        pid="${file#/proc/}"
+        pid="${pid%/environ}"
+        if runs "$pid"; then
+            printf '%s\n' "$pid"
+        fi
+    done < <(as_root grep -lszx -- "TRANSSHIP_TEST_RUN=$1" /proc/[0-9]*/environ || true)
+}
+
+# nothing_left RUN: waits a moment for what is just ending, then names and ends whatever the run has left behind. 1 when there was something.
+nothing_left() {
+    local pids=() pid
+    for _ in $(seq 50); do
+        mapfile -t pids < <(marked_processes "$1")
+        [ ${#pids[@]} -gt 0 ] || return 0
+        sleep 0.2
+    done
+    for pid in "${pids[@]}"; do
+        printf 'failed: process %s still runs: %s\n' "$pid" "$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | cut -c 1-200)"
+        stop_process "$pid" 5
+    done
+    return 1
+}
+
 # A port nobody listens on; the number is free when this returns, which is as much as can be promised.
 free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'

@@ -8,9 +8,26 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
-# The outer call starts the throw-away PostgreSQL and comes back here with its address.
-if [ -z "${TRANSSHIP_TEST_POSTGRES:-}" ]; then
-    exec scripts/with-postgres.sh "$0" "$@"
+# The outer call starts the throw-away PostgreSQL and comes back here with its address. Whatever it starts carries the mark of this run, and
+# nothing that carries it may run any more at the end.
+if [ -z "${TRANSSHIP_TEST_RUN:-}" ]; then
+    run="$$-$(date +%s%N)"
+    counts="$(mktemp)"
+    again=("$0" "$@")
+    [ -n "${TRANSSHIP_TEST_POSTGRES:-}" ] || again=(scripts/with-postgres.sh "${again[@]}")
+    trap 'rm -f "$counts"; nothing_left "$run" || true; exit 130' INT TERM
+    status=0
+    TRANSSHIP_TEST_RUN="$run" TRANSSHIP_TEST_COUNTS="$counts" "${again[@]}" || status=$?
+    read -r passed failed <"$counts" || passed=0 failed=1
+    rm -f "$counts"
+    if nothing_left "$run"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        status=1
+    fi
+    printf '%s passed, %s failed\n' "$passed" "$failed"
+    exit "$status"
 fi
 
 scripts/setup.sh rust python skopeo openssl buildah sdk-python
@@ -103,5 +120,6 @@ if [ ${#skipped[@]} -gt 0 ] && [ "${CI:-}" = true ]; then
 fi
 # A run can fail without a failed test: it did not compile, or the process died.
 [ "$status" -eq 0 ] || [ "$failed" -gt 0 ] || failed=$((${#failed_runs[@]} + ${#skipped[@]}))
-printf '%s passed, %s failed\n' "$passed" "$failed"
+# The outer call says it, when it has looked for what was left behind.
+printf '%s %s\n' "$passed" "$failed" >"$TRANSSHIP_TEST_COUNTS"
 exit "$status"

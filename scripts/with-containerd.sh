@@ -14,10 +14,9 @@ socket="$folder/c.sock"
 containerd_pid=""
 
 stop() {
-    # Its own child, so that nobody else's containerd is met. Under sudo the child is sudo, which hands the signal on.
+    # Its own child, so that nobody else's containerd is met.
     if [ -n "$containerd_pid" ]; then
-        as_root kill "$containerd_pid" 2>/dev/null || true
-        wait "$containerd_pid" 2>/dev/null || true
+        stop_process "$containerd_pid"
     fi
     as_root rm -rf "$folder" || say "could not take away $folder"
 }
@@ -39,7 +38,7 @@ address = "$socket.ttrpc"
 END
 
 say "containerd in $folder"
-as_root containerd --config "$folder/config.toml" >"$folder/log" 2>&1 &
+exec_as_root containerd --config "$folder/config.toml" >"$folder/log" 2>&1 &
 containerd_pid=$!
 ready() { timeout 5 ctr --address "$socket" version >/dev/null 2>&1; }
 for _ in $(seq 150); do

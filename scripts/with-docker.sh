@@ -11,18 +11,20 @@ set -euo pipefail
 
 folder="$(mktemp -d /tmp/transship-docker.XXXXXX)"
 socket="unix://$folder/d.sock"
+engine_pid=""
 
 stop() {
-    # The engine's own pid file, so that nobody else's engine is met.
-    if [ -f "$folder/pid" ]; then
-        local pid
-        pid="$(cat "$folder/pid")"
-        as_root kill "$pid" 2>/dev/null || true
-        for _ in $(seq 100); do
-            [ -d "/proc/$pid" ] || break
-            sleep 0.1
-        done
+    # Its own child, so that nobody else's engine is met; and the containerd that the engine has started, which outlives an engine that had
+    # to be killed.
+    if [ -n "$engine_pid" ]; then
+        stop_process "$engine_pid" 20
     fi
+    local file
+    for file in "$folder/pid" "$folder/exec/containerd/containerd.pid"; do
+        if as_root test -f "$file"; then
+            stop_process "$(as_root cat "$file")"
+        fi
+    done
     # The engine sometimes leaves a network namespace mounted.
     while read -r _ mount _; do
         case "$mount" in
@@ -36,8 +38,9 @@ trap 'exit 130' INT TERM
 
 say "a docker engine in $folder"
 # No bridge and no firewall rules: it needs nothing of the machine but the right to mount.
-as_root dockerd --iptables=false --ip6tables=false --bridge=none --storage-driver=vfs --group "$(id -gn)" \
+exec_as_root dockerd --iptables=false --ip6tables=false --bridge=none --storage-driver=vfs --group "$(id -gn)" \
     -H "$socket" --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/pid" >"$folder/log" 2>&1 &
+engine_pid=$!
 for _ in $(seq 150); do
     docker -H "$socket" info >/dev/null 2>&1 && break
     sleep 0.2

@@ -26,7 +26,13 @@ folder="$(mktemp -d /tmp/transship-postgres.XXXXXX)"
 chmod 700 "$folder"
 
 stop() {
+    local pid
+    pid="$(head -n 1 "$folder/data/postmaster.pid" 2>/dev/null || true)"
     as_owner "$bin/pg_ctl" -D "$folder/data" -m immediate -s stop >/dev/null 2>&1 || true
+    # A server that is still starting does not hear pg_ctl.
+    if [ -n "$pid" ] && runs "$pid"; then
+        stop_process "$pid"
+    fi
     rm -rf "$folder"
 }
 trap stop EXIT

@@ -159,15 +159,14 @@ async fn a_region_key_is_replaced_without_an_interruption_and_a_wrong_one_is_tol
     let old = pair.source.public_key().await;
     let run =
         async |source: &Region, arguments: &[&str]| transship_tests::clients::must(source.command(arguments)).await;
-    let next = run(&pair.source, &["region-key", "--next"]).await.trim().to_owned();
+    let next = run(&pair.source, &["admin", "rekey", "--region", "--prepare"]).await.trim().to_owned();
     assert_ne!(next, old.trim());
     pair.target.terminate().await;
     pair.target.pin(SOURCE, &[old.trim().to_owned(), next.clone()]);
     pair.target.start().await;
     assert_eq!(copy(&pair, &pair.admin, "v2").await.expect(200).json(), done, "with the old key");
     pair.source.terminate().await;
-    let data = pair.source.data_dir();
-    std::fs::rename(data.join("region.key.next"), data.join("region.key")).expect("the key can be renamed");
+    pair.source.admin(&["rekey", "--region"]).await;
     pair.source.start().await;
     assert_eq!(copy(&pair, &pair.admin, "v3").await.expect(200).json(), done, "with the new key");
 

@@ -127,6 +127,28 @@ async fn an_upload_moves_between_processes() {
     }
 }
 
+/// Beside an embedded catalog `rekey` is refused while a process serves; of this one nobody knows who serves it.
+#[tokio::test]
+async fn a_process_whose_key_was_replaced_ends_and_the_next_one_goes_on() {
+    let admin = User::named("admin");
+    let mut settings = RegionSettings::named("cn-north-4");
+    settings.catalog_url = Some(postgres::fresh_database().await);
+    let mut region = Region::prepare(settings, &admin).await;
+    region.start().await;
+    region.manage(&admin).create_namespace(GROUP).await;
+    region.admin(&["rekey"]).await;
+    // Stored with the old key, it could never be opened again.
+    let made =
+        region.command(&["admin", "access-key", "create", "--account", "demo", "--user", "admin"]).output().await;
+    assert!(made.unwrap().status.success(), "a command that reads the new key may");
+    region.wait_for_log("secrets.key was replaced while this process ran").await;
+    while !region.has_died() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    region.start().await;
+    assert_eq!(region.manage(&admin).call("GET", "/v2/manage/namespaces", None).await.status, 200);
+}
+
 /// The last row of contract 3.5: when the region's own store is broken, the answer is an internal error in the API's
 /// shape, the region is not ready, and it comes back by itself.
 #[tokio::test]

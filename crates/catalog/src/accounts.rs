@@ -230,6 +230,7 @@ impl Catalog {
     pub async fn create_access_key(&self, key: &AccessKey) -> Result<(), CatalogError> {
         repeated!(Write, {
             let mut tx = self.begin().await?;
+            self.require_sealing_key(&mut tx).await?;
             insert_access_key(&mut tx, key).await?;
             tx.commit().await
         })
@@ -261,8 +262,13 @@ impl Catalog {
     /// [`CatalogError::NotFound`] without such a key.
     pub async fn replace_secret(&self, access_key: &str, sealed_secret: &str) -> Result<(), CatalogError> {
         let sql = "UPDATE access_key SET sealed_secret = $2, epoch = epoch + 1 WHERE access_key = $1";
-        let changed = self.write(|| self.query(sql).bind(access_key).bind(sealed_secret)).await?;
-        one_changed(changed, || format!("access key {access_key}"))
+        repeated!(Write, {
+            let mut tx = self.begin().await?;
+            self.require_sealing_key(&mut tx).await?;
+            let changed = tx.execute(tx.query(sql).bind(access_key).bind(sealed_secret)).await?;
+            one_changed(changed, || format!("access key {access_key}"))?;
+            tx.commit().await
+        })
     }
 
     /// Deletes the access keys that ended before a time, and tells how many those were.
@@ -276,6 +282,7 @@ impl Catalog {
         let NewBootstrap { account_name, user_name, password_hash, access_key } = new;
         repeated!(Write, {
             let mut tx = self.begin().await?;
+            self.require_sealing_key(&mut tx).await?;
             // Two processes that start on one empty catalog: the second waits here, and then finds an account.
             if let Some(lock) = self.dialect().lock_migrations() {
                 tx.all(tx.query(lock)).await?;

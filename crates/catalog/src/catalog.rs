@@ -1,7 +1,7 @@
 //! The handle on the database.
 
 use std::str::FromStr as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
@@ -9,6 +9,7 @@ use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::dialect::Dialect;
+use crate::reach;
 use crate::retry::repeated;
 use crate::row::Columns as _;
 use crate::tx::{Statement, Tx};
@@ -22,7 +23,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Catalog {
     inner: Arc<Inner>,
-    quotas: Quotas,
+    quotas: Arc<RwLock<Quotas>>,
 }
 
 /// What a commit promises.
@@ -48,6 +49,8 @@ struct Inner {
     version_file: OnceLock<VersionFile>,
     /// A connection that no pool closes, so that the file of the versions stays as long as the catalog is open.
     keeper: Mutex<Option<AnyConnection>>,
+    /// What identifies the key that this process seals secrets with.
+    sealing_check: OnceLock<String>,
 }
 
 impl Catalog {
@@ -61,6 +64,17 @@ impl Catalog {
         catalog.with_version().await
     }
 
+    /// Opens the same for a command beside the region: makes the tables of a new database, and leaves tables that are there
+    /// as they are, because a process of another version may be working on them.
+    ///
+    /// # Errors
+    /// [`CatalogError::OlderSchema`] and [`CatalogError::NewerSchema`] when they are not those of this program.
+    pub async fn open_beside(url: &str) -> Result<Self, CatalogError> {
+        let catalog = Self::connect(url).await?;
+        catalog.make_or_check_schema().await?;
+        catalog.with_version().await
+    }
+
     /// Opens the same, and changes nothing in it.
     ///
     /// # Errors
@@ -69,6 +83,14 @@ impl Catalog {
         let catalog = Self::connect(url).await?;
         catalog.check_schema().await?;
         catalog.with_version().await
+    }
+
+    /// The version of the tables there, if there are any, and the one that this program needs; changes nothing.
+    pub async fn schema_at(url: &str) -> Result<(Option<i64>, i64), CatalogError> {
+        let catalog = Self::connect(url).await?;
+        let found = catalog.schema_versions().await;
+        catalog.close().await;
+        found
     }
 
     pub(crate) async fn connect(url: &str) -> Result<Self, CatalogError> {
@@ -81,6 +103,9 @@ impl Catalog {
             }
         })?;
         let options = AnyConnectOptions::from_str(url)?;
+        if dialect == Dialect::Postgres {
+            reach::reach(&options, url).await?;
+        }
         let connected = pool(dialect, dialect.connections(), &[]).connect_with(options.clone()).await?;
         // One: writers take turns anyway.
         let volatile_pool =
@@ -93,8 +118,9 @@ impl Catalog {
             turns,
             version_file: OnceLock::new(),
             keeper: Mutex::new(None),
+            sealing_check: OnceLock::new(),
         };
-        Ok(Self { inner: Arc::new(inner), quotas: Quotas::default() })
+        Ok(Self { inner: Arc::new(inner), quotas: Arc::default() })
     }
 
     async fn with_version(self) -> Result<Self, CatalogError> {
@@ -116,11 +142,16 @@ impl Catalog {
     /// The same catalog, where namespaces may use so much unless something else is said about one.
     #[must_use]
     pub fn with_quotas(self, quotas: Quotas) -> Self {
-        Self { quotas, ..self }
+        Self { quotas: Arc::new(RwLock::new(quotas)), ..self }
     }
 
-    pub(crate) const fn default_quotas(&self) -> Quotas {
-        self.quotas
+    /// From now on namespaces may use so much, for every clone of this handle.
+    pub fn set_quotas_by_default(&self, quotas: Quotas) {
+        *self.quotas.write().unwrap_or_else(PoisonError::into_inner) = quotas;
+    }
+
+    pub(crate) fn default_quotas(&self) -> Quotas {
+        *self.quotas.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the database answers and has the tables.
@@ -174,6 +205,10 @@ impl Catalog {
         self.inner.version_file.get()
     }
 
+    pub(crate) fn sealing_check(&self) -> &OnceLock<String> {
+        &self.inner.sealing_check
+    }
+
     pub(crate) fn dialect(&self) -> Dialect {
         self.inner.dialect
     }
@@ -199,7 +234,7 @@ impl Catalog {
         let dialect = self.inner.dialect;
         let pool = self.inner.volatile_pool.as_ref().filter(|_| commit == Commit::Volatile);
         let transaction = pool.unwrap_or(&self.inner.pool).begin_with(dialect.begin()).await?;
-        let mut tx = Tx::new(transaction, dialect, self.quotas, turn);
+        let mut tx = Tx::new(transaction, dialect, self.default_quotas(), turn);
         if commit == Commit::Volatile
             && let Some(statement) = dialect.volatile_transaction()
         {

@@ -27,6 +27,7 @@ impl Dialect {
     ///   alone; SQLite has one writer at a time anyway;
     /// * `{for_update}`: the same as a deletion will, so that nobody may add rows that refer to them;
     /// * `{position}`: the function that finds its second argument in its first, byte for byte, from 1;
+    /// * `{tables}`: the tables of this database, with the column `name`;
     /// * `{list:$1}`: the elements of a JSON array of strings as rows with the column `value`;
     /// * `{text}`, `{id}`, `{long_id}`: column types: text that sorts by bytes, numbers that are given out below 2^31 or
     ///   without that limit and never twice.
@@ -71,6 +72,11 @@ impl Dialect {
             ("for_update", Self::Postgres) => " FOR UPDATE",
             ("position", Self::Sqlite) => "instr",
             ("position", Self::Postgres) => "strpos",
+            ("tables", Self::Sqlite) => "sqlite_schema",
+            ("tables", Self::Postgres) => {
+                "(SELECT CAST(table_name AS TEXT) AS name FROM information_schema.tables
+                  WHERE table_schema = current_schema()) AS tables"
+            }
             ("text", Self::Sqlite) => "TEXT",
             ("text", Self::Postgres) => "TEXT COLLATE \"C\"",
             ("id" | "long_id", Self::Sqlite) => "INTEGER PRIMARY KEY AUTOINCREMENT",

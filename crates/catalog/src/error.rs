@@ -34,6 +34,14 @@ pub enum CatalogError {
     /// The database was locked, or not to be reached, for longer than an operation waits. Trying again later is right.
     #[error("the catalog is busy")]
     Busy,
+    /// The database does not take a connection.
+    #[error("cannot connect to the database at {address}: {reason}")]
+    Unreachable {
+        /// Host, port and name of the database, without user and password.
+        address: String,
+        /// What was in the way.
+        reason: String,
+    },
     /// The database has no room left. Reading still works.
     #[error("the catalog's storage is full")]
     StorageFull,
@@ -47,7 +55,8 @@ pub enum CatalogError {
     },
     /// An older version of the program has made the tables, and nothing may be changed now.
     #[error(
-        "the catalog has schema {found}, this program needs schema {known}: start the region once, which changes it"
+        "the catalog has schema {found}, this program needs schema {known}: use the program that serves the region, or \
+         serve it once with this one, which brings the tables up to date"
     )]
     OlderSchema {
         /// The version that the database has.
@@ -55,6 +64,9 @@ pub enum CatalogError {
         /// The version that this program needs.
         known: i64,
     },
+    /// The key that seals secrets is not the one any more that this process has. Nothing is changed.
+    #[error("secrets.key was replaced by another process; start this one again with the new file")]
+    KeyReplaced,
     /// A stored value breaks the rules of its column.
     #[error("the catalog holds an invalid {what}")]
     Corrupt {

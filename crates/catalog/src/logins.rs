@@ -83,6 +83,7 @@ impl Catalog {
             made_with.access_key.as_ref().map_or((None, 0), |(key, epoch)| (Some(key), *epoch));
         repeated!(Write, {
             let mut tx = self.begin().await?;
+            self.require_sealing_key(&mut tx).await?;
             // Two at once would each find room for one.
             let hold = tx.query("UPDATE iam_user SET name = name WHERE id = $1").bind(&key.user_id);
             one_changed(tx.execute(hold).await?, || format!("user {}", key.user_id))?;

@@ -20,12 +20,34 @@ pub(crate) const FILES: &[&str] = &[
     include_str!("../migrations/0010_reservations.sql"),
     include_str!("../migrations/0011_fair_jobs.sql"),
     include_str!("../migrations/0012_region_token.sql"),
+    include_str!("../migrations/0013_key_check.sql"),
     include_str!("../migrations/0014_job_target.sql"),
 ];
 
 impl Catalog {
     pub(crate) async fn migrate(&self) -> Result<(), CatalogError> {
         self.migrate_with(FILES).await
+    }
+
+    /// Makes the tables of a new database, and changes nothing in one that has tables already.
+    pub(crate) async fn make_or_check_schema(&self) -> Result<(), CatalogError> {
+        if self.has_tables().await? { self.check_schema().await } else { self.migrate().await }
+    }
+
+    /// The version of the tables, if there are any, and the one that this program needs.
+    pub(crate) async fn schema_versions(&self) -> Result<(Option<i64>, i64), CatalogError> {
+        let known = i64::try_from(FILES.len()).expect("there are few files");
+        if !self.has_tables().await? {
+            return Ok((None, known));
+        }
+        let row = self.read_optional(|| self.query("SELECT MAX(version) AS version FROM migration")).await?;
+        Ok((row.map_or(Ok(None), |row| row.optional_number("version"))?, known))
+    }
+
+    async fn has_tables(&self) -> Result<bool, CatalogError> {
+        let sql = "SELECT COUNT(*) AS tables FROM {tables} WHERE name = 'migration'";
+        let row = self.read_optional(|| self.query(sql)).await?;
+        Ok(row.map_or(Ok(0), |row| row.number("tables"))? > 0)
     }
 
     /// Whether the tables are those after the last file.

@@ -12,6 +12,7 @@ mod faults;
 mod immutability;
 mod interleavings;
 mod jobs;
+mod key_checks;
 mod manifests;
 mod model;
 mod namespaces;
@@ -130,8 +131,9 @@ macro_rules! suite {
 suite! {
     schema::{
         opens_twice, newer_schema_is_refused, schema_is_checked_without_a_change, broken_migration_leaves_nothing,
-        probe_needs_the_schema,
+        probe_needs_the_schema, commands_beside_a_region_make_tables_only_where_there_are_none,
     }
+    key_checks::{ all_secrets_are_sealed_again_or_none, nothing_is_stored_that_a_replaced_key_has_sealed }
     accounts::{
         accounts_are_unique, users_live_in_accounts, epochs_rise, access_keys_keep_their_state, bootstrap_happens_once,
         overview_counts_distinct_bytes, logins_end_with_what_they_were_made_with, logins_at_once_keep_the_limit,

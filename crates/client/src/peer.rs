@@ -132,6 +132,14 @@ impl PeerClient {
         self.registry.with_credentials(credentials)
     }
 
+    /// Whether a region answers there at all.
+    pub async fn probe(&self) -> Result<(), ClientError> {
+        let transport = &self.registry.transport;
+        let call = Call::new(Method::GET, transport.path_url("/livez"));
+        let response = transport.send(&call, None).await?;
+        transport.expect(&call.text(), response, &[StatusCode::OK]).await.map(|_| ())
+    }
+
     /// Proves this region with `region_token` and gets a registry token.
     pub async fn token(&self, region_token: &str, request: &TokenRequest) -> Result<TokenReply, ClientError> {
         self.ask(TOKEN_PATH, region_token, request).await

@@ -79,7 +79,7 @@ pub enum ServiceError {
     Absent(String),
 
     /// A namespace of this name exists, whoever owns it.
-    #[error("namespace {0} exists already; organization names are unique in a region")]
+    #[error("organization {0} exists already; organization names are unique in a region")]
     NamespaceTaken(String),
     /// The repository exists already.
     #[error("repository {0} exists already")]
@@ -96,7 +96,7 @@ pub enum ServiceError {
     #[error("user {0} has a permission here already; change it instead of creating it")]
     GrantExists(String),
     /// The namespace still holds repositories.
-    #[error("namespace {0} still holds repositories; delete them first")]
+    #[error("organization {0} still holds repositories; delete them first")]
     NamespaceNotEmpty(String),
     /// An account, user or access key of that name exists already.
     #[error("{0} exists already")]
@@ -105,8 +105,10 @@ pub enum ServiceError {
     #[error("{0} is not a permission level; expected 7 (manage), 3 (write) or 1 (read)")]
     InvalidLevel(i64),
     /// A quota is used up.
-    #[error("quota of {limit} {what} is used up; delete some or have the limit raised")]
+    #[error("quota of {limit} {what} is used up; delete some, or have the operator of the region raise {setting}")]
     QuotaExceeded {
+        /// The setting that limits it.
+        setting: &'static str,
         /// What is limited.
         what: &'static str,
         /// The limit.

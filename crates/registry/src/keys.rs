@@ -1,9 +1,12 @@
 //! The secrets of a region: its Ed25519 identity, and one master secret from which every other key is derived.
 //!
-//! Owns: the two key files, sealing of secret keys at rest, the derivation of token keys. Never: who may use them.
+//! Owns: the two key files ([`files`]), whether they are those of the catalog ([`check`]), their replacement ([`replace`]), sealing of
+//! secret keys at rest, the derivation of token keys. Never: who may use them.
 
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+mod check;
+mod files;
+mod replace;
+
 use std::path::{Path, PathBuf};
 
 use aes_gcm::aead::{Aead as _, Payload};
@@ -15,30 +18,50 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use rand::RngCore as _;
 use sha2::Sha256;
+use transship_catalog::CatalogError;
 use zeroize::Zeroizing;
 
-mod next;
+pub use replace::{NewKey, Replaced};
 
 /// Name of the file with the region's identity, PKCS#8 in base64.
 const REGION_KEY_FILE: &str = "region.key";
 /// Name of the file with the master secret, 32 bytes in hex.
-const SECRETS_KEY_FILE: &str = "secrets.key";
+const SECRETS_KEY_FILE: &str = transship_catalog::SECRETS_KEY;
 /// 96 bits, the nonce size of AES-GCM.
 const NONCE_BYTES: usize = 12;
 
-/// A key file that cannot be made, read or trusted.
+/// Why the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {reason}", path.display())]
-pub struct KeyError {
-    path: PathBuf,
-    reason: String,
+#[non_exhaustive]
+pub enum KeyError {
+    /// A key file that cannot be made, read or trusted.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Key files that are not there, though the catalog was used with them; a sentence for each.
+    #[error("{0}")]
+    Missing(String),
+    /// The catalog does not tell which keys it was used with, or refuses others.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+impl KeyError {
+    fn file(path: &Path, reason: impl Into<String>) -> Self {
+        Self::File { path: path.to_owned(), reason: reason.into() }
+    }
 }
 
 /// The keys of this region.
 pub struct Keys {
-    region_public: Vec<u8>,
     region_signing: EncodingKey,
-    sealing: Aes256Gcm,
+    sealing: Sealing,
+    region_check: String,
+    secrets_check: String,
     registry_token: SymmetricKey,
     iam_token: SymmetricKey,
     refresh_token: SymmetricKey,
@@ -60,52 +83,39 @@ impl Keys {
     /// The files that they lie in, below the data directory.
     pub const FILES: [&'static str; 2] = [REGION_KEY_FILE, SECRETS_KEY_FILE];
 
-    /// Reads the keys of a region from its data directory, and makes those that are not there yet.
+    /// Reads the keys of a region from its data directory, and makes those that are not there yet. Does not ask whether they are
+    /// those of a catalog: see [`Keys::of_catalog`].
     ///
     /// # Errors
     /// When a file cannot be made or read, holds something else, or can be read by other users of the machine.
     pub fn load_or_create(data_dir: &Path) -> Result<Self, KeyError> {
-        let region_path = data_dir.join(REGION_KEY_FILE);
-        let region = load_or_create(&region_path, || {
-            let document = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new())
-                .map_err(|_| "the system gave no randomness".to_owned())?;
-            Ok(BASE64.encode(document.as_ref()))
-        })?;
-        let bad_region = |reason: &str| KeyError { path: region_path.clone(), reason: reason.to_owned() };
-        let pkcs8 = Zeroizing::new(BASE64.decode(region.trim()).map_err(|_| bad_region("is not base64"))?);
-        let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| bad_region("is not an Ed25519 key in PKCS#8"))?;
+        let region =
+            RegionKey::from_text(&data_dir.join(REGION_KEY_FILE), &files::load_or_create(data_dir, REGION_KEY_FILE)?)?;
+        let master =
+            Master::from_text(&data_dir.join(SECRETS_KEY_FILE), &files::load_or_create(data_dir, SECRETS_KEY_FILE)?)?;
+        Ok(Self::new(&region, &master))
+    }
 
-        let secrets_path = data_dir.join(SECRETS_KEY_FILE);
-        let secrets = load_or_create(&secrets_path, || {
-            let mut bytes = Zeroizing::new([0_u8; 32]);
-            rand::rng().fill_bytes(bytes.as_mut());
-            Ok(hex::encode(*bytes))
-        })?;
-        let master = hex::decode(secrets.trim())
-            .ok()
-            .filter(|bytes| bytes.len() == 32)
-            .ok_or_else(|| KeyError { path: secrets_path, reason: "is not 64 hexadecimal digits".to_owned() })?;
-        let master = Zeroizing::new(master);
-
-        Ok(Self {
-            region_public: pair.public_key().as_ref().to_vec(),
-            region_signing: EncodingKey::from_ed_der(&pkcs8),
-            sealing: <Aes256Gcm as aes_gcm::KeyInit>::new_from_slice(derive(&master, "secret keys at rest").as_slice())
-                .expect("derived keys have 32 bytes"),
-            registry_token: SymmetricKey::new(derive(&master, "registry tokens").as_slice()),
-            iam_token: SymmetricKey::new(derive(&master, "IAM tokens").as_slice()),
-            refresh_token: SymmetricKey::new(derive(&master, "refresh tokens").as_slice()),
-        })
+    fn new(region: &RegionKey, master: &Master) -> Self {
+        Self {
+            region_signing: EncodingKey::from_ed_der(&region.pkcs8),
+            sealing: master.sealing(),
+            region_check: region.check(),
+            secrets_check: master.check(),
+            registry_token: SymmetricKey::new(master.derive("registry tokens").as_slice()),
+            iam_token: SymmetricKey::new(master.derive("IAM tokens").as_slice()),
+            refresh_token: SymmetricKey::new(master.derive("refresh tokens").as_slice()),
+        }
     }
 
     /// The public half of the region's identity, as peers pin it: base64 of the 32 raw bytes.
     pub fn region_public_key(&self) -> String {
-        BASE64.encode(&self.region_public)
+        self.region_check.clone()
     }
 
     /// What people compare that key by.
     pub fn region_fingerprint(&self) -> String {
-        crate::peers::fingerprint(&self.region_public)
+        crate::peers::key_fingerprint(&self.region_check).expect("the key's own text is one")
     }
 
     pub(crate) const fn region_signing(&self) -> &EncodingKey {
@@ -126,22 +136,98 @@ impl Keys {
 
     /// Encrypts a secret for the catalog; `owner` (its access key) is bound to it, so that rows cannot be swapped.
     pub(crate) fn seal(&self, owner: &str, secret: &str) -> String {
-        let mut nonce = [0_u8; NONCE_BYTES];
-        rand::rng().fill_bytes(&mut nonce);
-        let payload = Payload { msg: secret.as_bytes(), aad: owner.as_bytes() };
-        let sealed = self
-            .sealing
-            .encrypt(Nonce::from_slice(&nonce), payload)
-            .expect("a secret is far below the limit of AES-GCM");
-        BASE64.encode([&nonce[..], &sealed].concat())
+        self.sealing.seal(owner, secret)
     }
 
     /// Decrypts what [`Keys::seal`] made for the same owner.
     pub(crate) fn open(&self, owner: &str, sealed: &str) -> Option<String> {
+        self.sealing.open(owner, sealed)
+    }
+}
+
+/// The identity of a region, read from its file.
+struct RegionKey {
+    public: Vec<u8>,
+    pkcs8: Zeroizing<Vec<u8>>,
+}
+
+impl RegionKey {
+    fn generate() -> Result<Zeroizing<String>, String> {
+        let document = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new())
+            .map_err(|_| "the system gave no randomness".to_owned())?;
+        Ok(Zeroizing::new(BASE64.encode(document.as_ref())))
+    }
+
+    /// `path` is where the text was read, for the error.
+    fn from_text(path: &Path, text: &str) -> Result<Self, KeyError> {
+        let pkcs8 = Zeroizing::new(BASE64.decode(text.trim()).map_err(|_| KeyError::file(path, "is not base64"))?);
+        let pair =
+            Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| KeyError::file(path, "is not an Ed25519 key in PKCS#8"))?;
+        Ok(Self { public: pair.public_key().as_ref().to_vec(), pkcs8 })
+    }
+
+    /// What identifies it: the public key, as peers pin it.
+    fn check(&self) -> String {
+        BASE64.encode(&self.public)
+    }
+}
+
+/// The master secret, read from its file.
+struct Master(Zeroizing<Vec<u8>>);
+
+impl Master {
+    fn generate() -> Zeroizing<String> {
+        let mut bytes = Zeroizing::new([0_u8; 32]);
+        rand::rng().fill_bytes(bytes.as_mut());
+        Zeroizing::new(hex::encode(*bytes))
+    }
+
+    /// `path` is where the text was read, for the error.
+    fn from_text(path: &Path, text: &str) -> Result<Self, KeyError> {
+        let bytes = hex::decode(text.trim()).ok().filter(|bytes| bytes.len() == 32);
+        bytes
+            .map(|bytes| Self(Zeroizing::new(bytes)))
+            .ok_or_else(|| KeyError::file(path, "is not 64 hexadecimal digits"))
+    }
+
+    /// HMAC-SHA256 as a key derivation: one independent key for each purpose, so that no token of one kind can ever verify
+    /// as another.
+    fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(purpose.as_bytes());
+        Zeroizing::new(mac.finalize().into_bytes().into())
+    }
+
+    /// What identifies it, and says nothing else about it: half of a value that is derived for this purpose alone.
+    fn check(&self) -> String {
+        hex::encode(&self.derive("which secrets.key this is")[..16])
+    }
+
+    fn sealing(&self) -> Sealing {
+        let key = self.derive("secret keys at rest");
+        let cipher = <Aes256Gcm as aes_gcm::KeyInit>::new_from_slice(key.as_slice());
+        Sealing(cipher.expect("derived keys have 32 bytes"))
+    }
+}
+
+/// The key that seals secrets.
+struct Sealing(Aes256Gcm);
+
+impl Sealing {
+    fn seal(&self, owner: &str, secret: &str) -> String {
+        let mut nonce = [0_u8; NONCE_BYTES];
+        rand::rng().fill_bytes(&mut nonce);
+        let payload = Payload { msg: secret.as_bytes(), aad: owner.as_bytes() };
+        let sealed =
+            self.0.encrypt(Nonce::from_slice(&nonce), payload).expect("a secret is far below the limit of AES-GCM");
+        BASE64.encode([&nonce[..], &sealed].concat())
+    }
+
+    fn open(&self, owner: &str, sealed: &str) -> Option<String> {
         let bytes = BASE64.decode(sealed).ok()?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE_BYTES)?;
         let payload = Payload { msg: sealed, aad: owner.as_bytes() };
-        String::from_utf8(self.sealing.decrypt(Nonce::from_slice(nonce), payload).ok()?).ok()
+        String::from_utf8(self.0.decrypt(Nonce::from_slice(nonce), payload).ok()?).ok()
     }
 }
 
@@ -149,54 +235,6 @@ impl SymmetricKey {
     fn new(key: &[u8]) -> Self {
         Self { signing: EncodingKey::from_secret(key), verifying: DecodingKey::from_secret(key) }
     }
-}
-
-/// HMAC-SHA256 as a key derivation: one independent key for each purpose, so that no token of one kind can ever verify
-/// as another.
-fn derive(master: &[u8], purpose: &str) -> Zeroizing<[u8; 32]> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(master).expect("HMAC takes keys of any length");
-    mac.update(purpose.as_bytes());
-    Zeroizing::new(mac.finalize().into_bytes().into())
-}
-
-fn load_or_create(path: &Path, make: impl FnOnce() -> Result<String, String>) -> Result<Zeroizing<String>, KeyError> {
-    let fail = |reason: String| KeyError { path: path.to_owned(), reason };
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
-            return Err(fail(format!(
-                "has mode {:03o}, so other users can read it; run chmod 600 on it",
-                metadata.permissions().mode() & 0o777
-            )));
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let text = Zeroizing::new(make().map_err(fail)?);
-            create(path, &text).map_err(|error| fail(format!("cannot be made: {error}")))?;
-        }
-        Err(error) => return Err(fail(format!("cannot be looked at: {error}"))),
-    }
-    // Read back even what was just made: when two processes start at once, both use the file that won.
-    std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| fail(format!("cannot be read: {error}")))
-}
-
-/// Makes the file whole or not at all: a temporary file, synced, then linked under its name, which fails when another
-/// process was faster.
-fn create(path: &Path, text: &str) -> std::io::Result<()> {
-    let temporary = path.with_extension(format!("{}.new", std::process::id()));
-    let _ = std::fs::remove_file(&temporary);
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    writeln!(file, "{text}")?;
-    file.sync_all()?;
-    let linked = std::fs::hard_link(&temporary, path);
-    std::fs::remove_file(&temporary)?;
-    match linked {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    if let Some(directory) = path.parent() {
-        std::fs::File::open(directory)?.sync_all()?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod logins;
 mod manifests;
 mod name_patterns;
 mod namespaces;
+mod operator;
 mod passwords;
 mod peers;
 mod pull_cache;
@@ -44,13 +45,14 @@ pub use blobs::{BlobContent, Mount};
 pub use error::ServiceError;
 pub use fsck::{Finding, FsckOptions, FsckReport, Problem};
 pub use grants::{GrantList, GrantSpec};
-pub use keys::{KeyError, Keys};
+pub use keys::{KeyError, Keys, NewKey, Replaced};
 pub use logins::{Bootstrap, LoginBasis, RegistryLogin};
 pub use manifests::{ManifestPush, PushCondition, Pushed, StoredManifest};
 pub use name_patterns::NamePatterns;
 pub use namespaces::{NamespaceSummary, Overview};
+pub use peers::key_fingerprint;
 pub use referrers::ReferrersPage;
-pub use registry::{Project, Registry};
+pub use registry::{Project, Registry, peer_answers};
 pub use replicate::wire;
 pub use repositories::{
     ListRepositories, Overflow, RepositoryAttributes, RepositoryList, RepositoryPage, RepositorySummary,

@@ -49,7 +49,10 @@ impl Registry {
         match self.catalog().create_namespace(name, &user, limit).await {
             Ok(_) => Ok(()),
             Err(Refused::Taken) => Err(ServiceError::NamespaceTaken(name.to_string())),
-            Err(Refused::QuotaExceeded) => Err(ServiceError::QuotaExceeded { what: "organizations", limit }),
+            Err(Refused::QuotaExceeded) => {
+                let setting = "limits.namespaces_per_account";
+                Err(ServiceError::QuotaExceeded { setting, what: "organizations", limit })
+            }
             Err(Refused::Catalog(error)) => Err(error.into()),
         }
     }

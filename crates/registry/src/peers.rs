@@ -42,11 +42,11 @@ pub(crate) struct PinnedKey {
 }
 
 impl Peers {
-    /// Puts the peers together; `own_key` is the public key of this region.
+    /// Puts the peers together; `own_key` is the public key of this region. A peer that is reached as `before` keeps its client.
     ///
     /// # Errors
     /// A sentence naming the peer whose URL, key or certificate authority cannot be used.
-    pub(crate) fn new(peers: &[Peer], own_key: &str) -> Result<Self, String> {
+    pub(crate) fn new(peers: &[Peer], own_key: &str, before: Option<&Self>) -> Result<Self, String> {
         let mut known: HashMap<RegionId, Arc<KnownPeer>> = HashMap::new();
         for peer in peers {
             let mut keys = Vec::with_capacity(peer.public_keys.len());
@@ -70,8 +70,15 @@ impl Peers {
             if keys.is_empty() {
                 return Err(format!("peer {}: no public_key is given", peer.id));
             }
-            let client = PeerClient::new(&peer.url, peer.ca_pem.as_deref())
-                .map_err(|error| format!("peer {}: {error}", peer.id))?;
+            let same = before.and_then(|before| before.0.get(&peer.id)).filter(|known| {
+                let Peer { url, ca_pem, .. } = &known.settings;
+                *url == peer.url && *ca_pem == peer.ca_pem
+            });
+            let client = match same {
+                Some(known) => known.client.clone(),
+                None => PeerClient::new(&peer.url, peer.ca_pem.as_deref())
+                    .map_err(|error| format!("peer {}: {error}", peer.id))?,
+            };
             let peer = KnownPeer { settings: peer.clone(), client, keys, complained_at_seconds: AtomicU64::new(0) };
             known.insert(peer.settings.id.clone(), Arc::new(peer));
         }
@@ -134,6 +141,11 @@ pub(crate) fn decode_public_key(text: &str) -> Option<Vec<u8>> {
     (bytes.len() == 32).then_some(bytes)
 }
 
+/// [`fingerprint`] of a key in the form that peers pin; nothing when it is not one.
+pub fn key_fingerprint(public_key: &str) -> Option<String> {
+    decode_public_key(public_key).map(|key| fingerprint(&key))
+}
+
 /// What people compare keys by: short enough to be read out, and of no use to anybody who has only this.
 pub(crate) fn fingerprint(public_key: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(public_key)))
@@ -164,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_own_key_and_a_key_twice_are_refused() {
-        let open = |peers: &[Peer]| Peers::new(peers, &key(1)).map(|_| ());
+        let open = |peers: &[Peer]| Peers::new(peers, &key(1), None).map(|_| ());
         assert_eq!(open(&[peer("b", &[key(2), key(3)]), peer("c", &[key(4)])]), Ok(()));
         let own = open(&[peer("b", &[key(2), key(1)])]).unwrap_err();
         assert!(own.starts_with("peer b: public_key is the key of this region itself"), "{own}");
@@ -181,7 +193,7 @@ mod tests {
         settings.accounts = patterns("acme*");
         settings.namespaces = patterns("team-?");
         let admit = |settings: &Peer, account: &str, namespace: &str| {
-            let peers = Peers::new(std::slice::from_ref(settings), &key(1)).unwrap();
+            let peers = Peers::new(std::slice::from_ref(settings), &key(1), None).unwrap();
             peers.get("b").unwrap().admit(&own, account, namespace).map_err(|error| error.to_string())
         };
         assert_eq!(admit(&settings, "acme-corp", "team-x"), Ok(()));

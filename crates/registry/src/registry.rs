@@ -1,6 +1,6 @@
 //! The handle on a region that every API holds.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use sha2::{Digest as _, Sha256};
 use transship_catalog::{Catalog, Pulled};
@@ -35,11 +35,12 @@ pub struct Registry {
 }
 
 struct Inner {
-    settings: Settings,
+    /// Never freed: references to it are handed out for as long as their holder likes, and it changes only when an operator says so.
+    /// A few KiB for each change.
+    current: RwLock<&'static Current>,
     catalog: Catalog,
     store: Arc<dyn BlobStore>,
     keys: Keys,
-    peers: Peers,
     jobs: JobSignal,
     flights: Flights,
     passwords: Passwords,
@@ -52,9 +53,23 @@ struct Inner {
     verified_tokens: VerifiedTokens,
 }
 
+/// What an operator may change while the process runs.
+struct Current {
+    settings: Settings,
+    peers: Peers,
+}
+
+impl Current {
+    /// Takes the clients of peers over from `before` that are reached as before.
+    fn new(settings: Settings, own_key: &str, before: Option<&Self>) -> Result<Self, String> {
+        let peers = Peers::new(&settings.peers, own_key, before.map(|before| &before.peers))?;
+        Ok(Self { settings, peers })
+    }
+}
+
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Registry").field("region", &self.inner.settings.region).finish_non_exhaustive()
+        f.debug_struct("Registry").field("region", &self.settings().region).finish_non_exhaustive()
     }
 }
 
@@ -73,15 +88,14 @@ impl Registry {
     /// # Errors
     /// A sentence naming the peer whose URL, key or certificate authority cannot be used.
     pub fn open(settings: Settings, catalog: Catalog, store: Arc<dyn BlobStore>, keys: Keys) -> Result<Self, String> {
-        let peers = Peers::new(&settings.peers, &keys.region_public_key())?;
-        let throttle = Throttle::new(settings.logins);
+        let current: &'static Current = Box::leak(Box::new(Current::new(settings, &keys.region_public_key(), None)?));
+        let throttle = Throttle::new(current.settings.logins);
         Ok(Self {
             inner: Arc::new(Inner {
-                catalog: catalog.with_quotas(settings.quotas),
-                settings,
+                catalog: catalog.with_quotas(current.settings.quotas),
+                current: RwLock::new(current),
                 store,
                 keys,
-                peers,
                 jobs: JobSignal::default(),
                 flights: Flights::default(),
                 passwords: Passwords::default(),
@@ -98,15 +112,42 @@ impl Registry {
         })
     }
 
-    /// What the operator decided.
-    pub fn settings(&self) -> &Settings {
-        &self.inner.settings
+    /// What the operator decided, as it is now: whoever keeps the reference goes on with what held then.
+    pub fn settings(&self) -> &'static Settings {
+        &self.current().settings
+    }
+
+    /// Takes other settings over, for everything that begins from now on. The region's id and its URL stay what they were: the caller
+    /// sees to that.
+    ///
+    /// # Errors
+    /// As [`Registry::open`]; then nothing has changed.
+    pub fn change_settings(&self, settings: Settings) -> Result<(), String> {
+        let changed = Current::new(settings, &self.keys().region_public_key(), Some(self.current()))?;
+        self.throttle().set_limits(changed.settings.logins);
+        self.catalog().set_quotas_by_default(changed.settings.quotas);
+        *self.inner.current.write().unwrap_or_else(PoisonError::into_inner) = Box::leak(Box::new(changed));
+        Ok(())
+    }
+
+    fn current(&self) -> &'static Current {
+        *self.inner.current.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether catalog and store answer; the error says which does not.
     pub async fn ready(&self) -> Result<(), String> {
         self.catalog().probe().await.map_err(|error| format!("catalog: {error}"))?;
         self.store().probe().await.map_err(|error| format!("store: {error}"))
+    }
+
+    /// The key file that was replaced since this process read it, if one was.
+    pub async fn replaced_key(&self) -> Result<Option<&'static str>, ServiceError> {
+        for (name, check) in self.keys().checks() {
+            if self.catalog().key_check(name).await?.is_some_and(|noted| noted != check) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     /// The project of a caller.
@@ -129,12 +170,12 @@ impl Registry {
     }
 
     pub(crate) fn peer_client(&self, region: &RegionId) -> Option<&PeerClient> {
-        self.inner.peers.get(region.as_str()).map(|peer| &peer.client)
+        self.current().peers.get(region.as_str()).map(|peer| &peer.client)
     }
 
     /// A configured peer, by what may be its id.
     pub(crate) fn peer(&self, region: &str) -> Option<Arc<KnownPeer>> {
-        self.inner.peers.get(region).cloned()
+        self.current().peers.get(region).cloned()
     }
 
     pub(crate) fn jobs(&self) -> &JobSignal {
@@ -176,6 +217,15 @@ impl Registry {
     pub(crate) fn blob_cache(&self) -> &PullCache<Pulled<Arc<BlobContent>>> {
         &self.inner.blobs
     }
+}
+
+/// Whether a region answers at a peer's URL; the error says why not.
+///
+/// # Errors
+/// When it cannot be reached, or something else answers there.
+pub async fn peer_answers(url: &str, ca_pem: Option<&[u8]>) -> Result<(), String> {
+    let client = PeerClient::new(url, ca_pem).map_err(|error| error.to_string())?;
+    client.probe().await.map_err(|error| error.to_string())
 }
 
 /// Runs an operation to its end even when the request that asked for it goes away (rule 5: commit is detached).

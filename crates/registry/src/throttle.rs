@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::{ServiceError, counted_address};
@@ -49,7 +50,7 @@ pub struct Attempt {
 
 /// The counters.
 pub(crate) struct Throttle {
-    limits: LoginLimits,
+    limits: RwLock<LoginLimits>,
     /// Keyed at random, so that nobody can choose names that meet in one place.
     hasher: RandomState,
     table: std::sync::Mutex<Table>,
@@ -79,7 +80,16 @@ struct Address {
 
 impl Throttle {
     pub(crate) fn new(limits: LoginLimits) -> Self {
-        Self { limits, hasher: RandomState::new(), table: std::sync::Mutex::default() }
+        Self { limits: RwLock::new(limits), hasher: RandomState::new(), table: std::sync::Mutex::default() }
+    }
+
+    /// From now on these count, for failures of before as well.
+    pub(crate) fn set_limits(&self, limits: LoginLimits) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    fn limits(&self) -> LoginLimits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Names an attempt. `kind` keeps user names and access keys apart.
@@ -96,7 +106,7 @@ impl Throttle {
             // Behind one address there may be many: those who are known there are not made to pay for the others.
             let known = pair.is_some_and(|pair| pair.good);
             let level = table.addresses.get(&attempt.address).map_or(0.0, |address| address.level(now));
-            let above = level - as_level(self.limits.failures_per_address) + 1.0;
+            let above = level - as_level(self.limits().failures_per_address) + 1.0;
             let others = if known || above <= 0.0 { Duration::ZERO } else { FORGIVEN_EVERY.mul_f64(above) };
             let wait = own.max(others);
             if wait.is_zero() {
@@ -128,7 +138,7 @@ impl Throttle {
 
     /// The time to wait after the last failure.
     fn wait(&self, pair: Pair) -> Duration {
-        let free = u32::try_from(self.limits.failures).unwrap_or(u32::MAX);
+        let free = u32::try_from(self.limits().failures).unwrap_or(u32::MAX);
         match pair.failures.checked_sub(free) {
             None => Duration::ZERO,
             Some(doublings) => Duration::from_secs(1 << doublings.min(MAX_DOUBLINGS)).min(LONGEST_WAIT),

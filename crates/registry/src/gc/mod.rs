@@ -45,9 +45,9 @@ pub(crate) struct Collected {
 impl Registry {
     /// Collects until `shutdown`.
     pub(crate) async fn collect(self, shutdown: CancellationToken) {
-        let settings = &self.settings().collection;
         // Replicas that start together do not walk together.
-        let mut wait = settings.interval.min(LONGEST_FIRST_WAIT).mul_f64(rand::rng().random_range(0.1..1.0));
+        let mut wait =
+            self.settings().collection.interval.min(LONGEST_FIRST_WAIT).mul_f64(rand::rng().random_range(0.1..1.0));
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -58,7 +58,7 @@ impl Registry {
                 let Collected { links, blobs, blob_bytes, unnamed, swept } = done;
                 tracing::info!(links, blobs, blob_bytes, unnamed, swept, "collected what nothing needs");
             }
-            wait = settings.interval;
+            wait = self.settings().collection.interval;
         }
     }
 

@@ -3,7 +3,9 @@
 //! Owns: arguments and output. Never: the rules for names, passwords and keys.
 
 mod immutable_tags;
+mod organization;
 mod quota;
+mod rekey;
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -40,6 +42,14 @@ enum What {
     /// Access keys: create, list, disable, enable, rotate
     #[command(subcommand)]
     AccessKey(AccessKeyCommand),
+    /// Organizations: create, list, delete, grant
+    #[command(subcommand, alias = "namespace")]
+    Organization(organization::OrganizationCommand),
+    /// The same as `organization grant`
+    #[command(hide = true)]
+    Grant(organization::GrantArguments),
+    /// Replace secrets.key and seal every secret key again; all tokens end
+    Rekey(rekey::Rekey),
     /// Tags that may neither move nor be deleted: show, set, clear
     #[command(subcommand)]
     ImmutableTags(immutable_tags::ImmutableTagsCommand),
@@ -155,9 +165,15 @@ enum AccessKeyCommand {
 
 /// Runs one command.
 pub(super) async fn run(config: &Config, admin: Admin) -> anyhow::Result<()> {
-    let registry = open::region(config, config.listen).await?;
     let output = Output { json: admin.json };
+    if let What::Rekey(arguments) = admin.what {
+        return rekey::run(config, output, arguments).await;
+    }
+    let registry = open::region_beside(config).await?;
     match admin.what {
+        What::Organization(command) => organization::run(&registry, output, command).await,
+        What::Grant(arguments) => organization::grant(&registry, output, arguments).await,
+        What::Rekey(_) => unreachable!("it was run above, without opening the region"),
         What::Account(command) => account(&registry, output, command).await,
         What::User(command) => user(&registry, output, command).await,
         What::AccessKey(command) => access_key(&registry, output, command).await,
@@ -363,6 +379,16 @@ mod tests {
             "transship admin quota set --namespace team --bytes 20GiB --repositories unlimited --tags default",
             "transship admin quota list",
             "transship admin immutable-tags show --repository team/app --json",
+            "transship admin organization create --namespace team --account a --user u",
+            "transship admin organization create --name team --account a --user u",
+            "transship admin organization list --account a --json",
+            "transship admin organization delete --namespace team",
+            "transship admin organization grant --namespace team --user u --level write",
+            "transship admin grant --namespace team --repository app/x --user u --level none",
+            "transship admin rekey",
+            "transship admin rekey --lost",
+            "transship admin rekey --region --prepare",
+            "transship check-config --config f --probe",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
@@ -373,6 +399,10 @@ mod tests {
             "transship admin access-key list --account a",
             "transship admin immutable-tags set --repository team/app",
             "transship admin immutable-tags clear --repository TEAM",
+            "transship admin organization create --namespace team --account a",
+            "transship admin organization grant --namespace team --user u --level 5",
+            "transship admin rekey --prepare",
+            "transship admin rekey --region --lost",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

@@ -41,6 +41,24 @@ pub(super) async fn bootstrap(registry: &Registry, data_dir: &Path) -> anyhow::R
     Ok(Some(path))
 }
 
+/// What to do after a start without a file, for the person who started it.
+pub(super) fn first_steps(made: Option<&Path>, host: &str) -> String {
+    let credentials = match made {
+        Some(path) => format!("the credentials of the first user are in {}", path.display()),
+        None => {
+            format!("the credentials of the first user were written to {FILE} in the data directory at the first start")
+        }
+    };
+    format!(
+        "{credentials}\n\
+         next, from the same directory in another terminal (IMAGE is any image you have):\n  \
+         transship admin organization create --namespace team --account {ACCOUNT} --user {USER}\n  \
+         docker login -u {ACCOUNT}/{USER} {host}    # the password is in that file\n  \
+         docker tag IMAGE {host}/team/hello:1\n  \
+         docker push {host}/team/hello:1"
+    )
+}
+
 fn make() -> Bootstrap {
     let text = |chars| Alphanumeric.sample_string(&mut rand::rng(), chars);
     let access_key = text(ACCESS_KEY_CHARS).to_ascii_uppercase();
@@ -94,7 +112,7 @@ mod tests {
         config.data_dir = directory.path().join("data");
         let file = config.data_dir.join(super::FILE);
         // A start that was cut off after it had written the file: the next one uses what is there.
-        std::fs::create_dir(&config.data_dir).unwrap();
+        crate::cli::open::prepare_data_dir(&config).unwrap();
         let made = super::make();
         super::write(&file, &made).unwrap();
 

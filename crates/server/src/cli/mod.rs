@@ -9,6 +9,8 @@ mod fsck;
 mod limits;
 mod logging;
 mod open;
+mod probe;
+mod reload;
 mod serve;
 
 use std::io::Write as _;
@@ -38,12 +40,13 @@ enum Command {
     /// Run the region
     Serve,
     /// Check the configuration file and say everything that is wrong with it
-    CheckConfig,
+    CheckConfig {
+        /// Look at the data directory, the database and the peers too; changes nothing
+        #[arg(long)]
+        probe: bool,
+    },
     /// Print the region's public key, which its peers pin
     RegionKey {
-        /// Print the key that is going to replace it, and make that first unless it is there: `data_dir/region.key.next`
-        #[arg(long, conflicts_with = "fingerprint")]
-        next: bool,
         /// Print what people compare the key by, as messages about keys that are not pinned do
         #[arg(long)]
         fingerprint: bool,
@@ -84,30 +87,27 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(fsck::run(&config, &arguments));
         }
         Command::ConfigReference => print(config::reference::document().trim_end()),
-        Command::CheckConfig => {
+        Command::CheckConfig { probe } => {
             let file = file.ok_or_else(|| anyhow::anyhow!("check-config needs --config FILE"))?;
-            config::load(file)?;
-            print(&format!("{}: good", file.display()))
+            let config = config::load(file)?;
+            print(&format!("{}: good", file.display()))?;
+            if probe { block_on(probe::run(&config)) } else { Ok(()) }
         }
-        Command::RegionKey { next, fingerprint } => {
+        Command::RegionKey { fingerprint } => {
             let config = configuration(file)?;
-            open::prepare_data_dir(&config.data_dir)?;
-            if next {
-                print(&transship_registry::Keys::next_region_key(&config.data_dir)?)?;
-                return Ok(ExitCode::SUCCESS);
-            }
-            let keys = transship_registry::Keys::load_or_create(&config.data_dir)?;
-            print(&if fingerprint { keys.region_fingerprint() } else { keys.region_public_key() })
+            logging::start_for_commands();
+            let key = block_on(open::region_key(&config))?;
+            print(&if fingerprint { transship_registry::key_fingerprint(&key).unwrap_or_default() } else { key })
         }
         Command::Admin(admin) => {
             let config = configuration(file)?;
             logging::start_for_commands();
-            runtime()?.block_on(admin::run(&config, admin))
+            block_on(admin::run(&config, admin))
         }
         Command::Serve => {
             let config = configuration(file)?;
-            logging::start(&config.log);
-            runtime()?.block_on(serve::serve(config))
+            let log = logging::start(&config.log);
+            block_on(serve::serve(config, &log))
         }
     };
     done.map(|()| ExitCode::SUCCESS)
@@ -120,6 +120,17 @@ fn configuration(file: Option<&Path>) -> Result<Config, ConfigError> {
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Runs one command to its end.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = runtime()?;
+    let done = runtime.block_on(work);
+    if done.is_err() {
+        // What goes on by itself, such as looking up a name that nobody answers, must not hold the error up.
+        runtime.shutdown_background();
+    }
+    done
 }
 
 /// Prints a line for whoever called the command. A closed pipe is not an error of ours.

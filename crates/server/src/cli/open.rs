@@ -17,17 +17,28 @@ use crate::config::Config;
 /// Held by the one process that serves an embedded catalog.
 const LOCK_FILE: &str = "serve.lock";
 
-/// Makes the data directory, for its owner only, unless it is there.
-pub(super) fn prepare_data_dir(data_dir: &Path) -> anyhow::Result<()> {
+/// Makes the data directory, for its owner only, unless it is there. One that other users of the machine can look into is refused: with it
+/// they may read images, or put files into the place of ours.
+pub(super) fn prepare_data_dir(config: &Config) -> anyhow::Result<()> {
+    let data_dir = &config.data_dir;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(data_dir)
         .with_context(|| format!("cannot make the data directory {}", data_dir.display()))?;
-    let mode = std::fs::metadata(data_dir)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        let data_dir = data_dir.display();
-        tracing::warn!("other users of this machine can look into {data_dir}, mode {:03o}: chmod 700 it", mode & 0o777);
+    check_data_dir(config)
+}
+
+/// Whether only its owner can look into the data directory, where that is wanted.
+pub(super) fn check_data_dir(config: &Config) -> anyhow::Result<()> {
+    let data_dir = config.data_dir.display();
+    let metadata = std::fs::metadata(&config.data_dir).with_context(|| format!("cannot look at {data_dir}"))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 && !config.allow_shared_data_dir {
+        bail!(
+            "the data directory {data_dir} has mode {mode:03o}, so other users of this machine can look into it: run chmod 700 on it, or \
+             set region.allow_shared_data_dir = true"
+        );
     }
     Ok(())
 }
@@ -63,30 +74,61 @@ pub(super) fn lock(data_dir: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// Opens keys, catalog and store, and makes what is missing. `listen` is where the region is reached when no public URL is
-/// configured.
+/// Opens catalog, keys and store to serve them: brings the tables up to date, and makes what a first start lacks. `listen` is where the
+/// region is reached when no public URL is configured.
 pub(super) async fn region(config: &Config, listen: SocketAddr) -> anyhow::Result<Registry> {
-    prepare_data_dir(&config.data_dir)?;
+    prepare_data_dir(config)?;
     let catalog = Catalog::open(&config.catalog_url()).await;
-    put_together(config, listen, catalog, FsStore::open(blobs(config)))
+    put_together(config, listen, catalog, FsStore::open(blobs(config))).await
+}
+
+/// Opens the same for a command that may run beside a serving process: makes what a first start lacks, and leaves tables that are there
+/// as they are.
+pub(super) async fn region_beside(config: &Config) -> anyhow::Result<Registry> {
+    prepare_data_dir(config)?;
+    let catalog = Catalog::open_beside(&config.catalog_url()).await;
+    put_together(config, config.listen, catalog, FsStore::open(blobs(config))).await
 }
 
 /// Opens a region that is there already, and changes neither its catalog's schema nor its store.
 pub(super) async fn unchanged_region(config: &Config) -> anyhow::Result<Registry> {
+    check_data_dir(config)?;
     let catalog = Catalog::open_unchanged(&config.catalog_url()).await;
-    put_together(config, config.listen, catalog, FsStore::open_unchanged(blobs(config)))
+    put_together(config, config.listen, catalog, FsStore::open_unchanged(blobs(config))).await
 }
 
-fn put_together(
+/// Opens the catalog of a region that is there already.
+pub(super) async fn unchanged_catalog(config: &Config) -> anyhow::Result<Catalog> {
+    catalog_or_reason(config, Catalog::open_unchanged(&config.catalog_url()).await)
+}
+
+/// The public key of the region; makes the keys when there is no region yet.
+pub(super) async fn region_key(config: &Config) -> anyhow::Result<String> {
+    prepare_data_dir(config)?;
+    let complete = Keys::FILES.iter().all(|file| config.data_dir.join(file).exists());
+    // A catalog elsewhere may not be to be reached yet; `serve` asks it in any case whether these are its keys.
+    let keys = if !complete && config.catalog_is_embedded() && config.data_dir.join("catalog.db").exists() {
+        Keys::of_catalog(&config.data_dir, &unchanged_catalog(config).await?).await?
+    } else {
+        Keys::load_or_create(&config.data_dir)?
+    };
+    Ok(keys.region_public_key())
+}
+
+fn catalog_or_reason(config: &Config, catalog: Result<Catalog, CatalogError>) -> anyhow::Result<Catalog> {
+    let where_ = if config.catalog_is_embedded() { "in data_dir" } else { "at catalog.url" };
+    catalog.with_context(|| format!("cannot open the catalog {where_}"))
+}
+
+async fn put_together(
     config: &Config,
     listen: SocketAddr,
     catalog: Result<Catalog, CatalogError>,
     store: Result<FsStore, StoreError>,
 ) -> anyhow::Result<Registry> {
-    let where_ = if config.catalog_is_embedded() { "in data_dir" } else { "at catalog.url" };
-    let catalog = catalog.with_context(|| format!("cannot open the catalog {where_}"))?;
+    let catalog = catalog_or_reason(config, catalog)?;
     let store = store.with_context(|| format!("cannot open the store {}", blobs(config).display()))?;
-    let keys = Keys::load_or_create(&config.data_dir)?;
+    let keys = Keys::of_catalog(&config.data_dir, &catalog).await?;
     Registry::open(config.settings(listen), catalog, Arc::new(store), keys).map_err(anyhow::Error::msg)
 }
 

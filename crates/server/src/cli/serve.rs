@@ -2,16 +2,16 @@
 //!
 //! Owns: the order of start and stop. Never: what happens in between.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
-use tokio::task::AbortHandle;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use transship_registry::Registry;
 
+use super::logging::LogControl;
+use super::reload::Reload;
 use super::{credentials, limits, open, print};
 use crate::app::App;
 use crate::config::Config;
@@ -20,13 +20,15 @@ use crate::http::tls_reload::Reloader;
 
 /// How long requests in flight may go on after a signal.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How often a process asks whether its keys have been replaced. Two small queries; tokens of the old key end as soon.
+const LOOK_AT_KEYS: Duration = Duration::from_secs(10);
 
 /// Runs the region until a signal ends it.
-pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
-    let mut signals = Signals::new()?;
+pub(super) async fn serve(mut config: Config, log: &LogControl) -> anyhow::Result<()> {
+    let (mut signals, mut hang_up) = Signals::new()?;
     // Error messages and the catalog's URL must not depend on a directory that somebody may change.
     config.data_dir = std::path::absolute(&config.data_dir)?;
-    open::prepare_data_dir(&config.data_dir)?;
+    open::prepare_data_dir(&config)?;
     let _lock = if config.catalog_is_embedded() { Some(open::lock(&config.data_dir)?) } else { None };
 
     let plain = Listener::plain(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -39,7 +41,8 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
             let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
             tracing::info!(listen_tls = %listener.local_addr()?, "TLS");
             listeners.push(listener);
-            Some(reloader)
+            let (sender, asked) = mpsc::unbounded_channel();
+            Some((sender, tokio::spawn(reloader.run(asked)).abort_handle()))
         }
         _ => None,
     };
@@ -50,8 +53,6 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
     let app = App::new(registry.clone(), config.replication.sync_images_response);
     let stop = CancellationToken::new();
     let mut workers = registry.start_workers(stop.clone()).await?;
-    // The first hang-up after the start is meant already, and one without TLS must not end the process.
-    let reload = signals.reload(certificates);
     let server = Server::start(app.clone(), listeners, connection_limits(&config));
     tracing::info!(
         region = registry.settings().region.as_str(),
@@ -61,17 +62,34 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
         "serving"
     );
 
-    let failed = tokio::select! {
-        name = signals.next() => { tracing::info!(signal = name, "draining"); false }
-        _ = &mut workers => { tracing::error!("the workers ended by themselves; stopping"); true }
+    let mut reload = Reload {
+        config,
+        registry: &registry,
+        server: &server,
+        log,
+        certificates: certificates.as_ref().map(|(sender, _)| sender.clone()),
     };
-    reload.abort();
+    let end = loop {
+        tokio::select! {
+            name = signals.next() => { tracing::info!(signal = name, "draining"); break End::Told; }
+            _ = &mut workers => { tracing::error!("the workers ended by themselves; stopping"); break End::WorkersEnded; }
+            file = key_replaced(&registry) => {
+                tracing::error!(file, "this key was replaced in the catalog; stopping, so that nothing is done with the old one");
+                break End::KeyReplaced(file);
+            }
+            // Handled from the start, so that the first one is not lost.
+            _ = hang_up.recv() => reload.run(),
+        }
+    };
+    if let Some((_, reloader)) = certificates {
+        reloader.abort();
+    }
     // Not ready first, so that nothing new is sent here; then no new job, and leases go back.
     app.start_draining();
     stop.cancel();
     let down = async {
         let workers = async {
-            if !failed && tokio::time::timeout(DRAIN, workers).await.is_err() {
+            if !matches!(end, End::WorkersEnded) && tokio::time::timeout(DRAIN, workers).await.is_err() {
                 tracing::warn!("the workers did not end in time; their leases will run out");
             }
         };
@@ -81,11 +99,33 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
         () = down => tracing::info!("stopped"),
         name = signals.next() => tracing::warn!(signal = name, "stopped at once, at the second signal"),
     }
-    anyhow::ensure!(!failed, "the workers ended by themselves");
-    Ok(())
+    match end {
+        End::Told => Ok(()),
+        End::WorkersEnded => bail!("the workers ended by themselves"),
+        End::KeyReplaced(file) => bail!("{file} was replaced while this process ran; start it with the new file"),
+    }
 }
 
-fn connection_limits(config: &Config) -> ConnectionLimits {
+/// Why a process stops serving.
+enum End {
+    Told,
+    WorkersEnded,
+    KeyReplaced(&'static str),
+}
+
+/// Returns when a key has been replaced, with the name of its file. Only a catalog that other machines reach can see that: beside an
+/// embedded one `rekey` is refused while a process serves.
+async fn key_replaced(registry: &Registry) -> &'static str {
+    loop {
+        tokio::time::sleep(LOOK_AT_KEYS).await;
+        // Whether the catalog answers at all is for others to say.
+        if let Ok(Some(file)) = registry.replaced_key().await {
+            return file;
+        }
+    }
+}
+
+pub(super) fn connection_limits(config: &Config) -> ConnectionLimits {
     ConnectionLimits {
         all: limits::connections(config.limits.connections),
         of_one_address: config.limits.connections_per_address,
@@ -102,9 +142,8 @@ async fn bootstrap(config: &Config, registry: &Registry) -> anyhow::Result<()> {
             }
         }
         None if config.file.is_none() => {
-            if let Some(path) = credentials::bootstrap(registry, &config.data_dir).await? {
-                print(&format!("the credentials of the first user are in {}", path.display()))?;
-            }
+            let file = credentials::bootstrap(registry, &config.data_dir).await?;
+            print(&credentials::first_steps(file.as_deref(), &registry.settings().registry_host))?;
         }
         None => {
             if registry.list_accounts().await?.is_empty() {
@@ -115,20 +154,17 @@ async fn bootstrap(config: &Config, registry: &Registry) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The signals that the process knows.
+/// The signals that end the process.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hang_up: Option<Signal>,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: Some(signal(SignalKind::hangup())?),
-        })
+    /// These, and the hang-up. From now on none of them ends the process by itself.
+    fn new() -> std::io::Result<(Self, Signal)> {
+        let ending = Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+        Ok((ending, signal(SignalKind::hangup())?))
     }
 
     /// Waits for one that ends the process.
@@ -137,25 +173,5 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
-    }
-
-    /// Renews the certificate from its files by itself, and at once at each SIGHUP.
-    fn reload(&mut self, certificates: Option<Reloader>) -> AbortHandle {
-        let mut hang_up = self.hang_up.take();
-        let now = Arc::new(Notify::new());
-        let told = Arc::clone(&now);
-        let listen = async move {
-            while let Some(signal) = &mut hang_up {
-                signal.recv().await;
-                told.notify_one();
-            }
-        };
-        let work = async move {
-            match certificates {
-                Some(reloader) => tokio::join!(listen, reloader.run(now)).0,
-                None => listen.await,
-            }
-        };
-        tokio::spawn(work).abort_handle()
     }
 }

@@ -25,6 +25,19 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// # Errors
 /// Everything that is wrong with it, as far as it can be read at all.
 pub fn load(file: &Path) -> Result<Config, ConfigError> {
+    load_with(file, true)
+}
+
+/// The same for a process that serves already: whether certificate and key can be used is left to whoever replaces them, so that a pair
+/// that is not good yet does not hold up everything else.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_again(file: &Path) -> Result<Config, ConfigError> {
+    load_with(file, false)
+}
+
+fn load_with(file: &Path, check_tls: bool) -> Result<Config, ConfigError> {
     let text = read(file).map_err(|found| ConfigError::one(file, Problem::new("", found, "a TOML file")))?;
     let root: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
@@ -32,13 +45,13 @@ pub fn load(file: &Path) -> Result<Config, ConfigError> {
         ConfigError::one(file, Problem::new("", found, "valid TOML"))
     })?;
     let base = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    check(root, base, Some(file)).map_err(|problems| ConfigError { file: file.to_owned(), problems })
+    check(root, base, Some(file), check_tls).map_err(|problems| ConfigError { file: file.to_owned(), problems })
 }
 
 /// The configuration of a process that was given no file: one region named `local`.
 pub fn without_file() -> Config {
     let root = "region.id = \"local\"".parse().expect("this is TOML");
-    check(root, Path::new("."), None).expect("defaults are good")
+    check(root, Path::new("."), None, true).expect("defaults are good")
 }
 
 fn read(file: &Path) -> Result<String, String> {
@@ -49,9 +62,9 @@ fn read(file: &Path) -> Result<String, String> {
     std::fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))
 }
 
-fn check(root: toml::Table, base: &Path, file: Option<&Path>) -> Result<Config, Vec<Problem>> {
+fn check(root: toml::Table, base: &Path, file: Option<&Path>, check_tls: bool) -> Result<Config, Vec<Problem>> {
     let mut reader = Reader::new(root, base);
-    let config = read_all(&mut reader, file);
+    let config = read_all(&mut reader, file, check_tls);
     match config {
         Some(config) if reader.problems.is_empty() => Ok(config),
         _ => Err(reader.problems),
@@ -59,7 +72,7 @@ fn check(root: toml::Table, base: &Path, file: Option<&Path>) -> Result<Config, 
 }
 
 /// Nothing only when a problem was noted; every section is read in any case, so that all problems are found.
-fn read_all(reader: &mut Reader, file: Option<&Path>) -> Option<Config> {
+fn read_all(reader: &mut Reader, file: Option<&Path>, check_tls: bool) -> Option<Config> {
     let region = reader.section("region");
     reader.refuse_unknown(&region);
     let id = reader.read(&region, "id", parse::region_id);
@@ -67,8 +80,9 @@ fn read_all(reader: &mut Reader, file: Option<&Path>) -> Option<Config> {
     let listen_tls = reader.read(&region, "listen_tls", parse::address);
     let public_url = reader.read(&region, "public_url", parse::url);
     let data_dir = reader.path(&region, "data_dir");
+    let allow_shared_data_dir = reader.read(&region, "allow_shared_data_dir", parse::boolean);
 
-    let tls = read_tls(reader);
+    let tls = read_tls(reader, check_tls);
     if listen_tls.is_some() && tls.is_none() && reader.optional_section("tls").is_none() {
         reader.problem(Problem::new(
             "region.listen_tls",
@@ -95,6 +109,7 @@ fn read_all(reader: &mut Reader, file: Option<&Path>) -> Option<Config> {
         listen_tls,
         public_url,
         data_dir: data_dir?,
+        allow_shared_data_dir: allow_shared_data_dir?,
         tls,
         catalog_url,
         replication: replication?,
@@ -110,13 +125,13 @@ fn read_all(reader: &mut Reader, file: Option<&Path>) -> Option<Config> {
     })
 }
 
-fn read_tls(reader: &mut Reader) -> Option<TlsFiles> {
+fn read_tls(reader: &mut Reader, check: bool) -> Option<TlsFiles> {
     let section = reader.optional_section("tls")?;
     reader.refuse_unknown(&section);
     let certificate = reader.path(&section, "certificate");
     let private_key = reader.path(&section, "private_key");
     let files = TlsFiles { certificate: certificate?, private_key: private_key? };
-    if let Err(error) = tls::server_config(&files) {
+    if check && let Err(error) = tls::server_config(&files) {
         reader.problem(Problem::new(format!("tls.{}", error.key()), error.to_string(), error.expected()));
         return None;
     }

@@ -3,6 +3,7 @@
 //! Owns: the file, its defaults, its secrets and every sentence about what is wrong with it. Never: the environment of
 //! anything but a secret that says `{ env = "…" }`, and no default that is not in [`reference::KEYS`].
 
+mod change;
 mod load;
 mod parse;
 mod problem;
@@ -22,7 +23,8 @@ use transship_registry::{
 
 use crate::http::address::TrustedProxies;
 
-pub use load::{load, without_file};
+pub use change::Change;
+pub use load::{load, load_again, without_file};
 pub use problem::{ConfigError, Problem};
 pub use secret::Secret;
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Keys, and by default catalog and blobs.
     pub data_dir: PathBuf,
+    /// Whether others may look into `data_dir`.
+    pub allow_shared_data_dir: bool,
     /// Certificate and key for `listen_tls`.
     pub tls: Option<TlsFiles>,
     /// The catalog, when it is not SQLite in `data_dir`.
@@ -172,7 +176,7 @@ pub struct BootstrapConfig {
 }
 
 /// One `[[peer]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerConfig {
     /// The key that `remoteRegionId` looks up.
     pub id: RegionId,

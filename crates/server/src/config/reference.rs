@@ -125,7 +125,14 @@ pub const KEYS: &[Key] = &[
         "data_dir",
         "path",
         Value(r#""transship-data""#),
-        "Keys of the region and, unless configured otherwise, catalog and blobs. Made with mode 0700 when absent.",
+        "Keys of the region and, unless configured otherwise, catalog and blobs. Made with mode 0700 when absent; refused when other users of the machine can look into it.",
+    ),
+    key(
+        "region",
+        "allow_shared_data_dir",
+        "true or false",
+        Value("false"),
+        "Take a `data_dir` that other users of the machine can look into, for example where a group owns it. The key files must be for their owner alone in any case.",
     ),
     key("tls", "certificate", "path", Required, "Certificate chain in PEM, the server's own first."),
     key("tls", "private_key", "path", Required, "Its private key in PEM."),
@@ -460,8 +467,9 @@ const INTRODUCTION: &str = "\
 
 `transship serve --config FILE` reads one TOML file. Unknown keys, bad values and secrets that cannot be read are all
 named, with what was expected, and the process ends with exit code 2; `transship check-config --config FILE` does only
-that. Without a file one region named `local` runs on 127.0.0.1:8080 with `./transship-data`, and the credentials of its
-first user are written once to `transship-data/initial-credentials`.
+that. SIGHUP makes a running process read the file again; docs/operations.md says what it takes over. Without a file one
+region named `local` runs on 127.0.0.1:8080 with `./transship-data`, and the credentials of its first user are written
+once to `transship-data/initial-credentials`.
 
 A secret is never written into the file itself: `{ file = \"path\" }` reads a file, `{ env = \"NAME\" }` an environment
 variable; a newline at the end does not count. Relative paths start at the directory of the configuration file.

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,6 +17,7 @@ use transship_registry::counted_address;
 
 use super::address::TrustedProxies;
 use super::busy::Busy;
+use super::server::ConnectionLimits;
 
 /// How soon it is looked again for an idle connection when all were at work.
 const LOOK: Duration = Duration::from_millis(100);
@@ -27,8 +28,7 @@ const FRESH: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
     places: Arc<Semaphore>,
-    of_one_address: usize,
-    proxies: TrustedProxies,
+    limits: Arc<RwLock<ConnectionLimits>>,
     table: Arc<Mutex<Table>>,
 }
 
@@ -60,9 +60,43 @@ pub(super) struct Seat {
 }
 
 impl Connections {
-    /// At most `all` connections, and `of_one_address`; a trusted proxy speaks for many, so it is not counted.
-    pub(super) fn new(all: usize, of_one_address: usize, proxies: TrustedProxies) -> Self {
-        Self { places: Arc::new(Semaphore::new(all)), of_one_address, proxies, table: Arc::default() }
+    /// At most as many connections as `limits` says; a trusted proxy speaks for many, so it is not counted by address.
+    pub(super) fn new(limits: ConnectionLimits) -> Self {
+        let places = Arc::new(Semaphore::new(limits.all));
+        Self { places, limits: Arc::new(RwLock::new(limits)), table: Arc::default() }
+    }
+
+    /// From now on other limits hold. Connections that are too many by them stay until they end or are idle.
+    pub(super) fn set_limits(&self, limits: ConnectionLimits) {
+        let mut current = self.limits.write().unwrap_or_else(PoisonError::into_inner);
+        let (before, after) = (current.all, limits.all);
+        *current = limits;
+        drop(current);
+        if after >= before {
+            self.places.add_permits(after - before);
+            return;
+        }
+        let taken = before - after - self.places.forget_permits(before - after);
+        if taken == 0 {
+            return;
+        }
+        let less = u32::try_from(taken).unwrap_or(u32::MAX);
+        let places = Arc::clone(&self.places);
+        // Waits for its places ahead of new connections, which make room as they do when all places are taken.
+        tokio::spawn(async move {
+            if let Ok(permits) = places.acquire_many_owned(less).await {
+                permits.forget();
+            }
+        });
+    }
+
+    /// Whose connections are not counted by address.
+    pub(super) fn proxies(&self) -> TrustedProxies {
+        self.limits().proxies.clone()
+    }
+
+    fn limits(&self) -> RwLockReadGuard<'_, ConnectionLimits> {
+        self.limits.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a place, and has the connection that is idle for longest make it where none is free.
@@ -95,8 +129,12 @@ impl Connections {
     /// Takes a connection in; nothing when its address has as many at work as it may have.
     pub(super) fn admit(&self, place: Place, remote: IpAddr, busy: &Busy) -> Option<Seat> {
         let address = counted_address(remote);
-        let full = || self.table().by_address.get(&address).is_some_and(|count| *count >= self.of_one_address);
-        if !self.proxies.trusts(remote.to_canonical()) && full() && !self.make_room(Some(address)) {
+        let (of_one_address, trusted) = {
+            let limits = self.limits();
+            (limits.of_one_address, limits.proxies.trusts(remote.to_canonical()))
+        };
+        let full = || self.table().by_address.get(&address).is_some_and(|count| *count >= of_one_address);
+        if !trusted && full() && !self.make_room(Some(address)) {
             return None;
         }
         let mut table = self.table();

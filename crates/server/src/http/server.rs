@@ -98,6 +98,7 @@ pub struct ConnectionLimits {
 #[derive(Debug)]
 pub struct Server {
     app: App,
+    connections: Connections,
     /// Ends the accept loops.
     close: CancellationToken,
     /// Makes idle connections end, and busy ones after their request.
@@ -108,16 +109,18 @@ pub struct Server {
 impl Server {
     /// Begins to accept connections, over all listeners not more than `limits` says.
     pub fn start(app: App, listeners: Vec<Listener>, limits: ConnectionLimits) -> Self {
-        let server =
-            Self { app, close: CancellationToken::new(), finish: CancellationToken::new(), tasks: TaskTracker::new() };
-        let ConnectionLimits { all, of_one_address, proxies } = limits;
-        let connections = Connections::new(all, of_one_address, proxies.clone());
+        let server = Self {
+            app,
+            connections: Connections::new(limits),
+            close: CancellationToken::new(),
+            finish: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
         for listener in listeners {
             let accept = Accept {
                 listener,
                 app: server.app.clone(),
-                connections: connections.clone(),
-                proxies: proxies.clone(),
+                connections: server.connections.clone(),
                 finish: server.finish.clone(),
                 tasks: server.tasks.clone(),
             };
@@ -130,6 +133,11 @@ impl Server {
             });
         }
         server
+    }
+
+    /// From now on other limits hold for connections.
+    pub fn set_limits(&self, limits: ConnectionLimits) {
+        self.connections.set_limits(limits);
     }
 
     /// Waits for the requests in flight, at most `limit`, and closes everything. While there are any, the listeners
@@ -154,7 +162,6 @@ struct Accept {
     listener: Listener,
     app: App,
     connections: Connections,
-    proxies: TrustedProxies,
     finish: CancellationToken,
     tasks: TaskTracker,
 }
@@ -177,8 +184,11 @@ impl Accept {
             // A place only now: with one in hand while nobody comes, idle connections would end for nobody. This one waits
             // for its place, and all behind it in the backlog of the kernel.
             let place = self.connections.place().await;
-            let connection =
-                Connection { remote: remote.ip().to_canonical(), proxies: self.proxies.clone(), busy: Busy::default() };
+            let connection = Connection {
+                remote: remote.ip().to_canonical(),
+                proxies: self.connections.proxies(),
+                busy: Busy::default(),
+            };
             let Some(seat) = self.connections.admit(place, connection.remote, &connection.busy) else {
                 tracing::debug!(remote = %connection.remote, "refused: too many connections of this address at work");
                 continue;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::tls::{PemPair, TlsError};
 use crate::config::TlsFiles;
@@ -38,13 +38,17 @@ impl Reloader {
         Ok((Self { files, sender, served, complaint: None }, receiver))
     }
 
-    /// Looks again and again, and whenever `now` is told; ends only by being dropped.
-    pub async fn run(mut self, now: Arc<Notify>) {
+    /// Looks again and again, and whenever somebody asks, who also says which files are meant; ends only by being dropped.
+    pub async fn run(mut self, mut asked: mpsc::UnboundedReceiver<TlsFiles>) {
         loop {
-            let asked = tokio::select! {
-                () = tokio::time::sleep(LOOK) => false,
-                () = now.notified() => true,
+            let files = tokio::select! {
+                () = tokio::time::sleep(LOOK) => None,
+                Some(files) = asked.recv() => Some(files),
             };
+            let asked = files.is_some();
+            if let Some(files) = files {
+                self.files = files;
+            }
             self.look(asked);
         }
     }

@@ -1,10 +1,14 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{Busy, Connections, FRESH, Seat, TrustedProxies};
+use super::{Busy, ConnectionLimits, Connections, FRESH, Seat, TrustedProxies};
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+fn limits(all: usize, of_one_address: usize, proxies: TrustedProxies) -> ConnectionLimits {
+    ConnectionLimits { all, of_one_address, proxies }
+}
 
 async fn seat(connections: &Connections, from: IpAddr) -> (Option<Seat>, Busy) {
     let busy = Busy::default();
@@ -22,7 +26,7 @@ async fn a_moment() {
 
 #[tokio::test]
 async fn the_longest_idle_makes_room_for_its_own_address() {
-    let connections = Connections::new(10, 2, TrustedProxies::default());
+    let connections = Connections::new(limits(10, 2, TrustedProxies::default()));
     let (other, _) = seat(&connections, THERE).await;
     a_moment().await;
     let (first, first_busy) = seat(&connections, HERE).await;
@@ -44,7 +48,7 @@ async fn the_longest_idle_makes_room_for_its_own_address() {
 
 #[tokio::test]
 async fn when_all_places_are_taken_the_longest_idle_leaves() {
-    let connections = Connections::new(2, 100, TrustedProxies::default());
+    let connections = Connections::new(limits(2, 100, TrustedProxies::default()));
     let (first, first_busy) = seat(&connections, HERE).await;
     let (second, _second_busy) = seat(&connections, THERE).await;
     let at_work = first_busy.begin();
@@ -63,7 +67,7 @@ async fn when_all_places_are_taken_the_longest_idle_leaves() {
 /// While the others are at work, the one that came last is the longest idle, and its request is on its way.
 #[tokio::test]
 async fn who_has_just_come_makes_no_room() {
-    let connections = Connections::new(2, 100, TrustedProxies::default());
+    let connections = Connections::new(limits(2, 100, TrustedProxies::default()));
     let (_first, first_busy) = seat(&connections, HERE).await;
     let _at_work = first_busy.begin();
     let start = Instant::now();
@@ -81,9 +85,24 @@ async fn who_has_just_come_makes_no_room() {
 #[tokio::test]
 async fn a_trusted_proxy_speaks_for_many() {
     let proxies = TrustedProxies::new(vec!["192.0.2.1".parse().unwrap()]);
-    let connections = Connections::new(10, 1, proxies);
+    let connections = Connections::new(limits(10, 1, proxies));
     let seats = [seat(&connections, HERE).await, seat(&connections, HERE).await];
     let _at_work = [seats[0].1.begin(), seats[1].1.begin()];
     assert!(seat(&connections, HERE).await.0.is_some());
     assert!(!told(seats[0].0.as_ref()));
+}
+
+#[tokio::test]
+async fn limits_change_while_connections_are_open() {
+    let connections = Connections::new(limits(1, 1, TrustedProxies::default()));
+    let (first, _first_busy) = seat(&connections, HERE).await;
+    connections.set_limits(limits(3, 2, TrustedProxies::default()));
+    let (second, _second_busy) = seat(&connections, HERE).await;
+    assert!(first.is_some() && second.is_some() && !told(first.as_ref()));
+    connections.set_limits(limits(2, 2, TrustedProxies::default()));
+    // The place that is left goes away, and whoever comes next has to wait for one of the two.
+    let third = tokio::time::timeout(Duration::from_millis(300), connections.place()).await;
+    assert!(third.is_err(), "two connections are open, and two may be");
+    drop((first, second));
+    assert!(tokio::time::timeout(Duration::from_secs(10), connections.place()).await.is_ok());
 }

@@ -1,0 +1,117 @@
+//! Another key in place of one, so that a kill at any moment leaves a region that starts.
+//!
+//! The new key is written beside the old one, durably. One transaction notes it in the catalog and, for `secrets.key`, seals every secret
+//! again. Then the file takes the name. Whoever opens the region in between sees by the catalog's note which of the two files is right
+//! ([`super::check`]).
+
+use std::path::Path;
+
+use transship_catalog::{Catalog, SealedAgain};
+
+use super::check::{check_of, finish_replacement};
+use super::files::{self, Pending};
+use super::{KeyError, Keys, Master, REGION_KEY_FILE, RegionKey, SECRETS_KEY_FILE};
+
+/// Name of a region key that is to be used next.
+const NEXT_REGION_KEY_FILE: &str = "region.key.next";
+
+/// How `secrets.key` is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewKey {
+    /// The old one is there, so that secrets can be opened with it.
+    FromOld,
+    /// The old one is lost: secrets that were sealed with it are lost as well.
+    WithoutOld,
+}
+
+/// What the replacement of `secrets.key` did.
+pub type Replaced = SealedAgain;
+
+impl Keys {
+    /// Replaces `secrets.key` and seals every secret again. No process may serve the catalog meanwhile; one that does stops storing
+    /// secrets, and ends when it notices.
+    ///
+    /// # Errors
+    /// When the old file is not the one of the catalog, when it is missing ([`NewKey::FromOld`]) or still there
+    /// ([`NewKey::WithoutOld`]).
+    pub async fn replace_secrets_key(data_dir: &Path, catalog: &Catalog, how: NewKey) -> Result<Replaced, KeyError> {
+        finish_replacement(data_dir, SECRETS_KEY_FILE, catalog).await?;
+        let path = data_dir.join(SECRETS_KEY_FILE);
+        let noted = catalog.key_check(SECRETS_KEY_FILE).await?;
+        let old = match (files::load(&path)?, how) {
+            (None, NewKey::WithoutOld) => None,
+            (None, NewKey::FromOld) => {
+                return Err(KeyError::file(
+                    &path,
+                    "is missing; put it back from the backup, or, when it is lost, give --lost: then every access key needs a new secret key",
+                ));
+            }
+            (Some(_), NewKey::WithoutOld) => {
+                return Err(KeyError::file(
+                    &path,
+                    "is there, so it is not lost: leave --lost out, or move a wrong file away",
+                ));
+            }
+            (Some(text), NewKey::FromOld) => Some(Master::from_text(&path, &text)?),
+        };
+        if let (Some(old), Some(noted)) = (&old, &noted)
+            && old.check() != *noted
+        {
+            return Err(KeyError::file(&path, "is not the key of this catalog; put the right one back first"));
+        }
+        let text = files::generate(&path, SECRETS_KEY_FILE)?;
+        let new = Master::from_text(&path, &text)?;
+        let pending = Pending::write(&path, &text)?;
+        let (old, sealing) = (old.map(|old| old.sealing()), new.sealing());
+        let again = |access_key: &str, sealed: &str| {
+            let secret = old.as_ref()?.open(access_key, sealed)?;
+            Some(sealing.seal(access_key, &secret))
+        };
+        match catalog.replace_sealing_key(noted.as_deref(), &new.check(), again).await {
+            Ok(done) => {
+                pending.take_over()?;
+                Ok(done)
+            }
+            // Whether a commit arrived is not always known: the next to open the region decides by the catalog's note.
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Replaces `region.key`, by the one that [`Keys::prepare_region_key`] made if there is one, and returns the new public key.
+    pub async fn replace_region_key(data_dir: &Path, catalog: &Catalog) -> Result<String, KeyError> {
+        finish_replacement(data_dir, REGION_KEY_FILE, catalog).await?;
+        let path = data_dir.join(REGION_KEY_FILE);
+        let (current, noted) = (check_of(&path, REGION_KEY_FILE)?, catalog.key_check(REGION_KEY_FILE).await?);
+        if current.is_some() && noted.is_some() && current != noted {
+            return Err(KeyError::file(
+                &path,
+                "is not the key of this catalog; put the right one back, or move it away",
+            ));
+        }
+        let next = data_dir.join(NEXT_REGION_KEY_FILE);
+        let prepared = files::load(&next)?;
+        // A replacement that was cut off at its very end leaves the file with what is the current key by now.
+        let is_new = prepared.is_some() && check_of(&next, REGION_KEY_FILE)? != current;
+        let text = match prepared.filter(|_| is_new) {
+            Some(text) => text,
+            None => files::generate(&path, REGION_KEY_FILE)?,
+        };
+        let public = RegionKey::from_text(&next, &text)?.check();
+        let pending = Pending::write(&path, &text)?;
+        catalog.replace_key_check(REGION_KEY_FILE, &public).await?;
+        pending.take_over()?;
+        match std::fs::remove_file(&next) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(KeyError::file(&next, format!("cannot be removed: {error}")))
+            }
+            _ => Ok(public),
+        }
+    }
+
+    /// Makes the key that is going to be the region's next one, unless it is made already, and returns its public key, so that peers can
+    /// pin it before it is used.
+    pub fn prepare_region_key(data_dir: &Path) -> Result<String, KeyError> {
+        let text = files::load_or_create_as(data_dir, NEXT_REGION_KEY_FILE, REGION_KEY_FILE)?;
+        Ok(RegionKey::from_text(&data_dir.join(NEXT_REGION_KEY_FILE), &text)?.check())
+    }
+}
