@@ -72,7 +72,7 @@ impl Registry {
                 None => catalog.remove_namespace_grants(namespace.id, &users).await.or_else(absent_is_fine)?,
                 Some(grants) => match catalog.add_namespace_grants(namespace.id, &grants).await {
                     Err(CatalogError::Conflict { .. }) => {
-                        catalog.update_namespace_grants(namespace.id, &grants).await?
+                        catalog.update_namespace_grants(namespace.id, &grants).await?;
                     }
                     other => other?,
                 },
@@ -84,7 +84,9 @@ impl Registry {
         match grants {
             None => catalog.remove_repository_grants(id, &users).await.or_else(absent_is_fine)?,
             Some(grants) => match catalog.add_repository_grants(id, &grants).await {
-                Err(CatalogError::Conflict { .. }) => catalog.update_repository_grants(id, &grants).await?,
+                Err(CatalogError::Conflict { .. }) => {
+                    catalog.update_repository_grants(id, &grants).await?;
+                }
                 other => other?,
             },
         }
