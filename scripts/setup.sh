@@ -52,6 +52,8 @@ need() { debian "$@" || die "'$1' is needed and could not be installed"; }
 setup_rust() {
     have cargo || die "cargo is missing: install Rust 1.95 or newer (rustup), then run this again"
     local minor
+    # With rustup the first call fetches the version of rust-toolchain.toml, when it is not there.
+    rustc --version >/dev/null || die "rustc does not start (with rustup: rustup toolchain install)"
     minor="$(rustc --version | sed -E 's/^rustc 1\.([0-9]+).*/\1/')"
     [ "$minor" -ge 95 ] 2>/dev/null || die "Rust 1.95 or newer is needed, this is $(rustc --version)"
     # Two crates hold C: the cryptography and SQLite.
