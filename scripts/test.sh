@@ -91,7 +91,7 @@ export TRANSSHIP_BIN="$TARGET/debug/transship"
 run "unit and property tests of every crate" cargo test --workspace --exclude transship-tests --no-fail-fast
 run "the registry protocol" suites protocol_uploads protocol_manifests protocol_lists protocol_tokens
 run "regions, replication, permissions, faults" \
-    suites architecture collection push_pull sync_images resync fairness faults permissions tenancy people peers keeping scrub sdk_python postgres
+    suites architecture logging collection push_pull sync_images resync fairness faults permissions tenancy people peers keeping scrub sdk_python postgres
 run "the harness of the black-box tests" cargo test -p transship-tests --lib
 run "many clients at one thing" suites concurrency
 run "a region at work" suites soak
