@@ -194,6 +194,48 @@ async fn what_the_organization_has_comes_beyond_the_limit() {
     assert_eq!(usages[0].usage[0].used, 65 << 20, "what was refused counts no more");
 }
 
+/// Bytes that came as content that the organization has, and broke off, are let in as nothing else.
+#[tokio::test]
+async fn what_came_beyond_the_limit_becomes_nothing_else() {
+    let (region, app, grant) = region().await;
+    let registry = &region.registry;
+    let known = region.push_blob(&app, &vec![7; 65 << 20]).await;
+    let limit = [(transship_catalog::Resource::Bytes, transship_catalog::Limit::At(65 << 20))];
+    registry.set_quotas(app.namespace(), &limit).await.unwrap();
+    let used = async || registry.namespace_usages().await.unwrap()[0].usage[0].used;
+    let junk = Bytes::from(vec![8; 1 << 20]);
+    let broken = |frames: usize| -> Body {
+        let frame = junk.clone();
+        let frames = futures::stream::iter((0..frames).map(move |_| Ok(frame.clone())));
+        Box::pin(frames.chain(futures::stream::iter([Err("cut".to_owned())])))
+    };
+    // With a range the bytes stay; without one the next body begins anew, and may be too short for a checkpoint.
+    for (range, frames, rest) in [(ContentRange::of_chunk(0, 65 << 20), 1, &[][..]), (None, 64, &junk[..])] {
+        let session = registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+        let cut = registry.finish_upload(&grant, &app, &session, range, broken(frames), known.clone()).await;
+        let cut = cut.unwrap_err();
+        assert!(matches!(cut, ServiceError::BodyBroken(_)), "{cut}");
+        let status = registry.upload_status(&grant, &app, &session).await.unwrap();
+        assert_eq!(status.offset_bytes + rest.len() as u64, 1 << 20);
+        assert_eq!(used().await, 65 << 20);
+        let junk = sha256(&junk);
+        let refused = registry.finish_upload(&grant, &app, &session, None, body(&[rest]), junk.clone()).await;
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, ServiceError::NamespaceFull(_)), "{refused}");
+        assert!(registry.find_blob(&app, &junk).await.is_err());
+        assert_eq!(used().await, 65 << 20);
+    }
+    // The content itself may still be cut, and then come whole.
+    let session = registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let frame = Bytes::from(vec![7; 1 << 20]);
+    let frames = |count: usize| futures::stream::iter(std::iter::repeat_n(Ok(frame.clone()), count));
+    let cut = frames(30).chain(futures::stream::iter([Err("cut".to_owned())]));
+    let range = ContentRange::of_chunk(0, 65 << 20);
+    registry.finish_upload(&grant, &app, &session, range, Box::pin(cut), known.clone()).await.unwrap_err();
+    registry.finish_upload(&grant, &app, &session, None, Box::pin(frames(35)), known.clone()).await.unwrap();
+    assert_eq!(used().await, 65 << 20);
+}
+
 #[tokio::test]
 async fn a_chunk_out_of_order_changes_nothing() {
     let (region, app, grant) = region().await;
