@@ -3,6 +3,7 @@
 //! The session's state is a row (offset, hash state, store state), renewed at each checkpoint; what came after the last
 //! checkpoint is thrown away when the session goes on. Owns: that order. Never: what a digest may be used for.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -158,6 +159,36 @@ impl Registry {
                 return receiving.leave(&registry, received).await.map(drop);
             }
             receiving.commit(&registry, expected).await
+        }))
+        .await
+    }
+
+    /// Takes a whole blob. Nobody is told of the session that this needs, so nobody can go on with it: it ends with the call,
+    /// also when the caller goes away meanwhile.
+    ///
+    /// # Errors
+    /// As with [`Registry::start_upload`] and [`Registry::finish_upload`].
+    pub async fn push_blob(
+        &self,
+        grant: &Arc<Grant>,
+        name: &RepositoryName,
+        body: Body,
+        expected: Digest,
+    ) -> Result<(), ServiceError> {
+        let (registry, grant, name) = (self.clone(), Arc::clone(grant), name.clone());
+        detached(Box::pin(async move {
+            let session = registry.start_upload(&grant, &name, expected.algorithm()).await?.session;
+            let finished = registry.finish_upload(&grant, &name, &session, None, body, expected).await;
+            if finished.is_err()
+                && let Err(error) = registry.discard(&session, Abandon::User).await
+            {
+                tracing::warn!(
+                    session,
+                    reason = error.log_reason(),
+                    "an upload session stays until it expires: {error}"
+                );
+            }
+            finished
         }))
         .await
     }

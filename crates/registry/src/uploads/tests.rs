@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use transship_oci::{Action, DigestAlgorithm, Reference, Scope};
