@@ -135,6 +135,7 @@ impl Registry {
         expected: Digest,
     ) -> Result<(), ServiceError> {
         let repository = self.catalog().find_repository(name).await?.ok_or(ServiceError::UploadAbsent)?;
+        grant.on(name).require(repository.namespace_id)?;
         let finished = FinishedUpload {
             session: session.to_owned(),
             repository_id: repository.id,
@@ -193,7 +194,7 @@ impl Registry {
         .await
     }
 
-    /// The session, when it belongs to this repository and to this user (H6).
+    /// The session, when it belongs to this repository and to this user (H6), and the token to its organization.
     pub(crate) async fn upload(
         &self,
         grant: &Grant,
@@ -201,6 +202,7 @@ impl Registry {
         session: &str,
     ) -> Result<Upload, ServiceError> {
         let repository = self.catalog().find_repository(name).await?.ok_or(ServiceError::UploadAbsent)?;
+        grant.on(name).require(repository.namespace_id)?;
         let upload = self.catalog().find_upload(session).await?.ok_or(ServiceError::UploadAbsent)?;
         if upload.repository_id == repository.id && upload.user_id == grant.user_id() {
             Ok(upload)
