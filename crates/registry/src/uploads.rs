@@ -497,28 +497,42 @@ impl Registry {
         digest: &Digest,
         size_bytes: u64,
     ) -> Result<Option<String>, CatalogError> {
-        let mut known: Option<(Blob, bool)> = None;
+        let mut known: Option<(Blob, Result<Verdict, ServiceError>)> = None;
         for _ in 0..LOOKS {
             let seen = match &known {
                 None => KnownBytes::Unseen,
-                Some((blob, true)) => KnownBytes::There(&blob.location),
-                Some((blob, false)) => KnownBytes::Missing(&blob.location),
+                Some((blob, Ok(Verdict::Sound))) => KnownBytes::There(&blob.location),
+                Some((blob, _)) => KnownBytes::Missing(&blob.location),
             };
             match self.catalog().finish_upload(session, lease, digest, size_bytes, seen).await? {
                 Closing::Done(finished) => {
-                    if let Some((blob, false)) = known {
-                        let location = blob.location;
-                        tracing::error!(%digest, location, "the bytes of a blob were missing or too few; those of a push have taken their place");
+                    if let Some((blob, verdict)) = known {
+                        log_replaced(&blob, verdict);
                     }
                     return Ok(finished.unused_location);
                 }
                 Closing::Known(blob) => {
-                    let is_there = matches!(self.inspect_size(&blob).await, Ok(Verdict::Sound));
-                    known = Some((blob, is_there));
+                    let verdict = self.inspect_size(&blob).await;
+                    known = Some((blob, verdict));
                 }
             }
         }
         Err(CatalogError::Busy)
+    }
+}
+
+/// Says why the bytes of a push have taken the place of those that were known, if they have.
+fn log_replaced(blob: &Blob, verdict: Result<Verdict, ServiceError>) {
+    let Blob { digest, location, .. } = blob;
+    match verdict {
+        Ok(Verdict::Sound) => {}
+        Ok(Verdict::Damaged(reason)) => {
+            tracing::error!(%digest, location, "the bytes of a push have taken the place of a blob's: {reason}");
+        }
+        Err(error) => {
+            let reason = error.log_reason();
+            tracing::warn!(%digest, location, reason, "the bytes of a push have taken the place of a blob's, which could not be looked at: {error}");
+        }
     }
 }
 

@@ -160,6 +160,25 @@ async fn known_content_without_its_bytes_takes_those_that_came() {
     }
 }
 
+#[tokio::test]
+async fn a_mount_of_what_is_not_there_asks_for_it() {
+    let (region, app, _) = region().await;
+    let other = name("group/other");
+    let digest = region.push_blob(&app, b"content").await;
+    let stored = region.registry.catalog().stored_blob(&digest).await.unwrap().unwrap().blob;
+    region.store.delete(&Location::from(stored.location)).await.unwrap();
+    let scopes = [Scope::repository(&other, &[Action::All]), Scope::repository(&app, &[Action::Pull])];
+    let token = region.registry.issue_registry_token(Some(&region.admin), &scopes).await.unwrap().token;
+    let grant = region.registry.verify_registry_token(&token).unwrap();
+    let mount = async || region.registry.mount_blob(&grant, &other, &digest, &app).await.unwrap();
+    assert_eq!(mount().await, Mount::Nothing);
+    region.push_blob(&other, b"content").await;
+    for repository in [&app, &other] {
+        assert_eq!(region.read_blob(repository, &digest).await, b"content");
+    }
+    assert_eq!(mount().await, Mount::Done);
+}
+
 /// A closing PUT says what it brings, so it may bring what the organization has, however long and however it comes.
 #[tokio::test]
 async fn what_the_organization_has_comes_beyond_the_limit() {
