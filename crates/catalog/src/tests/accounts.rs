@@ -229,6 +229,8 @@ pub(super) async fn stored_bytes_follow_every_change(catalog: Catalog, url: Stri
     let pool = sqlx::AnyPool::connect(&url).await.unwrap();
     sqlx::query("UPDATE account SET stored_bytes = 7").execute(&pool).await.unwrap();
     pool.close().await;
+    let overview = catalog.account_overview(&fixture.account.id).await.unwrap();
+    assert_eq!(overview.stored_bytes, 7, "the counter is read, nothing is summed");
     let wrong = Some(WrongStoredBytes { says: 7, is: 90 });
     assert_eq!(catalog.wrong_stored_bytes(&fixture.account.id).await.unwrap(), wrong);
     assert_eq!(catalog.recount_stored_bytes(&fixture.account.id).await.unwrap(), wrong);
