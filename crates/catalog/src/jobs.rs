@@ -310,10 +310,10 @@ impl Catalog {
         })
     }
 
-    /// Deletes the jobs that ended before this time. Returns how many that were.
-    pub async fn prune_jobs(&self, older_than_ms: i64) -> Result<u64, CatalogError> {
-        let sql = "DELETE FROM job WHERE state NOT IN ('waiting', 'running') AND updated_at < $1";
-        self.write(|| self.query(sql).bind(older_than_ms)).await
+    /// Deletes the jobs that ended longer ago than this. Returns how many that were.
+    pub async fn prune_jobs(&self, kept_ms: i64) -> Result<u64, CatalogError> {
+        let sql = "DELETE FROM job WHERE state NOT IN ('waiting', 'running') AND updated_at < {now} - $1";
+        self.write(|| self.query(sql).bind(kept_ms)).await
     }
 }
 

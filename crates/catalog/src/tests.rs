@@ -194,7 +194,7 @@ suite! {
         counters_are_made_right, manifests_count_once_in_a_namespace, open_uploads_count,
         uploads_at_once_do_not_overshoot,
     }
-    plans::{ pages_walk_an_index, claims_walk_an_index }
+    plans::{ pages_walk_an_index, accounts_and_users_are_found_by_an_index, claims_walk_an_index }
     faults::{ broken_connections_are_replaced, dropped_transactions_change_nothing, cancelled_callers_leave_nothing_locked }
     concurrency::{
         no_job_is_claimed_twice, equal_enqueues_make_one_job, pushes_against_unlinking, tags_move_one_after_another,

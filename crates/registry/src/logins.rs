@@ -198,9 +198,8 @@ impl Registry {
         life_seconds: Option<u64>,
     ) -> Result<RegistryLogin, ServiceError> {
         let life = life_seconds.unwrap_or(self.settings().login_seconds);
-        let now = now_ms();
-        self.catalog().delete_expired_access_keys(now).await?;
-        let expires_at_ms = now.saturating_add(i64::try_from(life).unwrap_or(i64::MAX).saturating_mul(1000));
+        self.catalog().delete_expired_access_keys().await?;
+        let expires_at_ms = now_ms().saturating_add(i64::try_from(life).unwrap_or(i64::MAX).saturating_mul(1000));
         let (access_key, secret) = new_key_pair();
         let key = self.sealed_key(&basis.user_id, Some(expires_at_ms), &access_key, &secret);
         self.catalog().create_login(&key, &basis.made_with, self.settings().logins_per_user).await?;
@@ -322,6 +321,14 @@ impl Registry {
             }
         };
         Ok(self.catalog().list_users(account_id.as_deref()).await?)
+    }
+
+    /// Users of an account: the one of that name if a name is given, or all.
+    pub async fn users_of_account(&self, account: &str, name: Option<&str>) -> Result<Vec<User>, ServiceError> {
+        match name {
+            Some(name) => Ok(self.catalog().find_user(account, name).await?.into_iter().collect()),
+            None => self.list_users(Some(account)).await,
+        }
     }
 
     /// The user of that name in an account.

@@ -132,18 +132,19 @@ impl Registry {
         }
     }
 
-    /// The repository of that name, made when absent, without asking for permission: the caller has done so.
+    /// The repository of that name, made when absent, without asking for permission: the caller has done so, and says by
+    /// number on which namespace.
     pub(crate) async fn ensure_repository(
         &self,
         principal: &Principal,
+        namespace_id: i64,
         name: &RepositoryName,
         attributes: RepositoryAttributes,
     ) -> Result<Repository, ServiceError> {
-        let namespace = self.namespace(name.namespace()).await?;
-        Ok(self.catalog().ensure_repository(new_repository(principal, namespace.id, name, attributes)).await?)
+        Ok(self.catalog().ensure_repository(new_repository(principal, namespace_id, name, attributes)).await?)
     }
 
-    /// [`Registry::ensure_repository`], in the namespace that a token was made for: the row is made under its number.
+    /// [`Registry::ensure_repository`], in the namespace that a token was made for.
     pub(crate) async fn ensure_granted_repository(
         &self,
         principal: &Principal,
@@ -152,7 +153,7 @@ impl Registry {
     ) -> Result<Repository, ServiceError> {
         let namespace = self.namespace(granted.name.namespace()).await?;
         granted.require(namespace.id)?;
-        Ok(self.catalog().ensure_repository(new_repository(principal, namespace.id, granted.name, attributes)).await?)
+        self.ensure_repository(principal, namespace.id, granted.name, attributes).await
     }
 
     /// The repository of that name, in the namespace that a token was made for.

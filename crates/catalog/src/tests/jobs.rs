@@ -191,10 +191,11 @@ pub(super) async fn old_jobs_are_pruned(catalog: Catalog, _: String) {
         catalog.finish_job(job.id, job.attempt, JobState::Success, None).await.unwrap();
         pause(10).await;
     }
-    let ended = catalog.find_jobs(&ids).await.unwrap();
-    assert_eq!(catalog.prune_jobs(ended[0].updated_at_ms).await.unwrap(), 0);
-    assert_eq!(catalog.prune_jobs(ended[1].updated_at_ms).await.unwrap(), 1);
-    assert_eq!(catalog.prune_jobs(i64::MAX).await.unwrap(), 1, "open ones stay");
+    let older = "UPDATE job SET updated_at = updated_at - 3600000 WHERE id = $1";
+    catalog.write(|| catalog.query(older).bind(ids[0])).await.unwrap();
+    for (kept_ms, pruned) in [(i64::MAX, 0), (7_200_000, 0), (1_800_000, 1), (0, 1)] {
+        assert_eq!(catalog.prune_jobs(kept_ms).await.unwrap(), pruned, "open ones stay, {kept_ms}");
+    }
     let left = catalog.find_jobs(&ids).await.unwrap();
     assert_eq!(left.iter().map(|job| job.id).collect::<Vec<_>>(), [ids[2]]);
 }

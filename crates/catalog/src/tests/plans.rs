@@ -3,7 +3,7 @@
 use super::fixture;
 use crate::dialect::Dialect;
 use crate::row::Columns as _;
-use crate::{Catalog, jobs, names, queue, referrers, tags};
+use crate::{Catalog, accounts, jobs, names, queue, referrers, tags};
 
 /// Rows from 1 to the first parameter, as both databases make them.
 const NUMBERS: &str =
@@ -103,6 +103,34 @@ pub(super) async fn pages_walk_an_index(catalog: Catalog, _: String) {
     assert_eq!(page, ["team/r1009999", "team/r1010000"]);
     let page = catalog.repository_names("", "", false, Some("team/r1009998"), 10).await.unwrap();
     assert_eq!(page, ["team/r1010000"]);
+}
+
+/// Who logs in, or is looked up, is found without a look at the others.
+pub(super) async fn accounts_and_users_are_found_by_an_index(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    fill(
+        &catalog,
+        "INSERT INTO account (id, name, created_at)
+         SELECT 'id' || CAST(n AS TEXT), 'account' || CAST(n AS TEXT), 0 FROM numbers",
+        5_000,
+        &[],
+    )
+    .await;
+    fill(
+        &catalog,
+        "INSERT INTO iam_user (id, account_id, name, is_admin, enabled, epoch, created_at)
+         SELECT 'id' || CAST(n AS TEXT), 'id1', 'user' || CAST(n AS TEXT), 0, 1, 0, 0 FROM numbers",
+        20_000,
+        &[],
+    )
+    .await;
+    catalog.write(|| catalog.query("ANALYZE")).await.unwrap();
+    let told = plan(&catalog, accounts::ACCOUNT_BY_ID, |s| s.bind(fixture.account.id.clone())).await;
+    assert_walks(&told, accounts::ACCOUNT_BY_ID);
+    let told = plan(&catalog, accounts::USER_BY_NAME, |s| s.bind("account1").bind("user77")).await;
+    assert_walks(&told, accounts::USER_BY_NAME);
+    assert_eq!(catalog.find_account_by_id("id77").await.unwrap().unwrap().name, "account77");
+    assert_eq!(catalog.find_user("account1", "user77").await.unwrap().unwrap().id, "id77");
 }
 
 /// A hundred thousand jobs wait, nearly all of one account and most of them in a pause.

@@ -14,13 +14,13 @@ use crate::{Registry, RepositoryAttributes, ServiceError};
 
 impl Registry {
     pub(super) async fn copy_within(&self, copy: &Copy<'_>, plan: &Plan) -> Result<JobState, JobError> {
-        self.require_push(&copy.principal, &copy.target).await?;
+        let namespace_id = self.pushable_namespace(&copy.principal, &copy.target).await?;
         let attributes = RepositoryAttributes {
             is_public: false,
             category: copy.category.clone(),
             description: copy.description.clone(),
         };
-        let target = self.ensure_repository(&copy.principal, &copy.target, attributes).await?.id;
+        let target = self.ensure_repository(&copy.principal, namespace_id, &copy.target, attributes).await?.id;
         let mut looks = Looks::new(copy);
         loop {
             let look = self.link_missing(copy, plan, target).await;

@@ -254,6 +254,10 @@ async fn only_a_region_that_may_push_takes_a_tag_back() {
     let grant = copy_grant(&region, &stranger, &app).await;
     let refused = region.registry.answer_withdraw(&grant, &request).await;
     assert!(matches!(refused, Err(ServiceError::Denied(_))), "{refused:?}");
+    // The organization became another one after the token was looked at.
+    let v1 = "v1".parse().unwrap();
+    let other = region.registry.withdraw_here(&region.admin, Some(i64::MAX), &app, &v1, &digest, None).await;
+    assert!(!other.unwrap());
     assert!(region.registry.find_manifest(&app, &"v1".parse().unwrap()).await.is_ok());
 
     let grant = copy_grant(&region, &region.admin, &app).await;

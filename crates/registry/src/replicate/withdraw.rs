@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use transship_catalog::{Job, JobState, TargetBefore};
+use transship_catalog::{Job, JobState, Repository, TargetBefore};
 use transship_client::peer::{PeerClient, WithdrawReply, WithdrawRequest};
 use transship_client::{ClientError, ErrorKind};
 use transship_oci::{Action, Digest, NamespaceName, RegionId, RepositoryName, RepositoryPath, Tag};
@@ -74,8 +74,8 @@ impl Registry {
             ))
         })?;
         let withdrawn = if written.region == self.settings().region {
-            self.withdraw_here(&principal, &written.target, &written.tag, &written.digest, written.before.as_ref())
-                .await?
+            let before = written.before.as_ref();
+            self.withdraw_here(&principal, None, &written.target, &written.tag, &written.digest, before).await?
         } else {
             let asking = self.withdraw_there(&principal, &written);
             let asked = tokio::time::timeout(PATIENCE, asking).await;
@@ -115,23 +115,30 @@ impl Registry {
             return Err(ServiceError::Denied(format!("the token does not allow a region to push to {target}")));
         };
         let before = request.before.as_ref();
-        let namespace = self.catalog().find_namespace(target.namespace()).await?;
-        namespace.map_or(Ok(()), |namespace| grant.on(&target).require(namespace.id))?;
-        let withdrawn = self.withdraw_here(principal, &target, &request.tag, &request.digest, before).await?;
+        let namespace_id = self.namespace(target.namespace()).await?.id;
+        grant.on(&target).require(namespace_id)?;
+        let withdrawn =
+            self.withdraw_here(principal, Some(namespace_id), &target, &request.tag, &request.digest, before).await?;
         tracing::info!(tag = %request.tag, %target, via = ?grant.via, withdrawn, "a region takes back a tag");
         Ok(WithdrawReply { withdrawn })
     }
 
-    async fn withdraw_here(
+    /// Takes the tag back where the user may push, in the namespace with this number if one is given.
+    pub(super) async fn withdraw_here(
         &self,
         principal: &Principal,
+        granted: Option<i64>,
         target: &RepositoryName,
         tag: &Tag,
         digest: &Digest,
         before: Option<&Digest>,
     ) -> Result<bool, ServiceError> {
-        self.require_push(principal, target).await?;
-        let Some(repository) = self.catalog().find_repository(target).await? else { return Ok(false) };
+        let namespace_id = self.pushable_namespace(principal, target).await?;
+        let found = self.catalog().find_repository(target).await?;
+        // Meanwhile the organization may have become another one, where nothing of this job is.
+        let is_same =
+            |found: &Repository| found.namespace_id == namespace_id && granted.is_none_or(|id| id == namespace_id);
+        let Some(repository) = found.filter(is_same) else { return Ok(false) };
         Ok(self.catalog().withdraw_tag(repository.id, tag, digest, before).await?)
     }
 }
