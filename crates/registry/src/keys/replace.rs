@@ -54,8 +54,8 @@ impl Keys {
             }
             (Some(text), NewKey::FromOld) => Some(Master::from_text(&path, &text)?),
         };
-        if let (Some(old), Some(noted)) = (&old, &noted)
-            && old.check() != *noted
+        if let Some(old) = &old
+            && !is_of_catalog(old, noted.as_deref(), catalog).await?
         {
             return Err(KeyError::file(&path, "is not the key of this catalog; put the right one back first"));
         }
@@ -115,6 +115,15 @@ impl Keys {
         let text = files::load_or_create_as(data_dir, NEXT_REGION_KEY_FILE, REGION_KEY_FILE)?;
         Ok(RegionKey::from_text(&data_dir.join(NEXT_REGION_KEY_FILE), &text)?.check())
     }
+}
+
+/// Whether the catalog was used with this `secrets.key`. One from before keys were noted tells by a secret that the key opens.
+async fn is_of_catalog(key: &Master, noted: Option<&str>, catalog: &Catalog) -> Result<bool, KeyError> {
+    if let Some(noted) = noted {
+        return Ok(key.check() == noted);
+    }
+    let some = catalog.any_sealed_secret().await?;
+    Ok(some.is_none_or(|(access_key, sealed)| key.sealing().open(&access_key, &sealed).is_some()))
 }
 
 /// Takes the file of the next key away when that is the current key by now, because a replacement was cut off at its very end. Returns the

@@ -178,12 +178,10 @@ async fn keys_are_made_for_an_empty_catalog_only() {
     Keys::of_catalog(empty.path(), &nobody).await.expect("the new one is noted");
 }
 
-/// A catalog from before keys were noted tells a wrong `secrets.key` by a secret that it does not open.
-#[tokio::test]
-async fn a_key_that_opens_no_secret_is_not_noted() {
-    let (dir, catalog, _) = used().await;
-    let other = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}?mode=rwc", other.path().join("catalog.db").display());
+/// A catalog with the account of another one, as it was before keys were noted, and a directory without keys.
+async fn from_before_the_notes(catalog: &Catalog) -> (tempfile::TempDir, Catalog) {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}?mode=rwc", dir.path().join("catalog.db").display());
     let before = Catalog::open(&url).await.unwrap();
     let transship_catalog::FoundAccessKey { key, user, .. } = catalog.find_access_key("AK").await.unwrap().unwrap();
     let new = NewBootstrap {
@@ -193,6 +191,14 @@ async fn a_key_that_opens_no_secret_is_not_noted() {
         access_key: Some((key.access_key, key.sealed_secret)),
     };
     before.bootstrap(new).await.unwrap().unwrap();
+    (dir, before)
+}
+
+/// A catalog from before keys were noted tells a wrong `secrets.key` by a secret that it does not open.
+#[tokio::test]
+async fn a_key_that_opens_no_secret_is_not_noted() {
+    let (dir, catalog, _) = used().await;
+    let (other, before) = from_before_the_notes(&catalog).await;
     Keys::load_or_create(other.path()).unwrap();
     let error = Keys::of_catalog(other.path(), &before).await.unwrap_err().to_string();
     assert!(error.contains("secrets.key") && error.contains("not the key of this catalog"), "{error}");
@@ -200,4 +206,20 @@ async fn a_key_that_opens_no_secret_is_not_noted() {
         std::fs::copy(dir.path().join(name), other.path().join(name)).unwrap();
     }
     assert_eq!(opened(other.path(), &before).await.as_deref(), Some("secret"));
+}
+
+/// With a foreign `secrets.key` no secret can be sealed again, and none is lost by trying.
+#[tokio::test]
+async fn a_key_that_opens_no_secret_is_not_replaced() {
+    let (dir, catalog, _) = used().await;
+    let (other, before) = from_before_the_notes(&catalog).await;
+    Keys::load_or_create(other.path()).unwrap();
+    let text = std::fs::read(other.path().join(SECRETS_KEY_FILE)).unwrap();
+    let error = Keys::replace_secrets_key(other.path(), &before, NewKey::FromOld).await.unwrap_err().to_string();
+    assert!(error.contains("secrets.key") && error.contains("not the key of this catalog"), "{error}");
+    assert_eq!(std::fs::read(other.path().join(SECRETS_KEY_FILE)).unwrap(), text);
+    assert!(before.find_access_key("AK").await.unwrap().unwrap().key.enabled);
+    std::fs::copy(dir.path().join(SECRETS_KEY_FILE), other.path().join(SECRETS_KEY_FILE)).unwrap();
+    let done = Keys::replace_secrets_key(other.path(), &before, NewKey::FromOld).await.unwrap();
+    assert_eq!((done.sealed, done.disabled), (1, 0));
 }
