@@ -89,6 +89,7 @@ impl Keys {
     /// # Errors
     /// When a file cannot be made or read, holds something else, or can be read by other users of the machine.
     pub fn load_or_create(data_dir: &Path) -> Result<Self, KeyError> {
+        files::remove_left_behind(data_dir);
         let region =
             RegionKey::from_text(&data_dir.join(REGION_KEY_FILE), &files::load_or_create(data_dir, REGION_KEY_FILE)?)?;
         let master =

@@ -42,6 +42,33 @@ fn a_key_that_others_can_read_or_that_is_damaged_is_refused() {
     assert!(Keys::load_or_create(dir.path()).unwrap_err().to_string().contains("64 hexadecimal digits"));
 }
 
+/// A process that is killed between giving a file its name and taking the first one away leaves two names of one secret.
+#[test]
+fn copies_that_killed_processes_have_left_are_removed_when_keys_are_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys::load_or_create(dir.path()).unwrap();
+    let left = ["region.12.tmp", "secrets.12.tmp", "region.key.12.tmp", "secrets.key.7.tmp"];
+    for name in left {
+        let of = if name.starts_with("region") { REGION_KEY_FILE } else { SECRETS_KEY_FILE };
+        std::fs::hard_link(dir.path().join(of), dir.path().join(name)).unwrap();
+    }
+    let others = ["region.tmp", "region.x.tmp", "region.key.tmp", "regions.12.tmp", "secrets.12.tmp2"];
+    for name in others {
+        std::fs::write(dir.path().join(name), "").unwrap();
+    }
+    // One that a process is writing just now.
+    let at_work = dir.path().join("region.key.13.tmp");
+    std::fs::write(&at_work, "").unwrap();
+    let lock = std::fs::File::open(&at_work).unwrap();
+    lock.try_lock().unwrap();
+    assert_eq!(Keys::load_or_create(dir.path()).unwrap().region_public_key(), keys.region_public_key());
+    assert!(left.iter().all(|name| !dir.path().join(name).exists()));
+    assert!(others.iter().all(|name| dir.path().join(name).exists()) && at_work.exists());
+    drop(lock);
+    Keys::load_or_create(dir.path()).unwrap();
+    assert!(!at_work.exists());
+}
+
 /// A catalog with one account, and the keys that it is used with.
 async fn used() -> (tempfile::TempDir, Catalog, Keys) {
     let dir = tempfile::tempdir().unwrap();
