@@ -381,7 +381,56 @@ fn check_config_looks_at_directory_database_and_peers_when_it_is_told_to() {
     let config = running.config();
     let (code, text) = run(&["check-config", "--probe", "--config", config.to_str().unwrap()], directory.path());
     assert!(
-        code == 0 && text.contains("with the keys of the region") && text.contains("answers, with schema"),
+        code == 0 && text.contains("keys: good, those of the catalog") && text.contains("answers, with schema"),
         "{text}"
     );
+}
+
+/// What the start would refuse, and nothing that it would take.
+#[test]
+fn check_config_judges_the_keys_as_the_start_does() {
+    let (region, other) = (stopped(), stopped());
+    let config = region.config();
+    let config = config.to_str().unwrap();
+    let names = || {
+        let entries = std::fs::read_dir(data(&region, "")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        // What SQLite has beside its file comes and goes with whoever reads it.
+        names.filter(|name| !name.starts_with("catalog.db-")).collect::<std::collections::BTreeSet<_>>()
+    };
+    let agree = |expected: i32, part: &str| {
+        let before = names();
+        let (code, text) = run(&["check-config", "--probe", "--config", config], region.directory.path());
+        assert!(code == expected && text.contains(part), "{code}: {text}\nlacks {part}");
+        assert_eq!(names(), before, "nothing is made and nothing goes away: {text}");
+        if expected > 0 {
+            let (code, text) = run(&["serve", "--config", config], region.directory.path());
+            assert!(code == expected && text.contains(part), "{code}: {text}\nlacks {part}");
+        }
+    };
+    agree(0, "keys: good, those of the catalog");
+    for name in ["region.key", "secrets.key"] {
+        let own = std::fs::read(data(&region, name)).unwrap();
+        std::fs::remove_file(data(&region, name)).unwrap();
+        agree(1, &format!("{name} is missing, and the catalog has accounts"));
+        std::fs::copy(data(&other, name), data(&region, name)).unwrap();
+        agree(1, "is not the key of this catalog");
+        std::fs::write(data(&region, name), "abc").unwrap();
+        agree(1, &format!("{name}: is not "));
+        // A replacement that was cut off behind its transaction: the start finishes it.
+        std::fs::write(data(&region, &format!("{name}.new")), &own).unwrap();
+        std::fs::set_permissions(data(&region, &format!("{name}.new")), Permissions::from_mode(0o600)).unwrap();
+        agree(0, "keys: good, those of the catalog");
+        std::fs::rename(data(&region, &format!("{name}.new")), data(&region, name)).unwrap();
+    }
+    // The own key as that of a peer.
+    let own = run(&["region-key", "--config", config], region.directory.path()).1;
+    let text = std::fs::read_to_string(config).unwrap();
+    let peer = format!("[[peer]]\nid = \"b\"\nurl = \"http://127.0.0.1:1\"\npublic_key = \"{}\"\n", own.trim());
+    std::fs::write(config, text.clone() + &peer).unwrap();
+    agree(1, "peer b: public_key is the key of this region itself");
+    std::fs::write(config, text).unwrap();
+    let mut region = region;
+    region.restart();
+    assert_eq!(signs(&region), 200);
 }

@@ -206,7 +206,8 @@ impl Pending {
     }
 }
 
-fn beside(current: &Path) -> PathBuf {
+/// Where a new key lies before it takes the place of the current one.
+pub(super) fn beside(current: &Path) -> PathBuf {
     let mut name = current.as_os_str().to_owned();
     name.push(".new");
     name.into()

@@ -123,7 +123,7 @@ async fn is_of_catalog(key: &Master, noted: Option<&str>, catalog: &Catalog) -> 
         return Ok(key.check() == noted);
     }
     let some = catalog.any_sealed_secret().await?;
-    Ok(some.is_none_or(|(access_key, sealed)| key.sealing().open(&access_key, &sealed).is_some()))
+    Ok(some.is_none_or(|(access_key, sealed)| key.opens(&access_key, &sealed)))
 }
 
 /// Takes the file of the next key away when that is the current key by now, because a replacement was cut off at its very end. Returns the
