@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use transship_tests::fault::{Action, EIO, Faults, Plan, SYNC};
 use transship_tests::http::{self, Reply};
 use transship_tests::image::{self, Image};
 use transship_tests::manage::{Sync, User, repository_path};
@@ -113,6 +114,25 @@ async fn the_token_of_a_region_opens_one_repository_for_a_copy_and_nothing_else(
     pair.target.set_peer_lines(&["administrators = true", "accept = false"]);
     pair.target.start().await;
     http::send(app.request(Method::HEAD, "manifests/v1")).await.expect(401);
+}
+
+/// A power cut must not make a region forget a token that it has taken: it is back before the token is old.
+#[tokio::test]
+async fn a_region_token_is_used_only_when_that_is_on_the_disk() {
+    let mut pair = Pair::start(PairSettings::default()).await;
+    let faults = Faults::new();
+    pair.target.terminate().await;
+    pair.target.meet(&faults);
+    pair.target.start().await;
+    let target = &pair.target;
+    let proof = async || signed(&pair.source, &claims(&pair.source, target, "admin", "sdsad/app")).await;
+    let (first, second, third) = (proof().await, proof().await, proof().await);
+    exchange(target, &first, "sdsad/app").await.expect(200);
+    faults.arm(&Plan { calls: SYNC, path: "catalog", first: 1, last: u64::MAX, action: Action::Error(EIO) });
+    exchange(target, &second, "sdsad/app").await.expect(503);
+    assert!(faults.seen() > 0, "nothing was synced");
+    faults.disarm();
+    exchange(target, &third, "sdsad/app").await.expect(200);
 }
 
 #[tokio::test]
