@@ -30,6 +30,7 @@ mod replicate;
 mod repositories;
 mod room;
 mod scrub;
+mod sending;
 mod settings;
 mod sync;
 mod tags;
@@ -47,7 +48,7 @@ pub use fsck::{Finding, FsckOptions, FsckReport, Problem};
 pub use grants::{GrantList, GrantSpec};
 pub use keys::{FoundKeys, KeyError, Keys, NewKey, Replaced};
 pub use logins::{Bootstrap, LoginBasis, RegistryLogin};
-pub use manifests::{ManifestPush, PushCondition, Pushed, StoredManifest};
+pub use manifests::{FoundManifest, ManifestPush, PushCondition, Pushed, StoredManifest};
 pub use name_patterns::NamePatterns;
 pub use namespaces::{NamespaceSummary, Overview};
 pub use peers::{check_peers, key_fingerprint};
@@ -57,8 +58,9 @@ pub use replicate::wire;
 pub use repositories::{
     ListRepositories, Overflow, RepositoryAttributes, RepositoryList, RepositoryPage, RepositorySummary,
 };
-pub use room::Room;
+pub use room::{Kept, Room};
 pub use scrub::ScrubSettings;
+pub use sending::LargeManifest;
 pub use settings::{AccessSettings, Collection, Peer, Settings};
 pub use sync::{SyncImages, SyncOutcome, TagOutcome};
 pub use tags::{ListTags, Manifests, TagList, TagPage, TagView};

@@ -9,7 +9,8 @@ use transship_oci::{NamespaceName, RegionId, RepositoryName, Tag};
 
 use crate::access::denied;
 use crate::replicate::TargetRefusal;
-use crate::{Principal, Registry, ServiceError};
+use crate::room::{Asks, PATIENCE, ROW_BYTES};
+use crate::{Principal, Registry, Room, ServiceError};
 
 /// How long the checks wait for the target region. One that does not answer is no reason to refuse: the jobs are made,
 /// and tell how it went (contract 3.5).
@@ -53,6 +54,11 @@ pub struct TagOutcome {
     pub tag: String,
     /// The state of its job.
     pub state: JobState,
+}
+
+/// What a job takes up in a list: its record, and the reason of a failure, which has any length.
+fn job_bytes(job: &Job) -> u64 {
+    ROW_BYTES + job.last_error.as_ref().map_or(0, |reason| reason.len() as u64)
 }
 
 impl Registry {
@@ -110,6 +116,7 @@ impl Registry {
             Err(EnqueueError::QueueFull) => return Err(ServiceError::QueueFull { limit }),
             Err(EnqueueError::Catalog(error)) => return Err(error.into()),
         };
+        drop(jobs);
         self.jobs().changed();
 
         // Without a wait the answer does not depend on how fast a job fails (contract 3.2).
@@ -130,10 +137,15 @@ impl Registry {
         limit: i64,
         offset: i64,
         descending: bool,
-    ) -> Result<(Vec<Job>, i64), ServiceError> {
+    ) -> Result<(Vec<Job>, i64, Room), ServiceError> {
+        let asks = Asks::Account(&principal.account_id);
+        let size = |(jobs, _): &(Vec<Job>, i64)| jobs.iter().map(job_bytes).sum();
         let refusal = match self.repository_for(principal, name, Level::Read).await {
             Ok((repository, access)) if access.level >= Some(Level::Read) => {
-                return Ok(self.catalog().list_jobs(repository.id, limit, offset, descending).await?);
+                let repository_id = repository.id;
+                let read = || async { Ok(self.catalog().list_jobs(repository_id, limit, offset, descending).await?) };
+                let ((jobs, total), room) = self.rooms().read(asks, PATIENCE, read, size).await?;
+                return Ok((jobs, total, room));
             }
             Ok(_) => denied(principal, "read permission (1)", name),
             Err(error) => error,
@@ -145,9 +157,11 @@ impl Registry {
         if is_gone && principal.is_admin {
             // Only jobs of the own account: the name may belong to another one by now.
             let account = &principal.account_id;
-            let (jobs, total) = self.catalog().list_jobs_of_deleted(account, name, limit, offset, descending).await?;
+            let read =
+                || async { Ok(self.catalog().list_jobs_of_deleted(account, name, limit, offset, descending).await?) };
+            let ((jobs, total), room) = self.rooms().read(asks, PATIENCE, read, size).await?;
             if total > 0 {
-                return Ok((jobs, total));
+                return Ok((jobs, total, room));
             }
         }
         Err(refusal)

@@ -114,7 +114,7 @@ async fn jobs_of_a_deleted_repository_are_read_by_administrators() {
     let asked = ask(&region, &region.admin, "region-b").await;
     region.registry.delete_repository(&region.admin, &app).await.unwrap();
     let list = async |user: &Principal, name| region.registry.list_jobs(user, &name, 10, 0, true).await;
-    let (jobs, total) = list(&region.admin, app.clone()).await.unwrap();
+    let (jobs, total, _) = list(&region.admin, app.clone()).await.unwrap();
     assert_eq!((jobs[0].id, jobs[0].state, total), (asked, JobState::Cancel, 1));
     let refused = list(&reader, app.clone()).await.unwrap_err();
     assert!(matches!(refused, ServiceError::Denied(_)), "{refused}");

@@ -393,7 +393,7 @@ async fn a_manifest_names_only_what_its_own_repository_holds() {
     let elsewhere = name("group/elsewhere");
     region.push_image(&elsewhere, "v1", b"another layer").await;
     let manifest = region.registry.find_manifest(&app, &Reference::Digest(digest)).await.unwrap();
-    let value: serde_json::Value = serde_json::from_slice(&manifest.raw).unwrap();
+    let value: serde_json::Value = serde_json::from_slice(manifest.raw.as_ref().unwrap()).unwrap();
     let error = region.push_manifest(&elsewhere, "stolen", &value).await.unwrap_err();
     assert!(matches!(error, ServiceError::BlobUnknown(_)), "{error}");
 }

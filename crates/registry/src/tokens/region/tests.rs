@@ -229,6 +229,8 @@ async fn what_a_peer_says_of_a_repository_has_the_limits_of_every_other_way_in()
     let many = |count: usize| vec![Digest::of(DigestAlgorithm::Sha256, b"one"); count];
     refused(prepare(many(50_001))).await;
     refused(PrepareRequest { manifests: many(1025), ..prepare(Vec::new()) }).await;
+    let attached = vec!["a".parse().unwrap(); 4 * 1024 + 1];
+    refused(PrepareRequest { attached, ..prepare(Vec::new()) }).await;
     assert!(target.registry.repository(&name("team/ci")).await.is_err(), "nothing was made");
     // What a person may say, a peer may say too.
     let longest = RepositoryAttributes { description: "ä".repeat(30_000), ..RepositoryAttributes::default() };
@@ -262,7 +264,7 @@ async fn a_token_ends_with_the_organization_that_it_was_made_for() {
         let blob = Digest::of(DigestAlgorithm::Sha256, b"layer");
         outdated(registry.find_blob(old.on(&app), &blob).await.unwrap_err());
         outdated(registry.tag_names(old.on(&app), None, 10).await.unwrap_err());
-        outdated(registry.referrers(None, old.on(&app), &blob, None, None).await.unwrap_err());
+        outdated(registry.referrers(old.on(&app), &blob, None, None).await.unwrap_err());
         outdated(registry.delete_manifest(old.on(&app), &tag).await.unwrap_err());
         outdated(registry.delete_blob(old.on(&app), &blob).await.unwrap_err());
         outdated(registry.start_upload(&old, &app, DigestAlgorithm::Sha256).await.unwrap_err());
