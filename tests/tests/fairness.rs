@@ -81,7 +81,7 @@ async fn an_outage_uses_up_no_attempts() {
     pair.target.kill9().await;
     let reply = pair.manage().sync_images(GROUP, "app", &Sync::of(&["v1"])).await.expect(200);
     assert_eq!((reply.json(), reply.header("x-transship-open")), (serde_json::json!(["v1"]), Some("1")));
-    pair.source.wait_for_log("the target is still away").await;
+    pair.source.wait_for_log("the target or the catalog is still away").await;
     pair.target.start().await;
     assert_eq!(ended(&pair.manage(), GROUP, "v1").await, "success");
     let reply = pair.manage().sync_images(GROUP, "app", &Sync::of(&["v1"])).await.expect(200);

@@ -216,14 +216,14 @@ impl Registry {
         Ok(())
     }
 
-    /// A target that is away is no failure of the job: only its deadline ends that.
+    /// A target or a catalog that is away is no failure of the job: only its deadline ends that.
     async fn postpone(&self, job: &Job, asked: Duration, reason: &str, deadline: Instant) -> Result<(), ServiceError> {
         let pause = until(deadline, jittered(pause_after(job.away)).max(asked));
         let pause_ms = pause.as_millis();
         if job.away == 0 {
-            tracing::warn!(pause_ms, "the target is away, trying again: {reason}");
+            tracing::warn!(pause_ms, "the target or the catalog is away, trying again: {reason}");
         } else {
-            tracing::info!(tries = job.away + 1, pause_ms, "the target is still away: {reason}");
+            tracing::info!(tries = job.away + 1, pause_ms, "the target or the catalog is still away: {reason}");
         }
         self.catalog().postpone_job(job.id, job.attempt, milliseconds(pause), reason).await?;
         Ok(())
