@@ -182,7 +182,7 @@ suite! {
     }
     fairness::{
         claims_go_round_the_accounts, free_slots_are_shared, only_the_own_time_counts, a_target_that_is_away_is_no_failure,
-        a_waiting_job_is_its_newest_callers, a_running_job_is_joined_by_its_own_user_only,
+        waiting_for_a_target_that_is_away_counts, a_waiting_job_is_its_newest_callers, a_running_job_is_joined_by_its_own_user_only,
         jobs_of_a_deleted_repository_are_found_by_its_name,
     }
     quarantine::{

@@ -2,6 +2,7 @@
 
 use super::jobs::new_job;
 use super::{Fixture, fixture, image, namespace_name, pause, repository, repository_name, user};
+use crate::dialect::Dialect;
 use crate::{Catalog, Job, JobState, NewJob};
 
 const LEASE_MS: i64 = 10_000;
@@ -134,6 +135,65 @@ pub(super) async fn a_target_that_is_away_is_no_failure(catalog: Catalog, _: Str
     assert!(catalog.retry_job(id, claimed.attempt, 60_000, "broken").await.unwrap());
     let job = only(&catalog, id).await;
     assert_eq!((job.failures, job.away), (1, 0), "it answered");
+}
+
+/// As if a waiting job had been due for an hour.
+async fn due_for_an_hour(catalog: &Catalog) {
+    let sql = "UPDATE job SET run_at = {now} - 3600000 WHERE state = 'waiting'";
+    catalog.write(|| catalog.query(sql)).await.unwrap();
+}
+
+pub(super) async fn waiting_for_a_target_that_is_away_counts(catalog: Catalog, _: String) {
+    const HOUR: std::ops::Range<i64> = 3_600_000..3_660_000;
+    const NOTHING: std::ops::Range<i64> = 0..60_000;
+    let fixture = fixture(&catalog).await;
+    let jobs = [new_job(&fixture, "v1")];
+    let id = catalog.enqueue_jobs(&jobs, 10).await.unwrap()[0];
+    let mut spent = 0;
+    let mut more = |job: &Job| {
+        let more = job.spent_ms - spent;
+        spent = job.spent_ms;
+        more
+    };
+    due_for_an_hour(&catalog).await;
+    let claimed = claim_one(&catalog).await;
+    assert_eq!(more(&claimed), 0, "nobody knows that its target is away");
+    catalog.postpone_job(id, claimed.attempt, 0, "silent").await.unwrap();
+    due_for_an_hour(&catalog).await;
+    let claimed = claim_one(&catalog).await;
+    assert!(HOUR.contains(&more(&claimed)), "the others wait for the same target: {}", claimed.spent_ms);
+    // A stop of the process does not charge the same wait again.
+    catalog.release_job(id, claimed.attempt).await.unwrap();
+    let claimed = claim_one(&catalog).await;
+    assert!(NOTHING.contains(&more(&claimed)), "{}", claimed.spent_ms);
+    // The target is back, and others have the slots.
+    catalog.postpone_job(id, claimed.attempt, 0, "silent").await.unwrap();
+    let other = catalog.enqueue_jobs(&[new_job(&fixture, "v2")], 10).await.unwrap()[0];
+    due_for_an_hour(&catalog).await;
+    catalog
+        .write(|| catalog.query("UPDATE job SET state = 'success', updated_at = {now} WHERE id = $1").bind(other))
+        .await
+        .unwrap();
+    let claimed = claim_one(&catalog).await;
+    assert!(NOTHING.contains(&more(&claimed)), "{}", claimed.spent_ms);
+    // Away again since then.
+    catalog.write(|| catalog.query("UPDATE job SET updated_at = 0 WHERE id = $1").bind(other)).await.unwrap();
+    catalog.postpone_job(id, claimed.attempt, 0, "silent").await.unwrap();
+    due_for_an_hour(&catalog).await;
+    let claimed = claim_one(&catalog).await;
+    assert!(HOUR.contains(&more(&claimed)), "{}", claimed.spent_ms);
+    // A start that ends all leases: nobody ran jobs before it.
+    catalog.postpone_job(id, claimed.attempt, 0, "silent").await.unwrap();
+    due_for_an_hour(&catalog).await;
+    catalog.release_orphans().await.unwrap();
+    let claimed = claim_one(&catalog).await;
+    let expected = if catalog.dialect() == Dialect::Sqlite { NOTHING } else { HOUR };
+    assert!(expected.contains(&more(&claimed)), "{}", claimed.spent_ms);
+    // Asked for again it begins anew.
+    catalog.postpone_job(id, claimed.attempt, 0, "silent").await.unwrap();
+    catalog.enqueue_jobs(&jobs, 10).await.unwrap();
+    due_for_an_hour(&catalog).await;
+    assert_eq!(claim_one(&catalog).await.spent_ms, 0);
 }
 
 pub(super) async fn a_waiting_job_is_its_newest_callers(catalog: Catalog, _: String) {

@@ -125,11 +125,17 @@ pub(super) async fn claims_walk_an_index(catalog: Catalog, _: String) {
     let deleted = plan(&catalog, jobs::OF_DELETED_DESCENDING, |s| {
         s.bind(other.id.clone()).bind("team").bind("app").bind(10_i64).bind(0_i64)
     });
-    for (told, sql) in
-        [(accounts, queue::DUE_ACCOUNTS), (due, queue::DUE), (deleted.await, jobs::OF_DELETED_DESCENDING)]
-    {
+    let claim = plan(&catalog, queue::CLAIM, |s| s.bind(1_i64).bind(0_i64).bind("me").bind(1_i64));
+    for (told, sql) in [
+        (accounts, queue::DUE_ACCOUNTS),
+        (due, queue::DUE),
+        (deleted.await, jobs::OF_DELETED_DESCENDING),
+        (claim.await, queue::CLAIM),
+    ] {
         // The steps of the walk themselves are no table.
-        for costly in ["SCAN j", "Seq Scan on job j", "Seq Scan on job\n", "TEMP B-TREE", "Sort"] {
+        for costly in
+            ["SCAN j", "SCAN o", "Seq Scan on job j", "Seq Scan on job o", "Seq Scan on job\n", "TEMP B-TREE", "Sort"]
+        {
             assert!(!told.contains(costly), "{sql}\n{told}");
         }
     }
