@@ -219,22 +219,23 @@ impl Catalog {
             // Others of the account wait here, so that the count stays right and no copy is queued twice.
             let own = tx.query("UPDATE account SET name = name WHERE id = $1").bind(&first.account_id);
             one_changed(tx.execute(own).await?, || format!("account {}", first.account_id))?;
+            let open = open_jobs(&mut tx, &first.account_id).await?;
             let mut ids = Vec::with_capacity(jobs.len());
-            let mut added = false;
+            let mut added = 0;
             for job in jobs {
                 if let Some(id) = same_copy(&mut tx, job).await? {
                     ids.push(id);
                 } else {
+                    added += 1;
+                    // Told before the rest is looked at: with SQLite nobody else writes meanwhile.
+                    if open.saturating_add(added) > max_open_for_account {
+                        return Err(EnqueueError::QueueFull);
+                    }
                     ids.push(insert(&mut tx, job).await?);
-                    added = true;
                 }
             }
-            if added {
-                let sql = "SELECT COUNT(*) AS open FROM job WHERE account_id = $1 AND state IN ('waiting', 'running')";
-                let row = tx.optional(tx.query(sql).bind(&first.account_id)).await?;
-                if row.map_or(Ok(0), |row| row.number("open"))? > max_open_for_account {
-                    return Err(EnqueueError::QueueFull);
-                }
+            if added > 0 && open_jobs(&mut tx, &first.account_id).await? > max_open_for_account {
+                return Err(EnqueueError::QueueFull);
             }
             tx.commit().await?;
             Ok(ids)
@@ -345,6 +346,12 @@ macro_rules! asked_again {
             run_at = CASE WHEN job.run_at > {now} THEN {now} ELSE job.run_at END"
         )
     };
+}
+
+/// How many open jobs an account has.
+async fn open_jobs(tx: &mut Tx, account_id: &str) -> Result<i64, CatalogError> {
+    let sql = "SELECT COUNT(*) AS open FROM job WHERE account_id = $1 AND state IN ('waiting', 'running')";
+    tx.optional(tx.query(sql).bind(account_id)).await?.map_or(Ok(0), |row| row.number("open"))
 }
 
 /// The open job, if there is one, that will do what this one should.

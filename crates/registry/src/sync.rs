@@ -226,3 +226,6 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
