@@ -88,22 +88,42 @@ async fn an_outage_uses_up_no_attempts() {
     assert_eq!((reply.json(), reply.header("x-transship-open")), (serde_json::json!([]), Some("0")));
 }
 
+/// The line of the source's log that tells the end of a tag's job.
+fn end_in_log(pair: &Pair, tag: &str) -> Value {
+    let log = pair.source.log();
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let of_tag = |line: &Value| line["message"] == "job ended" && line["span"]["tag"] == tag;
+    lines.find(of_tag).unwrap_or_else(|| panic!("no end of {tag} in {log}"))
+}
+
+fn assert_says_whose_it_was(line: &Value) {
+    for (field, value) in [("account", "demo"), ("repository", "group/app"), ("region", TARGET), ("namespace", SDSAD)] {
+        assert_eq!(line["span"][field], value, "{line}");
+    }
+}
+
 #[tokio::test]
 async fn a_failed_job_is_a_warning_that_says_whose_it_was() {
     let pair = Pair::start(PairSettings::default()).await;
     pair.source_registry().push("group/app", "v1", &image(1)).await;
     assert_eq!(pair.manage().sync(GROUP, "app", &Sync::of(&["none", "v1"])).await, ["none"]);
-    let log = pair.source.log();
-    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let ends = |tag: &str| {
-        let of_tag = |line: &&Value| line["message"] == "job ended" && line["span"]["tag"] == tag;
-        lines.iter().find(of_tag).unwrap_or_else(|| panic!("no end of {tag} in {log}"))
-    };
-    assert_eq!((&ends("none")["level"], &ends("v1")["level"]), (&"WARN".into(), &"INFO".into()));
-    let span = &ends("none")["span"];
-    for (field, value) in [("account", "demo"), ("repository", "group/app"), ("region", TARGET), ("namespace", SDSAD)] {
-        assert_eq!(span[field], value, "{span}");
-    }
+    let (none, v1) = (end_in_log(&pair, "none"), end_in_log(&pair, "v1"));
+    assert_eq!((&none["level"], &v1["level"]), (&"WARN".into(), &"INFO".into()));
+    assert_says_whose_it_was(&none);
+}
+
+/// Its last run has no time to do anything.
+#[tokio::test]
+async fn so_is_a_job_that_timed_out() {
+    let mut settings = PairSettings::default();
+    settings.source.replication = vec!["job_timeout_seconds = 1".to_owned()];
+    let mut pair = Pair::start(settings).await;
+    pair.source_registry().push("group/app", "v1", &image(1)).await;
+    pair.target.kill9().await;
+    assert_eq!(pair.manage().sync(GROUP, "app", &Sync::of(&["v1"])).await, ["v1"]);
+    let end = end_in_log(&pair, "v1");
+    assert_eq!((&end["level"], &end["state"]), (&"WARN".into(), &"timeout".into()), "{end}");
+    assert_says_whose_it_was(&end);
 }
 
 #[tokio::test]

@@ -99,6 +99,8 @@ pub struct Job {
     pub id: i64,
     /// The account of source and target.
     pub account_id: String,
+    /// That account's name.
+    pub account_name: String,
     /// The source repository; 0 once that is deleted.
     pub repository_id: i64,
     /// Its namespace.
@@ -193,8 +195,9 @@ pub enum EnqueueError {
 
 macro_rules! job_columns {
     () => {
-        "id, account_id, COALESCE(repository_id, 0) AS repository_id, namespace, repository, tag, target_region, \
-         target_namespace, override_existing, operator_id, operator_name, state, attempt, failures, away, spent_ms, \
+        "id, account_id, COALESCE((SELECT a.name FROM account a WHERE a.id = job.account_id), '') AS account_name, \
+         COALESCE(repository_id, 0) AS repository_id, namespace, repository, tag, target_region, target_namespace, \
+          override_existing, operator_id, operator_name, state, attempt, failures, away, spent_ms, \
          digest, last_error, bytes_done, bytes_total, blobs_done, blobs_total, cancel_requested, target_before, \
          created_at, updated_at"
     };
@@ -444,6 +447,7 @@ pub(crate) fn job(row: &AnyRow) -> Result<Job, CatalogError> {
     Ok(Job {
         id: row.number("id")?,
         account_id: row.text("account_id")?,
+        account_name: row.text("account_name")?,
         repository_id: row.number("repository_id")?,
         namespace: row.text("namespace")?,
         repository: row.text("repository")?,

@@ -235,13 +235,13 @@ impl Registry {
     }
 }
 
-/// What every line about a job carries. The account's name is added when its user has been looked up.
+/// What every line about a job carries.
 fn job_span(job: &Job) -> tracing::Span {
     tracing::info_span!(
         "job",
         id = job.id,
         account_id = job.account_id,
-        account = tracing::field::Empty,
+        account = job.account_name,
         repository = format!("{}/{}", job.namespace, job.repository),
         tag = job.tag,
         region = job.target_region,

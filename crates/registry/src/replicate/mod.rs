@@ -146,9 +146,6 @@ impl Registry {
         let region: RegionId = job.target_region.parse().map_err(|_| parse("target region", &job.target_region))?;
         let tag: Tag = job.tag.parse().map_err(|_| parse("tag", &job.tag))?;
         let user = self.user_by_id(&job.operator_id).await?;
-        if let Some(user) = &user {
-            tracing::Span::current().record("account", &user.account_name);
-        }
         let principal = user.filter(|user| user.enabled).map(Principal::from).ok_or_else(|| {
             JobError::Terminal(format!(
                 "user {} was removed or disabled since it asked for this copy",
