@@ -142,4 +142,8 @@ async fn administrators_read_the_jobs_of_a_deleted_repository() {
     let filter = "/sync_job?filter=limit%3A%3A10%7Coffset%3A%3A0";
     let path = format!("{}{filter}", repository_path(GROUP, "app"));
     assert_eq!(reader.call("GET", &path, None).await.expect(404).error_code(), "4040113");
+    // Another repository has the name: its readers read nothing of the old one.
+    pair.source_registry().push("group/app", "v2", &image(2)).await;
+    assert_eq!(pair.manage().jobs(GROUP, "app").await.len(), 1);
+    assert_eq!(reader.jobs(GROUP, "app").await, []);
 }

@@ -284,22 +284,26 @@ impl Catalog {
         Ok((rows.iter().map(job).collect::<Result<_, _>>()?, total))
     }
 
-    /// The same for the deleted repositories of an account that had this name.
-    pub async fn list_jobs_of_deleted(
+    /// The same, with the jobs of deleted repositories of an account that had this name. There need not be a repository that
+    /// has it now.
+    pub async fn list_jobs_with_deleted(
         &self,
+        repository_id: Option<i64>,
         account_id: &str,
         name: &RepositoryName,
         limit: i64,
         offset: i64,
         descending: bool,
     ) -> Result<(Vec<Job>, i64), CatalogError> {
-        let sql = if descending { OF_DELETED_DESCENDING } else { OF_DELETED };
+        let sql = if descending { WITH_DELETED_DESCENDING } else { WITH_DELETED };
         let named = |sql: &'static str| {
-            let statement = self.query(sql).bind(account_id);
+            let statement = self.query(sql).bind(repository_id.unwrap_or(0)).bind(account_id);
             statement.bind(name.namespace().as_str()).bind(name.repository().as_str())
         };
-        let rows = self.read_all(|| named(sql).bind(limit.max(0)).bind(offset.max(0))).await?;
-        let total = self.read_optional(|| named(COUNT_OF_DELETED)).await?;
+        let (limit, offset) = (limit.max(0), offset.max(0));
+        let end = limit.saturating_add(offset);
+        let rows = self.read_all(|| named(sql).bind(end).bind(limit).bind(offset)).await?;
+        let total = self.read_optional(|| named(COUNT_WITH_DELETED)).await?;
         let total = total.map_or(Ok(0), |row| row.number("total"))?;
         Ok((rows.iter().map(job).collect::<Result<_, _>>()?, total))
     }
@@ -321,20 +325,31 @@ impl Catalog {
     }
 }
 
-macro_rules! of_deleted {
-    ($columns:expr, $rest:literal) => {
+/// A repository's jobs, and those of deleted ones of its name: two walks that are merged, each along an index of its own and no
+/// further than the fifth parameter, the end of the page.
+macro_rules! with_deleted {
+    ($order:literal) => {
         concat!(
-            "SELECT ",
-            $columns,
-            " FROM job WHERE repository_id IS NULL AND account_id = $1 AND namespace = $2 AND repository = $3",
-            $rest
+            "SELECT * FROM (SELECT ",
+            job_columns!(),
+            " FROM job WHERE repository_id = $1",
+            $order,
+            " LIMIT $5) present UNION ALL SELECT * FROM (SELECT ",
+            job_columns!(),
+            " FROM job WHERE repository_id IS NULL AND account_id = $2 AND namespace = $3 AND repository = $4",
+            $order,
+            " LIMIT $5) gone",
+            $order,
+            " LIMIT $6 OFFSET $7"
         )
     };
 }
 
-pub(crate) const OF_DELETED: &str = of_deleted!(job_columns!(), " ORDER BY id LIMIT $4 OFFSET $5");
-pub(crate) const OF_DELETED_DESCENDING: &str = of_deleted!(job_columns!(), " ORDER BY id DESC LIMIT $4 OFFSET $5");
-const COUNT_OF_DELETED: &str = of_deleted!("COUNT(*) AS total", "");
+pub(crate) const WITH_DELETED: &str = with_deleted!(" ORDER BY id");
+pub(crate) const WITH_DELETED_DESCENDING: &str = with_deleted!(" ORDER BY id DESC");
+const COUNT_WITH_DELETED: &str = "SELECT (SELECT COUNT(*) FROM job WHERE repository_id = $1)
+    + (SELECT COUNT(*) FROM job WHERE repository_id IS NULL AND account_id = $2 AND namespace = $3 AND repository = $4)
+    AS total";
 
 /// What being asked for again does to a waiting job: it is the newest caller's, with a new deadline. It need not wait out
 /// the pause after a failure, and it keeps its place in the queue.

@@ -122,7 +122,8 @@ impl Registry {
 
     /// One page of a repository's jobs, and how many there are in all (contract 4.2).
     ///
-    /// The jobs of a repository that was deleted stay readable for the administrators of its account.
+    /// The jobs of a repository that was deleted stay readable for the administrators of its account, also when its name is in
+    /// use again.
     pub async fn list_jobs(
         &self,
         principal: &Principal,
@@ -131,9 +132,17 @@ impl Registry {
         offset: i64,
         descending: bool,
     ) -> Result<(Vec<Job>, i64), ServiceError> {
+        // Only jobs of the own account: the name may belong to another one by now.
+        let with_deleted = |id: Option<i64>| {
+            self.catalog().list_jobs_with_deleted(id, &principal.account_id, name, limit, offset, descending)
+        };
         let refusal = match self.repository_for(principal, name, Level::Read).await {
             Ok((repository, access)) if access.level >= Some(Level::Read) => {
-                return Ok(self.catalog().list_jobs(repository.id, limit, offset, descending).await?);
+                return Ok(if principal.is_admin {
+                    with_deleted(Some(repository.id)).await?
+                } else {
+                    self.catalog().list_jobs(repository.id, limit, offset, descending).await?
+                });
             }
             Ok(_) => denied(principal, "read permission (1)", name),
             Err(error) => error,
@@ -143,9 +152,7 @@ impl Registry {
             ServiceError::NamespaceAbsent { .. } | ServiceError::RepositoryAbsent(_) | ServiceError::Denied(_)
         );
         if is_gone && principal.is_admin {
-            // Only jobs of the own account: the name may belong to another one by now.
-            let account = &principal.account_id;
-            let (jobs, total) = self.catalog().list_jobs_of_deleted(account, name, limit, offset, descending).await?;
+            let (jobs, total) = with_deleted(None).await?;
             if total > 0 {
                 return Ok((jobs, total));
             }

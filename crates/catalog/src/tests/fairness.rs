@@ -231,15 +231,26 @@ pub(super) async fn jobs_of_a_deleted_repository_are_found_by_its_name(catalog: 
     let ids = catalog.enqueue_jobs(&tags(&new_job(&fixture, "v1"), 3), 10).await.unwrap();
     let name = repository_name("team/app");
     let account = fixture.account.id.as_str();
-    let found = async |account: &str, name: &str, limit, offset, descending| {
+    let found = async |id: Option<i64>, account: &str, name: &str, limit, offset, descending| {
         let name = repository_name(name);
-        let (jobs, total) = catalog.list_jobs_of_deleted(account, &name, limit, offset, descending).await.unwrap();
+        let found = catalog.list_jobs_with_deleted(id, account, &name, limit, offset, descending);
+        let (jobs, total) = found.await.unwrap();
         (jobs.into_iter().map(|job| job.id).collect::<Vec<_>>(), total)
     };
-    assert_eq!(found(account, "team/app", 10, 0, true).await, (vec![], 0), "{name} is there");
+    assert_eq!(found(None, account, "team/app", 10, 0, true).await, (vec![], 0), "{name} is there");
     assert!(catalog.delete_repository(fixture.repository.id).await.unwrap());
-    assert_eq!(found(account, "team/app", 10, 0, false).await, (ids.clone(), 3));
-    assert_eq!(found(account, "team/app", 2, 1, true).await, (vec![ids[1], ids[0]], 3));
-    assert_eq!(found(account, "team/other", 10, 0, true).await, (vec![], 0));
-    assert_eq!(found("another", "team/app", 10, 0, true).await, (vec![], 0));
+    assert_eq!(found(None, account, "team/app", 10, 0, false).await, (ids.clone(), 3));
+    assert_eq!(found(None, account, "team/app", 2, 1, true).await, (vec![ids[1], ids[0]], 3));
+    assert_eq!(found(None, account, "team/other", 10, 0, true).await, (vec![], 0));
+    assert_eq!(found(None, "another", "team/app", 10, 0, true).await, (vec![], 0));
+    // The name is in use again: one list, by the time.
+    let again = super::repository(&catalog, &fixture.namespace, &fixture.admin, "app").await;
+    let job = NewJob { repository_id: again.id, ..new_job(&fixture, "v1") };
+    let ids = [ids, catalog.enqueue_jobs(&tags(&job, 2), 10).await.unwrap()].concat();
+    let reversed: Vec<i64> = ids.iter().rev().copied().collect();
+    let id = Some(again.id);
+    assert_eq!(found(id, account, "team/app", 10, 0, false).await, (ids.clone(), 5));
+    assert_eq!(found(id, account, "team/app", 3, 1, true).await, (reversed[1..4].to_vec(), 5));
+    assert_eq!(found(id, account, "team/app", 2, 2, false).await, (ids[2..4].to_vec(), 5));
+    assert_eq!(found(id, "another", "team/app", 10, 0, false).await, (ids[3..].to_vec(), 2));
 }

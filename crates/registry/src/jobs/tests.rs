@@ -189,9 +189,15 @@ async fn jobs_of_a_deleted_repository_are_read_by_administrators() {
     assert!(matches!(refused, ServiceError::Denied(_)), "{refused}");
     let never = list(&region.admin, name("group/never")).await.unwrap_err();
     assert!(matches!(never, ServiceError::RepositoryAbsent(_)), "{never}");
+    // Another repository gets the name: one list has the jobs of both.
+    region.push_image(&app, "v1", b"layer").await;
+    let again = ask(&region, &region.admin, "region-b").await;
+    let (jobs, total) = list(&region.admin, app.clone()).await.unwrap();
+    assert_eq!((jobs.iter().map(|job| job.id).collect::<Vec<_>>(), total), (vec![again, asked], 2));
+    region.registry.delete_repository(&region.admin, &app).await.unwrap();
     // The organization may be gone as well.
     region.registry.delete_namespace(&region.admin, app.namespace()).await.unwrap();
-    assert_eq!(list(&region.admin, app.clone()).await.unwrap().1, 1);
+    assert_eq!(list(&region.admin, app.clone()).await.unwrap().1, 2);
     let refused = list(&reader, app).await.unwrap_err();
     assert!(matches!(refused, ServiceError::NamespaceAbsent { .. }), "{refused}");
 }
