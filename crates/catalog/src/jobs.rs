@@ -99,6 +99,8 @@ pub struct Job {
     pub id: i64,
     /// The account of source and target.
     pub account_id: String,
+    /// That account's name.
+    pub account_name: String,
     /// The source repository; 0 once that is deleted.
     pub repository_id: i64,
     /// Its namespace.
@@ -193,8 +195,9 @@ pub enum EnqueueError {
 
 macro_rules! job_columns {
     () => {
-        "id, account_id, COALESCE(repository_id, 0) AS repository_id, namespace, repository, tag, target_region, \
-         target_namespace, override_existing, operator_id, operator_name, state, attempt, failures, away, spent_ms, \
+        "id, account_id, COALESCE((SELECT a.name FROM account a WHERE a.id = job.account_id), '') AS account_name, \
+         COALESCE(repository_id, 0) AS repository_id, namespace, repository, tag, target_region, target_namespace, \
+          override_existing, operator_id, operator_name, state, attempt, failures, away, spent_ms, \
          digest, last_error, bytes_done, bytes_total, blobs_done, blobs_total, cancel_requested, target_before, \
          created_at, updated_at"
     };
@@ -219,22 +222,23 @@ impl Catalog {
             // Others of the account wait here, so that the count stays right and no copy is queued twice.
             let own = tx.query("UPDATE account SET name = name WHERE id = $1").bind(&first.account_id);
             one_changed(tx.execute(own).await?, || format!("account {}", first.account_id))?;
+            let open = open_jobs(&mut tx, &first.account_id).await?;
             let mut ids = Vec::with_capacity(jobs.len());
-            let mut added = false;
+            let mut added = 0;
             for job in jobs {
                 if let Some(id) = same_copy(&mut tx, job).await? {
                     ids.push(id);
                 } else {
+                    added += 1;
+                    // Told before the rest is looked at: with SQLite nobody else writes meanwhile.
+                    if open.saturating_add(added) > max_open_for_account {
+                        return Err(EnqueueError::QueueFull);
+                    }
                     ids.push(insert(&mut tx, job).await?);
-                    added = true;
                 }
             }
-            if added {
-                let sql = "SELECT COUNT(*) AS open FROM job WHERE account_id = $1 AND state IN ('waiting', 'running')";
-                let row = tx.optional(tx.query(sql).bind(&first.account_id)).await?;
-                if row.map_or(Ok(0), |row| row.number("open"))? > max_open_for_account {
-                    return Err(EnqueueError::QueueFull);
-                }
+            if added > 0 && open_jobs(&mut tx, &first.account_id).await? > max_open_for_account {
+                return Err(EnqueueError::QueueFull);
             }
             tx.commit().await?;
             Ok(ids)
@@ -280,22 +284,26 @@ impl Catalog {
         Ok((rows.iter().map(job).collect::<Result<_, _>>()?, total))
     }
 
-    /// The same for the deleted repositories of an account that had this name.
-    pub async fn list_jobs_of_deleted(
+    /// The same, with the jobs of deleted repositories of an account that had this name. There need not be a repository that
+    /// has it now.
+    pub async fn list_jobs_with_deleted(
         &self,
+        repository_id: Option<i64>,
         account_id: &str,
         name: &RepositoryName,
         limit: i64,
         offset: i64,
         descending: bool,
     ) -> Result<(Vec<Job>, i64), CatalogError> {
-        let sql = if descending { OF_DELETED_DESCENDING } else { OF_DELETED };
+        let sql = if descending { WITH_DELETED_DESCENDING } else { WITH_DELETED };
         let named = |sql: &'static str| {
-            let statement = self.query(sql).bind(account_id);
+            let statement = self.query(sql).bind(repository_id.unwrap_or(0)).bind(account_id);
             statement.bind(name.namespace().as_str()).bind(name.repository().as_str())
         };
-        let rows = self.read_all(|| named(sql).bind(limit.max(0)).bind(offset.max(0))).await?;
-        let total = self.read_optional(|| named(COUNT_OF_DELETED)).await?;
+        let (limit, offset) = (limit.max(0), offset.max(0));
+        let end = limit.saturating_add(offset);
+        let rows = self.read_all(|| named(sql).bind(end).bind(limit).bind(offset)).await?;
+        let total = self.read_optional(|| named(COUNT_WITH_DELETED)).await?;
         let total = total.map_or(Ok(0), |row| row.number("total"))?;
         Ok((rows.iter().map(job).collect::<Result<_, _>>()?, total))
     }
@@ -317,20 +325,31 @@ impl Catalog {
     }
 }
 
-macro_rules! of_deleted {
-    ($columns:expr, $rest:literal) => {
+/// A repository's jobs, and those of deleted ones of its name: two walks that are merged, each along an index of its own and no
+/// further than the fifth parameter, the end of the page.
+macro_rules! with_deleted {
+    ($order:literal) => {
         concat!(
-            "SELECT ",
-            $columns,
-            " FROM job WHERE repository_id IS NULL AND account_id = $1 AND namespace = $2 AND repository = $3",
-            $rest
+            "SELECT * FROM (SELECT ",
+            job_columns!(),
+            " FROM job WHERE repository_id = $1",
+            $order,
+            " LIMIT $5) present UNION ALL SELECT * FROM (SELECT ",
+            job_columns!(),
+            " FROM job WHERE repository_id IS NULL AND account_id = $2 AND namespace = $3 AND repository = $4",
+            $order,
+            " LIMIT $5) gone",
+            $order,
+            " LIMIT $6 OFFSET $7"
         )
     };
 }
 
-pub(crate) const OF_DELETED: &str = of_deleted!(job_columns!(), " ORDER BY id LIMIT $4 OFFSET $5");
-pub(crate) const OF_DELETED_DESCENDING: &str = of_deleted!(job_columns!(), " ORDER BY id DESC LIMIT $4 OFFSET $5");
-const COUNT_OF_DELETED: &str = of_deleted!("COUNT(*) AS total", "");
+pub(crate) const WITH_DELETED: &str = with_deleted!(" ORDER BY id");
+pub(crate) const WITH_DELETED_DESCENDING: &str = with_deleted!(" ORDER BY id DESC");
+const COUNT_WITH_DELETED: &str = "SELECT (SELECT COUNT(*) FROM job WHERE repository_id = $1)
+    + (SELECT COUNT(*) FROM job WHERE repository_id IS NULL AND account_id = $2 AND namespace = $3 AND repository = $4)
+    AS total";
 
 /// What being asked for again does to a waiting job: it is the newest caller's, with a new deadline. It need not wait out
 /// the pause after a failure, and it keeps its place in the queue.
@@ -345,6 +364,12 @@ macro_rules! asked_again {
             run_at = CASE WHEN job.run_at > {now} THEN {now} ELSE job.run_at END"
         )
     };
+}
+
+/// How many open jobs an account has.
+async fn open_jobs(tx: &mut Tx, account_id: &str) -> Result<i64, CatalogError> {
+    let sql = "SELECT COUNT(*) AS open FROM job WHERE account_id = $1 AND state IN ('waiting', 'running')";
+    tx.optional(tx.query(sql).bind(account_id)).await?.map_or(Ok(0), |row| row.number("open"))
 }
 
 /// The open job, if there is one, that will do what this one should.
@@ -437,6 +462,7 @@ pub(crate) fn job(row: &AnyRow) -> Result<Job, CatalogError> {
     Ok(Job {
         id: row.number("id")?,
         account_id: row.text("account_id")?,
+        account_name: row.text("account_name")?,
         repository_id: row.number("repository_id")?,
         namespace: row.text("namespace")?,
         repository: row.text("repository")?,

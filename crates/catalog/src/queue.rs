@@ -153,7 +153,8 @@ impl Catalog {
         self.put_back(id, attempt, delay_ms, Some(error_column(error)), 0).await
     }
 
-    /// Puts a job back in its old place and counts no failure: its owner is stopping. Otherwise like [`Catalog::retry_job`].
+    /// Puts a job back in its old place and counts no failure: its owner is stopping. One whose target was away at its last try
+    /// has paid for its wait already and is due from now on. Otherwise like [`Catalog::retry_job`].
     pub async fn release_job(&self, id: i64, attempt: i64) -> Result<bool, CatalogError> {
         self.put_back(id, attempt, 0, None, 0).await
     }
@@ -182,7 +183,7 @@ impl Catalog {
         failures: i64,
     ) -> Result<bool, CatalogError> {
         let wait = "UPDATE job SET state = 'waiting', lease_owner = NULL, lease_until = 0, updated_at = {now},
-                run_at = CASE WHEN $4 IS NULL THEN run_at ELSE {now} + $3 END,
+                run_at = CASE WHEN $4 IS NULL AND away = 0 THEN run_at ELSE {now} + $3 END,
                 spent_ms = spent_ms + $3
                     + CASE WHEN claimed_at > 0 AND {now} > claimed_at THEN {now} - claimed_at ELSE 0 END,
                 claimed_at = 0, failures = failures + CAST($5 AS BIGINT),
@@ -290,11 +291,19 @@ const ORPHANED: &str = concat!(
 );
 
 /// Takes a job. The run of an owner that died counts up to the end of its lease.
-const CLAIM: &str = concat!(
+///
+/// A job whose last try found the target away also pays for its wait: it waits behind others that try the same target in vain,
+/// and a thousand of them would otherwise stay open for weeks. Once some copy to that region has ended well, the wait is
+/// one for others again.
+pub(crate) const CLAIM: &str = concat!(
     "UPDATE job SET state = 'running', attempt = attempt + 1, lease_owner = $3, lease_until = {now} + $4,
         updated_at = {now}, claimed_at = {now},
         spent_ms = spent_ms + CASE WHEN state = 'running' AND claimed_at > 0 AND lease_until > claimed_at
             THEN lease_until - claimed_at ELSE 0 END
+            + CASE WHEN state = 'waiting' AND away > 0 AND {now} > run_at AND NOT EXISTS (SELECT 1 FROM job o
+                WHERE o.state NOT IN ('waiting', 'running') AND o.state IN ('success', 'existed')
+                    AND o.updated_at >= job.run_at AND o.target_region = job.target_region)
+            THEN {now} - run_at ELSE 0 END
     WHERE id = $1 AND attempt = $2 AND (state = 'waiting' OR (state = 'running' AND lease_until <= {now}))
     RETURNING ",
     job_columns!()

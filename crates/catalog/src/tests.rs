@@ -178,11 +178,11 @@ suite! {
     queue::{
         claims_respect_region_limits, leases_run_out_and_fence, one_copy_at_a_time, retries_wait_and_give_way,
         released_jobs_are_due_at_once, ends_are_final, progress_and_cancellation, next_run_is_told, late_owners_may_go_on,
-        orphans_are_released,
+        orphans_are_released, orphans_pay_for_their_run,
     }
     fairness::{
         claims_go_round_the_accounts, free_slots_are_shared, only_the_own_time_counts, a_target_that_is_away_is_no_failure,
-        a_waiting_job_is_its_newest_callers, a_running_job_is_joined_by_its_own_user_only,
+        waiting_for_a_target_that_is_away_counts, a_waiting_job_is_its_newest_callers, a_running_job_is_joined_by_its_own_user_only,
         jobs_of_a_deleted_repository_are_found_by_its_name,
     }
     quarantine::{

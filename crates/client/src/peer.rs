@@ -173,9 +173,10 @@ impl PeerClient {
         transport.expect(&call.text(), response, &[StatusCode::OK]).await.map(|_| ())
     }
 
-    /// Proves this region with `region_token` and gets a registry token.
+    /// Proves this region with `region_token` and gets a registry token. It is the first request of a copy, and a region that
+    /// closes the connection without an answer to it is away.
     pub async fn token(&self, region_token: &str, request: &TokenRequest) -> Result<TokenReply, ClientError> {
-        self.ask(TOKEN_PATH, region_token, request).await
+        self.ask(TOKEN_PATH, region_token, request).await.map_err(ClientError::of_probe)
     }
 
     /// Asks, once for a whole image, what the target lacks.

@@ -129,7 +129,8 @@ impl Registry {
 
     /// One page of a repository's jobs, and how many there are in all (contract 4.2).
     ///
-    /// The jobs of a repository that was deleted stay readable for the administrators of its account.
+    /// The jobs of a repository that was deleted stay readable for the administrators of its account, also when its name is in
+    /// use again.
     pub async fn list_jobs(
         &self,
         principal: &Principal,
@@ -140,11 +141,20 @@ impl Registry {
     ) -> Result<(Vec<Job>, i64, Room), ServiceError> {
         let asks = Asks::Account(&principal.account_id);
         let size = |(jobs, _): &(Vec<Job>, i64)| jobs.iter().map(job_bytes).sum();
+        let of_repository =
+            |id: i64| async move { Ok(self.catalog().list_jobs(id, limit, offset, descending).await?) };
+        // Only jobs of the own account: the name may belong to another one by now.
+        let with_deleted = |id: Option<i64>| async move {
+            let account = &principal.account_id;
+            Ok(self.catalog().list_jobs_with_deleted(id, account, name, limit, offset, descending).await?)
+        };
         let refusal = match self.repository_for(principal, name, Level::Read).await {
             Ok((repository, access)) if access.level >= Some(Level::Read) => {
-                let repository_id = repository.id;
-                let read = || async { Ok(self.catalog().list_jobs(repository_id, limit, offset, descending).await?) };
-                let ((jobs, total), room) = self.rooms().read(asks, PATIENCE, read, size).await?;
+                let ((jobs, total), room) = if principal.is_admin {
+                    self.rooms().read(asks, PATIENCE, || with_deleted(Some(repository.id)), size).await?
+                } else {
+                    self.rooms().read(asks, PATIENCE, || of_repository(repository.id), size).await?
+                };
                 return Ok((jobs, total, room));
             }
             Ok(_) => denied(principal, "read permission (1)", name),
@@ -155,11 +165,7 @@ impl Registry {
             ServiceError::NamespaceAbsent { .. } | ServiceError::RepositoryAbsent(_) | ServiceError::Denied(_)
         );
         if is_gone && principal.is_admin {
-            // Only jobs of the own account: the name may belong to another one by now.
-            let account = &principal.account_id;
-            let read =
-                || async { Ok(self.catalog().list_jobs_of_deleted(account, name, limit, offset, descending).await?) };
-            let ((jobs, total), room) = self.rooms().read(asks, PATIENCE, read, size).await?;
+            let ((jobs, total), room) = self.rooms().read(asks, PATIENCE, || with_deleted(None), size).await?;
             if total > 0 {
                 return Ok((jobs, total, room));
             }
@@ -240,3 +246,6 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,6 +74,11 @@ pub(super) async fn queues_have_limits(catalog: Catalog, _: String) {
     let full = catalog.enqueue_jobs(&jobs, 2).await;
     assert!(matches!(full, Err(EnqueueError::QueueFull)), "{full:?}");
     assert_eq!(catalog.list_jobs(fixture.repository.id, 10, 0, false).await.unwrap().1, 0, "all or none");
+    // Nothing behind the first job that is too many is looked at.
+    let [one, two, three] = jobs.clone();
+    let nowhere = NewJob { repository_id: 99, ..one.clone() };
+    let full = catalog.enqueue_jobs(&[one, two, three, nowhere], 2).await;
+    assert!(matches!(full, Err(EnqueueError::QueueFull)), "{full:?}");
     let ids = catalog.enqueue_jobs(&jobs[..2], 2).await.unwrap();
     assert_eq!(catalog.enqueue_jobs(&jobs[..2], 2).await.unwrap(), ids, "nothing new");
     let full = catalog.enqueue_jobs(&jobs[2..], 2).await;

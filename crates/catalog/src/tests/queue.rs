@@ -200,3 +200,24 @@ pub(super) async fn orphans_are_released(catalog: Catalog, url: String) {
     assert_eq!(ids(&claimed), if embedded { queued } else { Vec::new() });
     assert_eq!(take(&catalog, &upload.id, "two", LEASE_MS).await.unwrap().is_some(), embedded);
 }
+
+pub(super) async fn orphans_pay_for_their_run(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let id = catalog.enqueue_jobs(&[new_job(&fixture, "v1")], 10).await.unwrap()[0];
+    let mut spent = 0;
+    for (lease, expected) in [("{now} - 2000", 2900..3100), ("{now} + 9000", 5000..60_000)] {
+        catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap();
+        let sql = format!("UPDATE job SET claimed_at = {{now}} - 5000, lease_until = {lease} WHERE id = $1");
+        let sql: &'static str = Box::leak(sql.into_boxed_str());
+        catalog.write(|| catalog.query(sql).bind(id)).await.unwrap();
+        catalog.release_orphans().await.unwrap();
+        // Where other processes may live, a lease has to run out.
+        let end = "UPDATE job SET lease_until = {now} WHERE lease_until > {now}";
+        catalog.write(|| catalog.query(end)).await.unwrap();
+        let claimed = catalog.claim_jobs("you", LEASE_MS, 1, 1).await.unwrap().pop().unwrap();
+        let run = claimed.spent_ms - spent;
+        assert!(expected.contains(&run), "{run}");
+        catalog.release_job(id, claimed.attempt).await.unwrap();
+        spent = catalog.find_jobs(&[id]).await.unwrap()[0].spent_ms;
+    }
+}

@@ -216,14 +216,14 @@ impl Registry {
         Ok(())
     }
 
-    /// A target that is away is no failure of the job: only its deadline ends that.
+    /// A target or a catalog that is away is no failure of the job: only its deadline ends that.
     async fn postpone(&self, job: &Job, asked: Duration, reason: &str, deadline: Instant) -> Result<(), ServiceError> {
         let pause = until(deadline, jittered(pause_after(job.away)).max(asked));
         let pause_ms = pause.as_millis();
         if job.away == 0 {
-            tracing::warn!(pause_ms, "the target is away, trying again: {reason}");
+            tracing::warn!(pause_ms, "the target or the catalog is away, trying again: {reason}");
         } else {
-            tracing::info!(tries = job.away + 1, pause_ms, "the target is still away: {reason}");
+            tracing::info!(tries = job.away + 1, pause_ms, "the target or the catalog is still away: {reason}");
         }
         self.catalog().postpone_job(job.id, job.attempt, milliseconds(pause), reason).await?;
         Ok(())
@@ -235,13 +235,13 @@ impl Registry {
     }
 }
 
-/// What every line about a job carries. The account's name is added when its user has been looked up.
+/// What every line about a job carries.
 fn job_span(job: &Job) -> tracing::Span {
     tracing::info_span!(
         "job",
         id = job.id,
         account_id = job.account_id,
-        account = tracing::field::Empty,
+        account = job.account_name,
         repository = format!("{}/{}", job.namespace, job.repository),
         tag = job.tag,
         region = job.target_region,

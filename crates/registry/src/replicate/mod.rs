@@ -38,7 +38,8 @@ pub mod wire {
 pub(crate) enum JobError {
     /// Worth another try.
     Retry(String),
-    /// The target cannot be reached or is too busy: worth another try, after the pause that it asked for at the earliest.
+    /// The target, or the own catalog, cannot be reached or is too busy: worth another try, after the pause that it asked for
+    /// at the earliest.
     Away(Duration, String),
     /// Somebody else wrote the tag since the target was looked at.
     Conflict(String),
@@ -49,10 +50,11 @@ pub(crate) enum JobError {
 impl From<ServiceError> for JobError {
     fn from(error: ServiceError) -> Self {
         match error {
-            ServiceError::Unavailable(_)
-            | ServiceError::StorageFull
-            | ServiceError::StorageFault(_)
-            | ServiceError::BlobUnknown(_) => Self::Retry(error.to_string()),
+            // The own catalog is busy, which passes like the outage of a target.
+            ServiceError::Unavailable(_) => Self::Away(Duration::ZERO, error.to_string()),
+            ServiceError::StorageFull | ServiceError::StorageFault(_) | ServiceError::BlobUnknown(_) => {
+                Self::Retry(error.to_string())
+            }
             // The log has the reason already where it arose; the job's owner reads a sentence.
             ServiceError::Internal(reason) => {
                 tracing::error!(reason, "a replication job met an internal error");
@@ -144,9 +146,6 @@ impl Registry {
         let region: RegionId = job.target_region.parse().map_err(|_| parse("target region", &job.target_region))?;
         let tag: Tag = job.tag.parse().map_err(|_| parse("tag", &job.tag))?;
         let user = self.user_by_id(&job.operator_id).await?;
-        if let Some(user) = &user {
-            tracing::Span::current().record("account", &user.account_name);
-        }
         let principal = user.filter(|user| user.enabled).map(Principal::from).ok_or_else(|| {
             JobError::Terminal(format!(
                 "user {} was removed or disabled since it asked for this copy",
