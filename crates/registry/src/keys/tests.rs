@@ -127,37 +127,40 @@ async fn a_replacement_that_is_cut_off_anywhere_leaves_a_region_that_starts() {
     assert_eq!(opened(dir.path(), &catalog).await.as_deref(), Some("secret"));
 }
 
-/// Where a replacement of `region.key` by the prepared key is killed.
+/// The step before which a replacement of `region.key` by the prepared key is killed.
 #[derive(Clone, Copy, Debug)]
-enum Killed {
-    BeforeTheNote,
-    BeforeTheFileTakesTheName,
-    BeforeTheNextFileGoes,
+enum KilledBefore {
+    /// In the catalog.
+    Note,
+    /// Of `region.key.new`.
+    Rename,
+    /// Of `region.key.next`.
+    Removal,
 }
 
 /// Peers have pinned the key that was prepared, so whatever is repeated, no other takes the place.
 #[tokio::test]
 async fn the_prepared_region_key_is_the_one_that_is_used_wherever_its_replacement_is_cut_off() {
-    for killed in [Killed::BeforeTheNote, Killed::BeforeTheFileTakesTheName, Killed::BeforeTheNextFileGoes] {
+    for killed in [KilledBefore::Note, KilledBefore::Rename, KilledBefore::Removal] {
         for is_started in [false, true] {
             let (dir, catalog, old) = used().await;
             let (path, next) = (dir.path().join(REGION_KEY_FILE), dir.path().join("region.key.next"));
             let pinned = Keys::prepare_region_key(dir.path()).unwrap();
             let pending = files::Pending::write(&path, &std::fs::read_to_string(&next).unwrap()).unwrap();
             match killed {
-                Killed::BeforeTheNote => drop(pending),
-                Killed::BeforeTheFileTakesTheName => {
+                KilledBefore::Note => drop(pending),
+                KilledBefore::Rename => {
                     catalog.replace_key_check(REGION_KEY_FILE, &pinned).await.unwrap();
                     drop(pending);
                 }
-                Killed::BeforeTheNextFileGoes => {
+                KilledBefore::Removal => {
                     catalog.replace_key_check(REGION_KEY_FILE, &pinned).await.unwrap();
                     pending.take_over().unwrap();
                 }
             }
             if is_started {
                 let keys = Keys::of_catalog(dir.path(), &catalog).await.unwrap().region_public_key();
-                let is_old = matches!(killed, Killed::BeforeTheNote);
+                let is_old = matches!(killed, KilledBefore::Note);
                 assert_eq!(keys, if is_old { old.region_public_key() } else { pinned.clone() }, "{killed:?}");
             }
             let repeated = Keys::replace_region_key(dir.path(), &catalog).await.unwrap();
