@@ -206,8 +206,9 @@ impl Catalog {
     /// `max_open_for_account` open ones.
     ///
     /// A job that waits already with the same source, target and `override_existing` is used again: it belongs to the newest
-    /// caller from then on, and begins anew with its time and its failures. A running one is used again when it copies the
-    /// digest which the tag has now and was asked for by the same user: whatever ends it was that user's doing.
+    /// caller from then on, and begins anew with its time and its failures. A running one is used again when its repository is as
+    /// it was when the run began (what belongs to an image may be pushed after it) and it was asked for by the same user:
+    /// whatever ends it was that user's doing.
     pub async fn enqueue_jobs(&self, jobs: &[NewJob], max_open_for_account: i64) -> Result<Vec<i64>, EnqueueError> {
         let Some(first) = jobs.first() else { return Ok(Vec::new()) };
         if let Some(other) = jobs.iter().find(|job| job.account_id != first.account_id) {
@@ -357,6 +358,7 @@ async fn same_copy(tx: &mut Tx, job: &NewJob) -> Result<Option<i64>, CatalogErro
         RETURNING id"
     );
     let running = "SELECT j.id FROM job j
+        JOIN repository r ON r.id = j.repository_id AND r.updated_at = j.repository_updated_at
         JOIN tag t ON t.repository_id = j.repository_id AND t.name = j.tag AND t.digest = j.digest
         WHERE j.repository_id = $1 AND j.tag = $2 AND j.target_region = $3 AND j.target_namespace = $4
             AND j.override_existing = $5 AND j.operator_id = $6 AND j.state = 'running' AND j.cancel_requested = 0

@@ -100,9 +100,15 @@ impl Catalog {
         })
     }
 
-    /// Records the digest that is being copied. `false` when the job is not the caller's any more.
+    /// Records the digest that is being copied, and the state of the repository that the copy is planned from. What an earlier
+    /// run noted about the target's tag stands as long as the digest is the same. `false` when the job is not the caller's any
+    /// more.
     pub async fn pin_digest(&self, id: i64, attempt: i64, digest: &Digest) -> Result<bool, CatalogError> {
-        let sql = "UPDATE job SET digest = $3, updated_at = {now} WHERE id = $1 AND attempt = $2 AND state = 'running'";
+        let sql = "UPDATE job SET digest = $3, target_before = CASE WHEN digest = $3 THEN target_before END,
+                repository_updated_at =
+                    COALESCE((SELECT r.updated_at FROM repository r WHERE r.id = job.repository_id), 0),
+                updated_at = {now}
+            WHERE id = $1 AND attempt = $2 AND state = 'running'";
         Ok(self.write(|| self.query(sql).bind(id).bind(attempt).bind(digest.as_str())).await? > 0)
     }
 

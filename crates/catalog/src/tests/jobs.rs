@@ -1,4 +1,4 @@
-use super::{Fixture, fixture, image, pause};
+use super::{Fixture, fixture, image, pause, put};
 use crate::{Catalog, CatalogError, EnqueueError, JobState, NewJob, TargetBefore};
 
 const LEASE_MS: i64 = 10_000;
@@ -66,6 +66,53 @@ pub(super) async fn running_copies_of_the_same_digest_are_used(catalog: Catalog,
     let newer = catalog.enqueue_jobs(&jobs, 10).await.unwrap();
     assert_ne!(newer, unpinned, "the tag has moved since");
     assert_eq!(catalog.enqueue_jobs(&jobs, 10).await.unwrap(), newer);
+}
+
+/// What belongs to an image may be pushed after it: a copy whose plan is older does not carry it.
+pub(super) async fn running_copies_that_have_not_seen_all_are_not_used(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let repository = fixture.repository.id;
+    let jobs = [new_job(&fixture, "v1")];
+    let digest = image(&catalog, repository, "one", "v1").await;
+    let mut ids = catalog.enqueue_jobs(&jobs, 10).await.unwrap();
+    let mut changes = 0;
+    loop {
+        let running = catalog.claim_jobs("me", LEASE_MS, 10, 10).await.unwrap().pop().unwrap();
+        assert_eq!(vec![running.id], ids);
+        assert!(catalog.pin_digest(running.id, running.attempt, &digest).await.unwrap());
+        assert_eq!(catalog.enqueue_jobs(&jobs, 10).await.unwrap(), ids, "nothing was pushed since");
+        // As soon after the beginning of the run as can be.
+        match changes {
+            0 => drop(image(&catalog, repository, "signature", "sha256-one.sig").await),
+            1 => drop(catalog.put_manifest(put(repository, "by subject", &[], &[])).await.unwrap()),
+            2 => assert!(catalog.delete_tag(repository, &"sha256-one.sig".parse().unwrap()).await.unwrap()),
+            _ => break,
+        }
+        let next = catalog.enqueue_jobs(&jobs, 10).await.unwrap();
+        assert_ne!(next, ids, "change {changes}");
+        catalog.finish_job(running.id, running.attempt, JobState::Success, None).await.unwrap();
+        ids = next;
+        changes += 1;
+    }
+}
+
+/// Two changes of a repository never leave it with the same time, so that it tells one state from the next.
+pub(super) async fn each_change_of_a_repository_raises_its_time(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let id = fixture.repository.id;
+    // A clock that was set back.
+    catalog.write(|| catalog.query("UPDATE repository SET updated_at = {now} + 60000")).await.unwrap();
+    let mut before = 0;
+    for step in 0..4 {
+        match step {
+            0 | 1 => drop(image(&catalog, id, "one", "v1").await),
+            2 => catalog.update_repository(id, false, "other", "").await.unwrap(),
+            _ => assert!(catalog.delete_tag(id, &"v1".parse().unwrap()).await.unwrap()),
+        }
+        let now = catalog.find_repository(&super::repository_name("team/app")).await.unwrap().unwrap().updated_at_ms;
+        assert!(now > before, "step {step}: {now} after {before}");
+        before = now;
+    }
 }
 
 pub(super) async fn queues_have_limits(catalog: Catalog, _: String) {
