@@ -46,7 +46,7 @@ pub use error::ServiceError;
 pub use fsck::{Finding, FsckOptions, FsckReport, Problem};
 pub use grants::{GrantList, GrantSpec};
 pub use keys::{KeyError, Keys, NewKey, Replaced};
-pub use logins::{Bootstrap, LoginBasis, RegistryLogin};
+pub use logins::{Bootstrap, LoginBasis, ProvedLogin, RegistryLogin};
 pub use manifests::{ManifestPush, PushCondition, Pushed, StoredManifest};
 pub use name_patterns::NamePatterns;
 pub use namespaces::{NamespaceSummary, Overview};
