@@ -410,28 +410,34 @@ async fn insert(tx: &mut Tx, job: &NewJob) -> Result<i64, CatalogError> {
     }
 }
 
-/// Ends a repository's waiting jobs and asks the running ones to stop. One that waits and has written its target's tag
-/// counts as one whose owner is gone: whoever claims it takes the tag back.
+/// Makes waiting jobs end and running ones stop. One that waits and has written its target's tag counts as one whose owner is
+/// gone: whoever claims it takes the tag back. One statement does both: between two of them a job could begin to run, and
+/// neither would see it.
+macro_rules! cancel {
+    ($gone:literal, $which:literal) => {
+        concat!(
+            "UPDATE job SET cancel_requested = 1, updated_at = {now},
+                last_error = CASE WHEN state = 'waiting' THEN 'cancelled: its ",
+            $gone,
+            " was deleted' ELSE last_error END,
+                state = CASE WHEN state = 'waiting' AND target_before IS NULL THEN 'cancel' ELSE 'running' END
+            WHERE repository_id = $1 AND state IN ('waiting', 'running')",
+            $which
+        )
+    };
+}
+
+const CANCEL_OF_REPOSITORY: &str = cancel!("repository", "");
+pub(crate) const CANCEL_OF_TAGS: &str = cancel!("tag", " AND tag IN (SELECT value FROM {list:$2})");
+
+/// Ends a repository's waiting jobs and asks the running ones to stop.
 pub(crate) async fn cancel_jobs(tx: &mut Tx, repository_id: i64) -> Result<u64, CatalogError> {
-    let sql = "UPDATE job SET cancel_requested = 1, updated_at = {now},
-            last_error = CASE WHEN state = 'waiting' THEN 'cancelled: its repository was deleted' ELSE last_error END,
-            state = CASE WHEN state = 'waiting' AND target_before IS NULL THEN 'cancel' ELSE 'running' END
-        WHERE repository_id = $1 AND state IN ('waiting', 'running')";
-    tx.execute(tx.query(sql).bind(repository_id)).await
+    tx.execute(tx.query(CANCEL_OF_REPOSITORY).bind(repository_id)).await
 }
 
 /// The same for the jobs of some tags that are deleted in this transaction, given as a list.
 pub(crate) async fn cancel_jobs_of_tags(tx: &mut Tx, repository_id: i64, tags: &str) -> Result<(), CatalogError> {
-    // Two statements, each with an index of its own. The first must not see what the second makes running.
-    let running = "UPDATE job SET cancel_requested = 1, updated_at = {now}
-        WHERE repository_id = $1 AND tag IN (SELECT value FROM {list:$2}) AND state = 'running'";
-    let waiting =
-        "UPDATE job SET cancel_requested = 1, updated_at = {now}, last_error = 'cancelled: its tag was deleted',
-            state = CASE WHEN target_before IS NULL THEN 'cancel' ELSE 'running' END
-        WHERE repository_id = $1 AND tag IN (SELECT value FROM {list:$2}) AND state = 'waiting'";
-    for sql in [running, waiting] {
-        tx.execute(tx.query(sql).bind(repository_id).bind(tags)).await?;
-    }
+    tx.execute(tx.query(CANCEL_OF_TAGS).bind(repository_id).bind(tags)).await?;
     Ok(())
 }
 

@@ -207,6 +207,27 @@ pub(super) async fn deleted_tags_cancel_jobs(catalog: Catalog, _: String) {
     assert_eq!(reason.as_deref(), Some("cancelled: its tag was deleted"));
 }
 
+/// A job is claimed while its tag is deleted: whoever commits first, the other one sees it.
+pub(super) async fn a_job_that_is_claimed_while_its_tag_is_deleted_is_cancelled(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let repository = fixture.repository.id;
+    image(&catalog, repository, "one", "v1").await;
+    let ids = catalog.enqueue_jobs(&[new_job(&fixture, "v1")], 10).await.unwrap();
+    let mut claim = catalog.begin().await.unwrap();
+    let sql = "UPDATE job SET state = 'running', attempt = 1, lease_until = {now} + 10000 WHERE id = $1";
+    claim.execute(claim.query(sql).bind(ids[0])).await.unwrap();
+    let deletion = {
+        let catalog = catalog.clone();
+        tokio::spawn(async move { catalog.delete_tag(repository, &"v1".parse().unwrap()).await })
+    };
+    // Until it waits for the claim.
+    pause(500).await;
+    claim.commit().await.unwrap();
+    assert!(deletion.await.unwrap().unwrap());
+    let job = catalog.find_jobs(&ids).await.unwrap().pop().unwrap();
+    assert_eq!((job.state, job.cancel_requested), (JobState::Running, true));
+}
+
 pub(super) async fn jobs_that_wrote_their_tag_take_it_back(catalog: Catalog, _: String) {
     let fixture = fixture(&catalog).await;
     let repository = fixture.repository.id;

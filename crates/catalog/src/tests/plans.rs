@@ -125,6 +125,9 @@ pub(super) async fn claims_walk_an_index(catalog: Catalog, _: String) {
     let deleted = plan(&catalog, jobs::OF_DELETED_DESCENDING, |s| {
         s.bind(other.id.clone()).bind("team").bind("app").bind(10_i64).bind(0_i64)
     });
+    let cancelled =
+        plan(&catalog, jobs::CANCEL_OF_TAGS, |s| s.bind(fixture.repository.id).bind("[\"v1\",\"v2\"]")).await;
+    assert!(cancelled.contains("job_open_copy"), "{cancelled}");
     for (told, sql) in
         [(accounts, queue::DUE_ACCOUNTS), (due, queue::DUE), (deleted.await, jobs::OF_DELETED_DESCENDING)]
     {
