@@ -228,6 +228,22 @@ pub(super) async fn a_job_that_is_claimed_while_its_tag_is_deleted_is_cancelled(
     assert_eq!((job.state, job.cancel_requested), (JobState::Running, true));
 }
 
+/// What a run has noted is about the digest that it wrote: a run for another digest has written nothing yet.
+pub(super) async fn a_note_goes_with_its_digest(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let ids = catalog.enqueue_jobs(&[new_job(&fixture, "v1")], 10).await.unwrap();
+    let job = catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap().pop().unwrap();
+    let (one, two) = (super::digest("one"), super::digest("two"));
+    let noted = async |digest| {
+        assert!(catalog.pin_digest(job.id, job.attempt, digest).await.unwrap());
+        catalog.find_jobs(&ids).await.unwrap().pop().unwrap().target_before
+    };
+    assert_eq!(noted(&one).await, None);
+    assert!(catalog.note_target(job.id, job.attempt, &TargetBefore::Absent).await.unwrap());
+    assert_eq!(noted(&one).await, Some(TargetBefore::Absent));
+    assert_eq!(noted(&two).await, None);
+}
+
 pub(super) async fn jobs_that_wrote_their_tag_take_it_back(catalog: Catalog, _: String) {
     let fixture = fixture(&catalog).await;
     let repository = fixture.repository.id;

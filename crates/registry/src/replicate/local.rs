@@ -21,7 +21,7 @@ impl Registry {
             description: copy.description.clone(),
         };
         let target = self.ensure_repository(&copy.principal, &copy.target, attributes).await?.id;
-        let mut looks = Looks::new(copy);
+        let mut looks = Looks::new(copy, plan);
         loop {
             let look = self.link_missing(copy, plan, target).await;
             if let Some(end) = looks.end(copy, look) {

@@ -36,7 +36,7 @@ impl Registry {
             .ok_or_else(|| JobError::Terminal(format!("region {} is not configured here any more", copy.region)))?;
         let tokens = self.peer_tokens(&copy.principal, &copy.region, &copy.target).await;
         let target = peer.registry(Credentials::Source(Arc::clone(&tokens) as _));
-        let mut looks = Looks::new(copy);
+        let mut looks = Looks::new(copy, plan);
         loop {
             let asked_at = Instant::now();
             let reply = self.prepare(peer, &tokens, copy, plan).await?;
@@ -285,9 +285,10 @@ pub(super) struct Looks {
 }
 
 impl Looks {
-    pub(super) fn new(copy: &Copy<'_>) -> Self {
-        // A run before this one that wrote the tag may have lost the answer.
-        Self { left: LOOKS, has_sent: copy.job.target_before.is_some() }
+    pub(super) fn new(copy: &Copy<'_>, plan: &Plan) -> Self {
+        // A run before this one that wrote this tag may have lost the answer.
+        let same = copy.job.digest.as_deref() == Some(plan.root.as_str());
+        Self { left: LOOKS, has_sent: same && copy.job.target_before.is_some() }
     }
 
     /// How the run ends after a look that has sent something or not; nothing when the target is to be looked at again.
