@@ -8,6 +8,7 @@ mod flights;
 mod local;
 mod plan;
 mod push;
+mod tag_write;
 mod target;
 mod withdraw;
 
@@ -19,6 +20,7 @@ use transship_client::{ClientError, ErrorKind};
 use transship_oci::{Digest, NamespaceName, RegionId, RepositoryName, RepositoryPath, Tag};
 
 pub(crate) use flights::Flights;
+use tag_write::TagWrite;
 pub(crate) use target::{PeerTokens, TargetRefusal};
 pub(crate) use withdraw::NotWithdrawn;
 
@@ -93,6 +95,7 @@ impl From<NotWithdrawn> for JobError {
 /// How far a job has got; counted by the copy, read by the heartbeat.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
+    pub(crate) tag_write: TagWrite,
     pub(crate) bytes_done: AtomicU64,
     pub(crate) bytes_total: AtomicU64,
     pub(crate) blobs_done: AtomicU64,
