@@ -232,7 +232,8 @@ const OPEN_REGIONS: &str = "WITH RECURSIVE region(name) AS (
         WHERE j.state = 'running' AND j.target_region = region.name AND j.lease_until > {now}) AS running
     FROM region WHERE name IS NOT NULL";
 
-/// Another job with a living lease has the same source and target tag as `j`.
+/// Another job with a living lease has the same source and target tag as `j`. Compared by name: a job of a repository that was
+/// deleted still has its tag in the target to take back, while the one that was made again is copied there.
 macro_rules! is_held {
     ($job:literal) => {
         concat!(
@@ -241,9 +242,11 @@ macro_rules! is_held {
             ".id
                 AND o.target_region = ",
             $job,
-            ".target_region AND o.repository_id = ",
+            ".target_region AND o.namespace = ",
             $job,
-            ".repository_id
+            ".namespace AND o.repository = ",
+            $job,
+            ".repository
                 AND o.tag = ",
             $job,
             ".tag AND o.target_namespace = ",
@@ -279,7 +282,7 @@ const TURN: &str = "INSERT INTO job_turn (target_region, account_id) VALUES ($1,
 
 /// Jobs of an account that wait for a region and are due.
 pub(crate) const DUE: &str = concat!(
-    "SELECT j.id, j.attempt, j.account_id, COALESCE(j.repository_id, 0) AS repository_id, j.tag, j.target_namespace
+    "SELECT j.id, j.attempt, j.account_id, j.namespace, j.repository, j.tag, j.target_namespace
     FROM job j
     WHERE j.target_region = $1 AND j.account_id = $2 AND j.state = 'waiting' AND j.run_at <= {now} AND NOT ",
     is_held!("j"),
@@ -288,7 +291,7 @@ pub(crate) const DUE: &str = concat!(
 
 /// Jobs of a region whose owner's lease ran out. They have had their turn.
 const ORPHANED: &str = concat!(
-    "SELECT j.id, j.attempt, j.account_id, COALESCE(j.repository_id, 0) AS repository_id, j.tag, j.target_namespace
+    "SELECT j.id, j.attempt, j.account_id, j.namespace, j.repository, j.tag, j.target_namespace
     FROM job j
     WHERE j.target_region = $1 AND j.state = 'running' AND j.lease_until <= {now} AND NOT ",
     is_held!("j"),
@@ -339,7 +342,7 @@ struct Due {
     attempt: i64,
     account: String,
     /// What it writes: of those with the same only one runs.
-    copy: (i64, String, String),
+    copy: [String; 4],
 }
 
 fn due(row: &AnyRow) -> Result<Due, CatalogError> {
@@ -347,7 +350,7 @@ fn due(row: &AnyRow) -> Result<Due, CatalogError> {
         id: row.number("id")?,
         attempt: row.number("attempt")?,
         account: row.text("account_id")?,
-        copy: (row.number("repository_id")?, row.text("tag")?, row.text("target_namespace")?),
+        copy: [row.text("namespace")?, row.text("repository")?, row.text("tag")?, row.text("target_namespace")?],
     })
 }
 

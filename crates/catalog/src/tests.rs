@@ -178,7 +178,8 @@ suite! {
         jobs_that_wrote_their_tag_take_it_back, old_jobs_are_pruned,
     }
     queue::{
-        claims_respect_region_limits, leases_run_out_and_fence, one_copy_at_a_time, retries_wait_and_give_way,
+        claims_respect_region_limits, leases_run_out_and_fence, one_copy_at_a_time, a_deleted_repository_holds_its_targets,
+        retries_wait_and_give_way,
         released_jobs_are_due_at_once, ends_are_final, progress_and_cancellation, next_run_is_told, late_owners_may_go_on,
         orphans_are_released,
     }

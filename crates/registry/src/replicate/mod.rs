@@ -65,8 +65,6 @@ impl From<ServiceError> for JobError {
     }
 }
 
-impl From<ClientError> for JobError {
-    fn from(error: ClientError) -> Self {
 impl From<NotWithdrawn> for JobError {
     fn from(error: NotWithdrawn) -> Self {
         match error {
@@ -78,6 +76,8 @@ impl From<NotWithdrawn> for JobError {
     }
 }
 
+impl From<ClientError> for JobError {
+    fn from(error: ClientError) -> Self {
         // What is missing there was deleted since it was asked for: the next try asks again.
         if matches!(error.code(), Some("MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN" | "MANIFEST_UNKNOWN")) {
             return Self::Retry(error.to_string());
@@ -138,14 +138,14 @@ impl Registry {
             let had = job.digest.is_some();
             return if had { Ok(JobState::Cancel) } else { Err(tag_absent(&copy.source, &copy.tag).into()) };
         };
-        self.catalog().pin_digest(job.id, job.attempt, &digest).await.map_err(ServiceError::from)?;
-        let plan = self.plan_copy(copy.source_id, digest).await?;
-        progress.blobs_total.store(plan.blobs.len() as u64, Ordering::Relaxed);
         if job.target_before.is_some() && job.digest.as_deref() != Some(digest.as_str()) {
             // The source's tag has moved since an earlier run wrote it there. Only the job knows of that, and only until
             // the next digest is pinned.
             self.withdraw(job).await?;
         }
+        self.catalog().pin_digest(job.id, job.attempt, &digest).await.map_err(ServiceError::from)?;
+        let plan = self.plan_copy(copy.source_id, digest).await?;
+        progress.blobs_total.store(plan.blobs.len() as u64, Ordering::Relaxed);
         if copy.region == self.settings().region {
             self.copy_within(&copy, &plan).await
         } else {
