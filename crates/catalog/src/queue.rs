@@ -149,7 +149,7 @@ impl Catalog {
     }
 
     /// Puts a job back after a failure, to be claimed again after `delay_ms`. When the same copy waits already, this job
-    /// ends as cancelled instead, superseded by the other. `false` when it is not the caller's any more.
+    /// ends as cancelled instead, superseded by the other, which takes over what was noted about the target's tag. `false` when it is not the caller's any more.
     pub async fn retry_job(&self, id: i64, attempt: i64, delay_ms: i64, error: &str) -> Result<bool, CatalogError> {
         self.put_back(id, attempt, delay_ms, Some(error_column(error)), 1).await
     }
@@ -201,6 +201,13 @@ impl Catalog {
         let give_way = "UPDATE job SET state = 'cancel', lease_owner = NULL, lease_until = 0, updated_at = {now},
                 last_error = CASE WHEN cancel_requested = 1 THEN 'cancelled' ELSE 'superseded by a newer job' END
             WHERE id = $1 AND attempt = $2 AND state = 'running' AND (cancel_requested = 0 OR target_before IS NULL)";
+        let hand_over = "UPDATE job SET digest = (SELECT a.digest FROM job a WHERE a.id = $1),
+                target_before = (SELECT a.target_before FROM job a WHERE a.id = $1)
+            WHERE target_before IS NULL AND id = (SELECT o.id FROM job a
+                JOIN job o ON o.state = 'waiting' AND o.repository_id = a.repository_id AND o.tag = a.tag
+                    AND o.target_region = a.target_region AND o.target_namespace = a.target_namespace
+                    AND o.override_existing = a.override_existing
+                WHERE a.id = $1 AND a.target_before IS NOT NULL)";
         repeated!(Write, {
             let mut tx = self.begin().await?;
             let statement = tx.query(wait).bind(id).bind(attempt).bind(delay_ms.max(0)).bind(error.as_deref());
@@ -213,6 +220,9 @@ impl Catalog {
             };
             if changed == 0 {
                 changed = tx.execute(tx.query(give_way).bind(id).bind(attempt)).await?;
+                if changed > 0 {
+                    tx.execute(tx.query(hand_over).bind(id)).await?;
+                }
             }
             tx.commit().await?;
             Ok::<_, CatalogError>(changed > 0)

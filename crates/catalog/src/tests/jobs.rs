@@ -244,6 +244,32 @@ pub(super) async fn a_note_goes_with_its_digest(catalog: Catalog, _: String) {
     assert_eq!(noted(&two).await, None);
 }
 
+/// A run wrote the tag and lost the answer. The job that it makes way for knows of it.
+pub(super) async fn a_superseded_job_hands_its_note_on(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let repository = fixture.repository.id;
+    image(&catalog, repository, "one", "v1").await;
+    let job = new_job(&fixture, "v1");
+    let other = NewJob { target_region: "south".to_owned(), ..job.clone() };
+    let first = catalog.enqueue_jobs(std::slice::from_ref(&job), 10).await.unwrap();
+    let claimed = catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap().pop().unwrap();
+    let twins = catalog.enqueue_jobs(&[job, other], 10).await.unwrap();
+    assert_ne!(twins[0], first[0]);
+    assert!(catalog.pin_digest(claimed.id, claimed.attempt, &super::digest("one")).await.unwrap());
+    assert!(catalog.note_target(claimed.id, claimed.attempt, &TargetBefore::Absent).await.unwrap());
+    assert!(catalog.postpone_job(claimed.id, claimed.attempt, 60_000, "the answer was lost").await.unwrap());
+    let found = catalog.find_jobs(&[first[0], twins[0], twins[1]]).await.unwrap();
+    assert_eq!(found.iter().map(|job| job.state).collect::<Vec<_>>()[..2], [JobState::Cancel, JobState::Waiting]);
+    assert_eq!(found[1].target_before, Some(TargetBefore::Absent));
+    assert_eq!(found[1].digest, Some(super::digest("one").to_string()));
+    assert_eq!((&found[2].target_before, &found[2].digest), (&None, &None), "another copy");
+    // So that it is taken back with the tag.
+    assert!(catalog.delete_tag(repository, &"v1".parse().unwrap()).await.unwrap());
+    let found = catalog.find_jobs(&twins).await.unwrap();
+    assert_eq!((found[0].state, found[0].cancel_requested), (JobState::Running, true));
+    assert_eq!(found[1].state, JobState::Cancel);
+}
+
 pub(super) async fn jobs_that_wrote_their_tag_take_it_back(catalog: Catalog, _: String) {
     let fixture = fixture(&catalog).await;
     let repository = fixture.repository.id;
