@@ -26,7 +26,7 @@ pub enum JobState {
     Timeout,
     /// Taken back.
     Cancel,
-    /// The digest was in the target already.
+    /// The tag and everything that belongs to it was in the target already.
     Existed,
 }
 
