@@ -51,6 +51,8 @@ async fn an_ordinary_token_opens_no_call_between_regions() {
     let token = token["token"].as_str().expect("a token");
     let asked = prepare("sdsad/ci", std::slice::from_ref(&blob));
     call(&pair.target, "prepare", token, &asked).await.expect(403);
+    let withdrawal = json!({"namespace": "sdsad", "repository": "ci", "tag": "v1", "digest": image::digest(b"root"), "before": null});
+    call(&pair.target, "withdraw", token, &withdrawal).await.expect(403);
     exchange(&pair.target, token, "sdsad/ci").await.expect(401);
     call(&pair.target, "blob", token, &json!({})).await.expect(401);
     let ci = Repository::with_token(&pair.target.url(), "sdsad/ci", token);

@@ -26,7 +26,7 @@ pub enum JobState {
     Timeout,
     /// Taken back.
     Cancel,
-    /// The digest was in the target already.
+    /// The tag and everything that belongs to it was in the target already.
     Existed,
 }
 
@@ -209,8 +209,9 @@ impl Catalog {
     /// `max_open_for_account` open ones.
     ///
     /// A job that waits already with the same source, target and `override_existing` is used again: it belongs to the newest
-    /// caller from then on, and begins anew with its time and its failures. A running one is used again when it copies the
-    /// digest which the tag has now and was asked for by the same user: whatever ends it was that user's doing.
+    /// caller from then on, and begins anew with its time and its failures. A running one is used again when its repository is as
+    /// it was when the run began (what belongs to an image may be pushed after it) and it was asked for by the same user:
+    /// whatever ends it was that user's doing.
     pub async fn enqueue_jobs(&self, jobs: &[NewJob], max_open_for_account: i64) -> Result<Vec<i64>, EnqueueError> {
         let Some(first) = jobs.first() else { return Ok(Vec::new()) };
         if let Some(other) = jobs.iter().find(|job| job.account_id != first.account_id) {
@@ -382,6 +383,7 @@ async fn same_copy(tx: &mut Tx, job: &NewJob) -> Result<Option<i64>, CatalogErro
         RETURNING id"
     );
     let running = "SELECT j.id FROM job j
+        JOIN repository r ON r.id = j.repository_id AND r.updated_at = j.repository_updated_at
         JOIN tag t ON t.repository_id = j.repository_id AND t.name = j.tag AND t.digest = j.digest
         WHERE j.repository_id = $1 AND j.tag = $2 AND j.target_region = $3 AND j.target_namespace = $4
             AND j.override_existing = $5 AND j.operator_id = $6 AND j.state = 'running' AND j.cancel_requested = 0
@@ -433,28 +435,34 @@ async fn insert(tx: &mut Tx, job: &NewJob) -> Result<i64, CatalogError> {
     }
 }
 
-/// Ends a repository's waiting jobs and asks the running ones to stop. One that waits and has written its target's tag
-/// counts as one whose owner is gone: whoever claims it takes the tag back.
+/// Makes waiting jobs end and running ones stop. One that waits and has written its target's tag counts as one whose owner is
+/// gone: whoever claims it takes the tag back. One statement does both: between two of them a job could begin to run, and
+/// neither would see it.
+macro_rules! cancel {
+    ($gone:literal, $which:literal) => {
+        concat!(
+            "UPDATE job SET cancel_requested = 1, updated_at = {now},
+                last_error = CASE WHEN state = 'waiting' THEN 'cancelled: its ",
+            $gone,
+            " was deleted' ELSE last_error END,
+                state = CASE WHEN state = 'waiting' AND target_before IS NULL THEN 'cancel' ELSE 'running' END
+            WHERE repository_id = $1 AND state IN ('waiting', 'running')",
+            $which
+        )
+    };
+}
+
+const CANCEL_OF_REPOSITORY: &str = cancel!("repository", "");
+pub(crate) const CANCEL_OF_TAGS: &str = cancel!("tag", " AND tag IN (SELECT value FROM {list:$2})");
+
+/// Ends a repository's waiting jobs and asks the running ones to stop.
 pub(crate) async fn cancel_jobs(tx: &mut Tx, repository_id: i64) -> Result<u64, CatalogError> {
-    let sql = "UPDATE job SET cancel_requested = 1, updated_at = {now},
-            last_error = CASE WHEN state = 'waiting' THEN 'cancelled: its repository was deleted' ELSE last_error END,
-            state = CASE WHEN state = 'waiting' AND target_before IS NULL THEN 'cancel' ELSE 'running' END
-        WHERE repository_id = $1 AND state IN ('waiting', 'running')";
-    tx.execute(tx.query(sql).bind(repository_id)).await
+    tx.execute(tx.query(CANCEL_OF_REPOSITORY).bind(repository_id)).await
 }
 
 /// The same for the jobs of some tags that are deleted in this transaction, given as a list.
 pub(crate) async fn cancel_jobs_of_tags(tx: &mut Tx, repository_id: i64, tags: &str) -> Result<(), CatalogError> {
-    // Two statements, each with an index of its own. The first must not see what the second makes running.
-    let running = "UPDATE job SET cancel_requested = 1, updated_at = {now}
-        WHERE repository_id = $1 AND tag IN (SELECT value FROM {list:$2}) AND state = 'running'";
-    let waiting =
-        "UPDATE job SET cancel_requested = 1, updated_at = {now}, last_error = 'cancelled: its tag was deleted',
-            state = CASE WHEN target_before IS NULL THEN 'cancel' ELSE 'running' END
-        WHERE repository_id = $1 AND tag IN (SELECT value FROM {list:$2}) AND state = 'waiting'";
-    for sql in [running, waiting] {
-        tx.execute(tx.query(sql).bind(repository_id).bind(tags)).await?;
-    }
+    tx.execute(tx.query(CANCEL_OF_TAGS).bind(repository_id).bind(tags)).await?;
     Ok(())
 }
 

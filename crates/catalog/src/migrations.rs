@@ -22,6 +22,7 @@ pub(crate) const FILES: &[&str] = &[
     include_str!("../migrations/0012_region_token.sql"),
     include_str!("../migrations/0013_key_check.sql"),
     include_str!("../migrations/0014_job_target.sql"),
+    include_str!("../migrations/0015_jobs_that_saw_all.sql"),
 ];
 
 impl Catalog {

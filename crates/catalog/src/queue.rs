@@ -100,9 +100,15 @@ impl Catalog {
         })
     }
 
-    /// Records the digest that is being copied. `false` when the job is not the caller's any more.
+    /// Records the digest that is being copied, and the state of the repository that the copy is planned from. What an earlier
+    /// run noted about the target's tag stands as long as the digest is the same. `false` when the job is not the caller's any
+    /// more.
     pub async fn pin_digest(&self, id: i64, attempt: i64, digest: &Digest) -> Result<bool, CatalogError> {
-        let sql = "UPDATE job SET digest = $3, updated_at = {now} WHERE id = $1 AND attempt = $2 AND state = 'running'";
+        let sql = "UPDATE job SET digest = $3, target_before = CASE WHEN digest = $3 THEN target_before END,
+                repository_updated_at =
+                    COALESCE((SELECT r.updated_at FROM repository r WHERE r.id = job.repository_id), 0),
+                updated_at = {now}
+            WHERE id = $1 AND attempt = $2 AND state = 'running'";
         Ok(self.write(|| self.query(sql).bind(id).bind(attempt).bind(digest.as_str())).await? > 0)
     }
 
@@ -143,7 +149,7 @@ impl Catalog {
     }
 
     /// Puts a job back after a failure, to be claimed again after `delay_ms`. When the same copy waits already, this job
-    /// ends as cancelled instead, superseded by the other. `false` when it is not the caller's any more.
+    /// ends as cancelled instead, superseded by the other, which takes over what was noted about the target's tag. `false` when it is not the caller's any more.
     pub async fn retry_job(&self, id: i64, attempt: i64, delay_ms: i64, error: &str) -> Result<bool, CatalogError> {
         self.put_back(id, attempt, delay_ms, Some(error_column(error)), 1).await
     }
@@ -196,6 +202,13 @@ impl Catalog {
         let give_way = "UPDATE job SET state = 'cancel', lease_owner = NULL, lease_until = 0, updated_at = {now},
                 last_error = CASE WHEN cancel_requested = 1 THEN 'cancelled' ELSE 'superseded by a newer job' END
             WHERE id = $1 AND attempt = $2 AND state = 'running' AND (cancel_requested = 0 OR target_before IS NULL)";
+        let hand_over = "UPDATE job SET digest = (SELECT a.digest FROM job a WHERE a.id = $1),
+                target_before = (SELECT a.target_before FROM job a WHERE a.id = $1)
+            WHERE target_before IS NULL AND id = (SELECT o.id FROM job a
+                JOIN job o ON o.state = 'waiting' AND o.repository_id = a.repository_id AND o.tag = a.tag
+                    AND o.target_region = a.target_region AND o.target_namespace = a.target_namespace
+                    AND o.override_existing = a.override_existing
+                WHERE a.id = $1 AND a.target_before IS NOT NULL)";
         repeated!(Write, {
             let mut tx = self.begin().await?;
             let statement = tx.query(wait).bind(id).bind(attempt).bind(delay_ms.max(0)).bind(error.as_deref());
@@ -208,6 +221,9 @@ impl Catalog {
             };
             if changed == 0 {
                 changed = tx.execute(tx.query(give_way).bind(id).bind(attempt)).await?;
+                if changed > 0 {
+                    tx.execute(tx.query(hand_over).bind(id)).await?;
+                }
             }
             tx.commit().await?;
             Ok::<_, CatalogError>(changed > 0)
@@ -227,7 +243,8 @@ const OPEN_REGIONS: &str = "WITH RECURSIVE region(name) AS (
         WHERE j.state = 'running' AND j.target_region = region.name AND j.lease_until > {now}) AS running
     FROM region WHERE name IS NOT NULL";
 
-/// Another job with a living lease has the same source and target tag as `j`.
+/// Another job with a living lease has the same source and target tag as `j`. Compared by name: a job of a repository that was
+/// deleted still has its tag in the target to take back, while the one that was made again is copied there.
 macro_rules! is_held {
     ($job:literal) => {
         concat!(
@@ -236,9 +253,11 @@ macro_rules! is_held {
             ".id
                 AND o.target_region = ",
             $job,
-            ".target_region AND o.repository_id = ",
+            ".target_region AND o.namespace = ",
             $job,
-            ".repository_id
+            ".namespace AND o.repository = ",
+            $job,
+            ".repository
                 AND o.tag = ",
             $job,
             ".tag AND o.target_namespace = ",
@@ -274,7 +293,7 @@ const TURN: &str = "INSERT INTO job_turn (target_region, account_id) VALUES ($1,
 
 /// Jobs of an account that wait for a region and are due.
 pub(crate) const DUE: &str = concat!(
-    "SELECT j.id, j.attempt, j.account_id, COALESCE(j.repository_id, 0) AS repository_id, j.tag, j.target_namespace
+    "SELECT j.id, j.attempt, j.account_id, j.namespace, j.repository, j.tag, j.target_namespace
     FROM job j
     WHERE j.target_region = $1 AND j.account_id = $2 AND j.state = 'waiting' AND j.run_at <= {now} AND NOT ",
     is_held!("j"),
@@ -283,7 +302,7 @@ pub(crate) const DUE: &str = concat!(
 
 /// Jobs of a region whose owner's lease ran out. They have had their turn.
 const ORPHANED: &str = concat!(
-    "SELECT j.id, j.attempt, j.account_id, COALESCE(j.repository_id, 0) AS repository_id, j.tag, j.target_namespace
+    "SELECT j.id, j.attempt, j.account_id, j.namespace, j.repository, j.tag, j.target_namespace
     FROM job j
     WHERE j.target_region = $1 AND j.state = 'running' AND j.lease_until <= {now} AND NOT ",
     is_held!("j"),
@@ -342,7 +361,7 @@ struct Due {
     attempt: i64,
     account: String,
     /// What it writes: of those with the same only one runs.
-    copy: (i64, String, String),
+    copy: [String; 4],
 }
 
 fn due(row: &AnyRow) -> Result<Due, CatalogError> {
@@ -350,7 +369,7 @@ fn due(row: &AnyRow) -> Result<Due, CatalogError> {
         id: row.number("id")?,
         attempt: row.number("attempt")?,
         account: row.text("account_id")?,
-        copy: (row.number("repository_id")?, row.text("tag")?, row.text("target_namespace")?),
+        copy: [row.text("namespace")?, row.text("repository")?, row.text("tag")?, row.text("target_namespace")?],
     })
 }
 

@@ -47,7 +47,7 @@ pub use error::ServiceError;
 pub use fsck::{Finding, FsckOptions, FsckReport, Problem};
 pub use grants::{GrantList, GrantSpec};
 pub use keys::{FoundKeys, KeyError, Keys, NewKey, Replaced};
-pub use logins::{Bootstrap, LoginBasis, RegistryLogin};
+pub use logins::{Bootstrap, LoginBasis, ProvedLogin, RegistryLogin};
 pub use manifests::{FoundManifest, ManifestPush, PushCondition, Pushed, StoredManifest};
 pub use name_patterns::NamePatterns;
 pub use namespaces::{NamespaceSummary, Overview};

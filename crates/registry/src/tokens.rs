@@ -14,7 +14,7 @@ use transship_oci::{Action, RegionId, RepositoryName, Scope};
 
 use crate::access::Principal;
 use crate::room::Asks;
-use crate::{Registry, ServiceError};
+use crate::{ProvedLogin, Registry, ServiceError};
 
 mod region;
 mod verified;
@@ -169,7 +169,7 @@ struct IamClaims {
     iat: u64,
     exp: u64,
     jti: String,
-    /// The user's epoch when the token was made; any change of password or state raises it.
+    /// The user's epoch when the login was proved; any change of password or state raises it.
     epoch: i64,
 }
 
@@ -324,24 +324,22 @@ impl Registry {
         Ok(Some(Arc::new(grant)))
     }
 
-    /// Issues an IAM token (contract 7.1).
-    pub async fn issue_iam_token(&self, principal: &Principal) -> Result<IssuedToken, ServiceError> {
-        let user = self.catalog().find_user_by_id(&principal.user_id).await?;
-        let user = user.ok_or_else(|| ServiceError::UserAbsent(principal.user_name.clone()))?;
+    /// Issues an IAM token (contract 7.1) for a login, as it was when it was proved.
+    pub fn issue_iam_token(&self, login: &ProvedLogin) -> IssuedToken {
         let iat = now_seconds();
         let exp = iat + self.settings().iam_token_seconds;
         let claims = IamClaims {
             iss: self.settings().region.to_string(),
             aud: IAM_AUDIENCE.to_owned(),
-            sub: user.id,
+            sub: login.principal.user_id.clone(),
             iat,
             exp,
             jti: token_id(),
-            epoch: user.epoch,
+            epoch: login.user_epoch,
         };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.keys().iam_token().signing)
             .expect("claims are plain data, which always serialises");
-        Ok(IssuedToken { token, issued_at_seconds: iat, expires_at_seconds: exp })
+        IssuedToken { token, issued_at_seconds: iat, expires_at_seconds: exp }
     }
 
     /// Verifies an IAM token, and that its user is still as it was.

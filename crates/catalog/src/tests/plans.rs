@@ -157,6 +157,9 @@ pub(super) async fn claims_walk_an_index(catalog: Catalog, _: String) {
         })
         .await
     };
+    let cancelled =
+        plan(&catalog, jobs::CANCEL_OF_TAGS, |s| s.bind(fixture.repository.id).bind("[\"v1\",\"v2\"]")).await;
+    assert!(cancelled.contains("job_open_copy"), "{cancelled}");
     let claim = plan(&catalog, queue::CLAIM, |s| s.bind(1_i64).bind(0_i64).bind("me").bind(1_i64));
     for (told, sql) in [
         (accounts, queue::DUE_ACCOUNTS),

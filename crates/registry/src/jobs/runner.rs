@@ -115,6 +115,10 @@ impl Registry {
             ended = self.run_copy(&job, &progress) => Run::Ended(ended),
         };
         let run = self.last_beat(&job, &progress, run).await;
+        if matches!(run, Run::Cancelled) {
+            self.outlast_tag_write(&job, &progress, deadline).await;
+        }
+        progress.tag_write.abandon().await;
         for attempt in 1..=END_WRITES {
             match self.conclude(&job, &run, deadline).await {
                 Ok(()) => break,
@@ -158,6 +162,19 @@ impl Registry {
             Err(error) => tracing::warn!("last progress could not be written: {error}"),
         }
         run
+    }
+
+    /// Keeps the lease until the target has answered a write of the tag that was under way when the job was cancelled: only
+    /// then it is known what there is to take back.
+    async fn outlast_tag_write(&self, job: &Job, progress: &Progress, deadline: Instant) {
+        while Instant::now() < deadline {
+            if tokio::time::timeout(HEARTBEAT, progress.tag_write.answered()).await.is_ok() {
+                return;
+            }
+            if let Err(error) = self.catalog().heartbeat(job.id, job.attempt, lease_ms(), progress.snapshot()).await {
+                tracing::warn!("heartbeat failed: {error}");
+            }
+        }
     }
 
     /// Writes how a run ended. Each statement names the fencing number, so an owner that has lost the job changes

@@ -8,6 +8,7 @@ mod flights;
 mod local;
 mod plan;
 mod push;
+mod tag_write;
 mod target;
 mod withdraw;
 
@@ -19,6 +20,7 @@ use transship_client::{ClientError, ErrorKind};
 use transship_oci::{Digest, NamespaceName, RegionId, RepositoryName, RepositoryPath, Tag};
 
 pub(crate) use flights::Flights;
+use tag_write::TagWrite;
 pub(crate) use target::{PeerTokens, TargetRefusal};
 pub(crate) use withdraw::NotWithdrawn;
 
@@ -65,6 +67,17 @@ impl From<ServiceError> for JobError {
     }
 }
 
+impl From<NotWithdrawn> for JobError {
+    fn from(error: NotWithdrawn) -> Self {
+        match error {
+            NotWithdrawn::Yet(reason) => Self::Away(Duration::ZERO, reason),
+            NotWithdrawn::Ever(reason) => Self::Terminal(format!(
+                "the tag has moved since it was copied, and its copy cannot be taken back: {reason}"
+            )),
+        }
+    }
+}
+
 impl From<ClientError> for JobError {
     fn from(error: ClientError) -> Self {
         // What is missing there was deleted since it was asked for: the next try asks again.
@@ -84,6 +97,7 @@ impl From<ClientError> for JobError {
 /// How far a job has got; counted by the copy, read by the heartbeat.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
+    pub(crate) tag_write: TagWrite,
     pub(crate) bytes_done: AtomicU64,
     pub(crate) bytes_total: AtomicU64,
     pub(crate) blobs_done: AtomicU64,
@@ -126,6 +140,11 @@ impl Registry {
             let had = job.digest.is_some();
             return if had { Ok(JobState::Cancel) } else { Err(tag_absent(&copy.source, &copy.tag).into()) };
         };
+        if job.target_before.is_some() && job.digest.as_deref() != Some(digest.as_str()) {
+            // The source's tag has moved since an earlier run wrote it there. Only the job knows of that, and only until
+            // the next digest is pinned.
+            self.withdraw(job).await?;
+        }
         self.catalog().pin_digest(job.id, job.attempt, &digest).await.map_err(ServiceError::from)?;
         let plan = self.plan_copy(copy.source_id, digest).await?;
         progress.blobs_total.store(plan.blobs.len() as u64, Ordering::Relaxed);

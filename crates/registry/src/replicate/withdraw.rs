@@ -58,11 +58,14 @@ impl Registry {
     pub(crate) async fn withdraw(&self, job: &Job) -> Result<(), NotWithdrawn> {
         // The row knows what this run has noted.
         let row = self.catalog().find_jobs(&[job.id]).await.map_err(ServiceError::from)?.pop();
-        let Some(written) = row.filter(|row| row.attempt == job.attempt).as_ref().and_then(written) else {
-            return Ok(());
+        let Some(row) = row.filter(|row| row.attempt == job.attempt) else { return Ok(()) };
+        let Some(written) = written(&row) else { return Ok(()) };
+        let source = match row.repository_id {
+            0 => self.namesake(&row).await?,
+            id => Some(id),
         };
-        if job.repository_id != 0
-            && self.resolve_tag(job.repository_id, &written.tag).await? == Some(written.digest.clone())
+        if let Some(source) = source
+            && self.resolve_tag(source, &written.tag).await? == Some(written.digest.clone())
         {
             return Ok(());
         }
@@ -83,6 +86,13 @@ impl Registry {
         };
         tracing::info!(tag = %written.tag, target = %written.target, region = %written.region, withdrawn, "a cancelled job's tag in the target was looked at");
         Ok(())
+    }
+
+    /// The repository that was made again under the name of the one that a job copied from.
+    async fn namesake(&self, job: &Job) -> Result<Option<i64>, ServiceError> {
+        let (Ok(namespace), Ok(path)) = (job.namespace.parse(), job.repository.parse()) else { return Ok(None) };
+        let found = self.catalog().find_repository(&RepositoryName::new(namespace, path)).await?;
+        Ok(found.filter(|found| found.account_id == job.account_id).map(|found| found.id))
     }
 
     async fn withdraw_there(&self, principal: &Principal, written: &Written) -> Result<bool, NotWithdrawn> {
@@ -170,3 +180,6 @@ fn written(job: &Job) -> Option<Written> {
         before,
     })
 }
+
+#[cfg(test)]
+mod tests;
