@@ -141,8 +141,7 @@ impl Registry {
     ) -> Result<(Vec<Job>, i64, Room), ServiceError> {
         let asks = Asks::Account(&principal.account_id);
         let size = |(jobs, _): &(Vec<Job>, i64)| jobs.iter().map(job_bytes).sum();
-        let of_repository =
-            |id: i64| async move { Ok(self.catalog().list_jobs(id, limit, offset, descending).await?) };
+        let of_repository = |id: i64| async move { Ok(self.catalog().list_jobs(id, limit, offset, descending).await?) };
         // Only jobs of the own account: the name may belong to another one by now.
         let with_deleted = |id: Option<i64>| async move {
             let account = &principal.account_id;
