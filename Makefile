@@ -6,7 +6,7 @@
 #   make soak            the long form of the random and fault suites; prints seeds, and how to run a failure again
 #   make fuzz            each fuzz target for SECONDS (600) with new seeds; what it finds stays in target/fuzz
 #   make bench           one region beside distribution and nginx, replication beside skopeo; prints tables (half an hour)
-#   make lint            format, clippy, dependencies, shell scripts
+#   make lint            format, clippy, cargo doc, dependencies, spelling, shell scripts
 #   make fmt             format the Rust code
 
 .DEFAULT_GOAL := help

@@ -13,7 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("transship-catalog", &["transship-oci"]),
     ("transship-client", &["transship-oci"]),
     ("transship-registry", &["transship-oci", "transship-store", "transship-catalog", "transship-client"]),
-    ("transship", &["transship-oci", "transship-store", "transship-catalog", "transship-client", "transship-registry"]),
+    ("transship", &["transship-oci", "transship-store", "transship-catalog", "transship-registry"]),
     ("transship-tests", &[]),
     ("transship-load", &[]),
 ];
