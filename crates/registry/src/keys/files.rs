@@ -116,7 +116,7 @@ pub(super) fn remove_left_behind(data_dir: &Path) {
     }
 }
 
-/// Whether a name is one that [`write`] makes for one of the key files, or for one beside them.
+/// Whether a name is one that [`write()`] makes for one of the key files, or for one beside them.
 fn is_temporary(name: &str) -> bool {
     let names = super::Keys::FILES.into_iter().filter_map(|file| file.strip_suffix("key"));
     names.filter_map(|stem| name.strip_prefix(stem)?.strip_suffix(TEMPORARY)).any(|middle| {
