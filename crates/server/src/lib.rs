@@ -20,4 +20,3 @@ pub mod iam_api;
 pub mod manage_api;
 pub mod oci_api;
 pub mod peer_api;
-pub mod signature;

@@ -12,7 +12,7 @@ use transship_registry::{Principal, Registry, ServiceError, TokenError};
 use super::context;
 use super::manage_error::{ManageCode, ManageError};
 use super::whole::{Sender, Whole, WholeBodyError, read_whole};
-use crate::signature::{self, Authorization, SignatureError, SignedRequest};
+use transship_swr::signature::{self, Authorization, SignatureError, SignedRequest};
 
 /// The header of a token.
 const AUTH_TOKEN: &str = "x-auth-token";

@@ -10,7 +10,7 @@ use super::query::bad_query;
 use super::{Answer, Call, answer};
 use crate::http::caller::prove;
 use crate::http::manage_error::ManageError;
-use crate::signature;
+use transship_swr::signature;
 
 /// Lives that a caller may choose, in seconds (contract 5.9).
 const DURATIONS: std::ops::RangeInclusive<u64> = 900..=86_400;

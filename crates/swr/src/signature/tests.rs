@@ -51,7 +51,7 @@ struct RegistryLogin {
 }
 
 fn vectors() -> Vectors {
-    serde_json::from_str(include_str!("testdata/signing-vectors.json")).unwrap()
+    serde_json::from_str(include_str!("../../../../docs/swr/signing-vectors.json")).unwrap()
 }
 
 /// 2025-01-02T03:04:05Z, the `x_sdk_date` of the vectors.

@@ -223,7 +223,7 @@ fn check_date(date: &str, now_seconds: i64) -> Result<(), SignatureError> {
 }
 
 /// A header that must be there exactly once.
-pub(crate) fn single_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, SignatureError> {
+fn single_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, SignatureError> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().ok_or_else(|| SignatureError::Header(format!("{name} is missing")))?;
     if values.next().is_some() {
