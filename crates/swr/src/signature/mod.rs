@@ -7,6 +7,7 @@
 
 mod authorization;
 mod canonical;
+mod signer;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::HeaderMap;
@@ -15,6 +16,7 @@ use subtle::ConstantTimeEq as _;
 
 pub use authorization::{ALGORITHM, Authorization, parse_authorization};
 pub use canonical::{PathForm, canonical_query, canonical_request, canonical_uri};
+pub use signer::Signer;
 
 /// How far `X-Sdk-Date` may be from the clock of the server, before and after.
 pub const WINDOW_SECONDS: i64 = 15 * 60;
@@ -91,7 +93,8 @@ pub fn sign(secret: &str, string_to_sign: &str) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// Signs a request as a client does and returns its Authorization header. `signed_headers` must be among the headers.
+/// Signs chosen headers of a request and returns its Authorization header. `signed_headers` must be among the headers.
+/// [`Signer`] does the same for a whole request.
 ///
 /// # Errors
 /// When a header to sign is missing or the time of signing is not there.
@@ -204,12 +207,14 @@ fn is_json(content_type: &str) -> bool {
     essence == "application/json" || essence.ends_with("+json")
 }
 
+/// A Unix time as `X-Sdk-Date` has it; the bare number if no calendar has that time.
+fn date_text(at_seconds: i64) -> String {
+    jiff::Timestamp::from_second(at_seconds)
+        .map_or_else(|_| at_seconds.to_string(), |at| at.strftime("%Y%m%dT%H%M%SZ").to_string())
+}
+
 fn check_date(date: &str, now_seconds: i64) -> Result<(), SignatureError> {
-    let clock = || SignatureError::Clock {
-        date: date.to_owned(),
-        now: jiff::Timestamp::from_second(now_seconds)
-            .map_or_else(|_| now_seconds.to_string(), |now| now.strftime("%Y%m%dT%H%M%SZ").to_string()),
-    };
+    let clock = || SignatureError::Clock { date: date.to_owned(), now: date_text(now_seconds) };
     let malformed = || SignatureError::Header(format!("X-Sdk-Date is {date:?}; expected YYYYMMDDTHHMMSSZ"));
     if date.len() != 16 || !date.is_ascii() {
         return Err(malformed());

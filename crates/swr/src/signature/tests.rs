@@ -4,8 +4,8 @@ use proptest::sample::Index;
 use serde::Deserialize;
 
 use super::{
-    Authorization, PathForm, SignatureError, SignedRequest, authorization_header, canonical_query, canonical_request,
-    canonical_uri, hash, parse_authorization, sign, string_to_sign, verify,
+    Authorization, PathForm, SignatureError, SignedRequest, Signer, authorization_header, canonical_query,
+    canonical_request, canonical_uri, hash, parse_authorization, sign, string_to_sign, verify,
 };
 
 #[derive(Deserialize)]
@@ -103,6 +103,31 @@ fn every_vector_is_reproduced_step_by_step() {
             authorization_header(request, &names, vector.wire.body.as_bytes(), &file.access_key, &file.secret_key);
         assert_eq!(made.unwrap(), vector.authorization, "{}", vector.name);
         check(&vector.wire, &file.secret_key, SIGNED_AT).unwrap();
+    }
+}
+
+#[test]
+fn a_signer_makes_the_same_headers_as_the_sdks() {
+    let file = vectors();
+    let signer = Signer::new(&file.access_key, &file.secret_key);
+    assert!(!format!("{signer:?}").contains(&file.secret_key));
+    for vector in &file.all {
+        let signed = authorization(&vector.wire).signed_headers;
+        let mut headers = header_map(&vector.wire);
+        // What the SDK had when it signed; it added the date then, and the other headers later.
+        let unsigned: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| *name == "x-sdk-date" || !signed.iter().any(|kept| kept == name.as_str()))
+            .cloned()
+            .collect();
+        for name in unsigned {
+            headers.remove(name);
+        }
+        let request = request(&vector.wire, &headers);
+        let made = signer.sign(request, vector.wire.body.as_bytes(), SIGNED_AT).unwrap();
+        let made = made.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+        let date = ("x-sdk-date".to_owned(), vector.wire.headers["X-Sdk-Date"].clone());
+        assert_eq!(made, [date, ("authorization".to_owned(), vector.authorization.clone())], "{}", vector.name);
     }
 }
 
@@ -363,6 +388,32 @@ proptest! {
         let changed = SignedRequest { method: &method, path: &path, query: query.as_deref(), headers: &headers, authority: None };
         let result = verify(changed, &authorization, &hash(&body), &secret, SIGNED_AT);
         prop_assert!(result.is_err(), "{:?}", result);
+    }
+
+    #[test]
+    fn what_a_signer_signs_verifies(
+        path in "(/[ -~&&[^?#]]{0,12}){1,5}",
+        query in proptest::option::of("([a-z]{1,5}=[ -~&&[^#&+]]{0,8}&?){0,4}"),
+        host in "[a-z]{1,10}(:[0-9]{2,4})?",
+        body in proptest::collection::vec(any::<u8>(), 0..200),
+        secret in "[A-Za-z0-9]{1,40}",
+    ) {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        let request = SignedRequest {
+            method: "POST",
+            path: &path,
+            query: query.as_deref(),
+            headers: &headers,
+            authority: Some(&host),
+        };
+        let signed = Signer::new("AK", &secret).sign(request, &body, SIGNED_AT).unwrap();
+        let mut sent = headers.clone();
+        sent.insert("host", HeaderValue::from_str(&host).unwrap());
+        sent.extend(signed);
+        let authorization = parse_authorization(sent["authorization"].to_str().unwrap()).unwrap();
+        let received = SignedRequest { headers: &sent, authority: None, ..request };
+        prop_assert_eq!(verify(received, &authorization, &hash(&body), &secret, SIGNED_AT), Ok(()));
     }
 
     #[test]
