@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use transship_registry::Registry;
 
 use crate::config::SyncImagesResponse;
-use crate::http::manage_error::{ManageCode, ManageError};
 use crate::http::origin;
 use crate::http::whole::Bodies;
 use crate::iam_api::IamError;
+use crate::manage_api::error::{ManageCode, ManageError};
 use crate::{iam_api, manage_api, oci_api, peer_api};
 
 /// How long an answer of catalog and store is good: probes may come from many sides, and cost nothing.

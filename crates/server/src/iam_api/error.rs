@@ -8,10 +8,10 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use transship_registry::ServiceError;
 
-use crate::http::caller::{AuthFailure, Refusal};
+use crate::caller::{AuthFailure, Refusal};
 use crate::http::context;
-use crate::http::manage_error::ManageCode;
 use crate::http::whole::{RETRY_AFTER_SECONDS, WholeBodyError};
+use crate::manage_api::error::ManageCode;
 
 /// An error of IAM: becomes a response.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::response::IntoResponse as _;
 use serde_json::json;
 
+use super::error::{ManageCode, ManageError};
 use super::{Answer, Call};
-use crate::http::manage_error::{ManageCode, ManageError};
 
 /// `GET /v2/manage/projects/{project_id}/quotas`: 200, contract 5.9.
 pub(super) async fn list_quotas(call: &Call, project_id: &str) -> Answer {

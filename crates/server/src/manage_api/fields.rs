@@ -5,8 +5,8 @@
 use serde_json::{Map, Value};
 use transship_registry::GrantSpec;
 
+use super::error::{ManageCode, ManageError};
 use super::json;
-use crate::http::manage_error::{ManageCode, ManageError};
 
 /// A body that is a JSON object.
 pub(super) struct Fields(Map<String, Value>);

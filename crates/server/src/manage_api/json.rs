@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::http::manage_error::{ManageCode, ManageError};
+use super::error::{ManageCode, ManageError};
 
 /// Parses a body. What is not JSON is 4001018; a key that stands twice is 4000014.
 pub(super) fn parse(body: &[u8]) -> Result<Value, ManageError> {

@@ -19,6 +19,7 @@
 
 mod account;
 mod answer;
+pub mod error;
 mod fields;
 mod json;
 mod namespace_access;
@@ -41,9 +42,9 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use transship_registry::{Principal, Registry};
 
-use crate::http::caller::prove_and_read;
-use crate::http::manage_error::ManageError;
+use crate::caller::prove_and_read;
 use crate::http::whole::Whole;
+use error::ManageError;
 use query::Query;
 use route::Operation;
 

@@ -5,10 +5,10 @@ use axum::response::IntoResponse as _;
 use serde::Serialize;
 use transship_registry::NamespaceSummary;
 
+use super::error::ManageError;
 use super::fields::Fields;
 use super::route::parse_namespace;
 use super::{Answer, Call, answer};
-use crate::http::manage_error::ManageError;
 
 /// Model `ShowNamespace`, and two counts that the hosted service sends too.
 #[derive(Debug, Serialize)]

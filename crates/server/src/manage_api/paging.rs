@@ -6,8 +6,8 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use transship_registry::Room;
 
+use super::error::{ManageCode, ManageError};
 use super::query::Query;
-use crate::http::manage_error::{ManageCode, ManageError};
 use crate::http::pieces;
 
 /// Records on a page when nothing is said.

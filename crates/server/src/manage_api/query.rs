@@ -1,6 +1,6 @@
 //! Query parameters and the filter language (contract 1.3).
 
-use crate::http::manage_error::{ManageCode, ManageError};
+use super::error::{ManageCode, ManageError};
 
 /// Most pairs of a filter that are looked at.
 const MAX_PAIRS: usize = 64;

@@ -9,12 +9,12 @@ use transship_registry::{
     Settings,
 };
 
+use super::error::ManageError;
 use super::fields::Fields;
 use super::paging::{self, Page};
 use super::query::Query;
 use super::route::{RepositoryAt, parse_namespace};
 use super::{Answer, Call, answer};
-use crate::http::manage_error::ManageError;
 use crate::http::pieces;
 
 /// The columns of the contract, with the SDKs' `updated_at` as another word for `updated_time`.

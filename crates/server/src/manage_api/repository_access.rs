@@ -4,10 +4,10 @@ use axum::Json;
 use axum::response::IntoResponse as _;
 use transship_registry::ServiceError;
 
+use super::error::{ManageCode, ManageError};
 use super::namespace_access::grants_view;
 use super::route::RepositoryAt;
 use super::{Answer, Call, answer, fields};
-use crate::http::manage_error::{ManageCode, ManageError};
 
 /// `GET …/repos/{repository}/access`: 200, contract 5.4.
 pub(super) async fn show_user_repository_auth(call: &Call, at: &RepositoryAt) -> Answer {

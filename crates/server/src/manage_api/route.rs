@@ -9,7 +9,7 @@ use ::http::Method;
 use percent_encoding::percent_decode_str;
 use transship_oci::{NamespaceName, RepositoryName, RepositoryPath};
 
-use crate::http::manage_error::{ManageCode, ManageError};
+use super::error::{ManageCode, ManageError};
 
 /// The repository that a path names, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use axum::response::IntoResponse as _;
 use base64::Engine as _;
 use serde_json::json;
 
+use super::error::ManageError;
 use super::query::bad_query;
 use super::{Answer, Call, answer};
-use crate::http::caller::prove;
-use crate::http::manage_error::ManageError;
+use crate::caller::prove;
 use transship_swr::signature;
 
 /// Lives that a caller may choose, in seconds (contract 5.9).

@@ -6,12 +6,12 @@ use axum::response::IntoResponse as _;
 use transship_oci::{NamespaceName, Tag};
 use transship_registry::{JobState, SyncImages, TagOutcome};
 
+use super::error::{ManageCode, ManageError};
 use super::fields::Fields;
 use super::route::RepositoryAt;
 use super::tags::parse_tag;
 use super::{Answer, Call};
 use crate::config::SyncImagesResponse;
-use crate::http::manage_error::{ManageCode, ManageError};
 
 /// How many tags were still under way when the call stopped waiting. Under reading A these are listed.
 const OPEN: HeaderName = HeaderName::from_static("x-transship-open");

@@ -6,11 +6,11 @@ use serde::{Serialize, Serializer};
 use transship_oci::{RepositoryName, Tag};
 use transship_registry::{ListTags, Manifests, TagList, TagOrder, TagPage, TagView};
 
+use super::error::{ManageCode, ManageError};
 use super::fields::Fields;
 use super::paging::{self, Page};
 use super::route::RepositoryAt;
 use super::{Answer, Call, answer};
-use crate::http::manage_error::{ManageCode, ManageError};
 use crate::http::pieces;
 
 /// The columns of tag lists; `tag` is v3's (contract 1.3).

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use transship_registry::Registry;
 
 use super::Answer;
-use crate::http::manage_error::ManageError;
+use super::error::ManageError;
 
 /// The versions that are served.
 const VERSIONS: [&str; 2] = ["v2", "v3"];

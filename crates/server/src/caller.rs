@@ -8,11 +8,10 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use transship_registry::{Principal, Registry, ServiceError, TokenError};
-
-use super::context;
-use super::manage_error::{ManageCode, ManageError};
-use super::whole::{Sender, Whole, WholeBodyError, read_whole};
 use transship_swr::signature::{self, Authorization, SignatureError, SignedRequest};
+
+use crate::http::context;
+use crate::http::whole::{Sender, Whole, WholeBodyError, read_whole};
 
 /// The header of a token.
 const AUTH_TOKEN: &str = "x-auth-token";
@@ -68,20 +67,6 @@ const fn token_text(error: TokenError) -> &'static str {
     }
 }
 
-impl From<AuthFailure> for ManageError {
-    fn from(failure: AuthFailure) -> Self {
-        let code = match failure {
-            AuthFailure::Missing | AuthFailure::Ambiguous | AuthFailure::OtherScheme | AuthFailure::Token(_) => {
-                ManageCode::Unauthenticated
-            }
-            AuthFailure::AccessKey | AuthFailure::Signature(_) => ManageCode::BadSignature,
-            AuthFailure::ForeignScope { .. } => ManageCode::Forbidden,
-            AuthFailure::Service(error) => return error.into(),
-        };
-        Self::new(code, failure.to_string())
-    }
-}
-
 /// Why a request does not get to its handler.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -91,15 +76,6 @@ pub enum Refusal {
     /// Its body is not taken.
     #[error(transparent)]
     Body(#[from] WholeBodyError),
-}
-
-impl From<Refusal> for ManageError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Caller(failure) => failure.into(),
-            Refusal::Body(error) => error.into(),
-        }
-    }
 }
 
 /// Proves who sent a request, and reads its body whole, of at most `limit_bytes`.

@@ -10,8 +10,9 @@ use serde_json::json;
 use transship_catalog::Resource;
 use transship_registry::ServiceError;
 
-use super::context;
-use super::whole::{RETRY_AFTER_SECONDS, WholeBodyError};
+use crate::caller::{AuthFailure, Refusal};
+use crate::http::context;
+use crate::http::whole::{RETRY_AFTER_SECONDS, WholeBodyError};
 
 /// A code of the management API. The variants carry the words of the published table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -294,6 +295,29 @@ impl From<WholeBodyError> for ManageError {
             WholeBodyError::NoRoom => {
                 Self { wait_seconds: RETRY_AFTER_SECONDS, ..Self::new(ManageCode::Busy, message) }
             }
+        }
+    }
+}
+
+impl From<AuthFailure> for ManageError {
+    fn from(failure: AuthFailure) -> Self {
+        let code = match failure {
+            AuthFailure::Missing | AuthFailure::Ambiguous | AuthFailure::OtherScheme | AuthFailure::Token(_) => {
+                ManageCode::Unauthenticated
+            }
+            AuthFailure::AccessKey | AuthFailure::Signature(_) => ManageCode::BadSignature,
+            AuthFailure::ForeignScope { .. } => ManageCode::Forbidden,
+            AuthFailure::Service(error) => return error.into(),
+        };
+        Self::new(code, failure.to_string())
+    }
+}
+
+impl From<Refusal> for ManageError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Caller(failure) => failure.into(),
+            Refusal::Body(error) => error.into(),
         }
     }
 }
