@@ -112,12 +112,12 @@ fn a_signer_makes_the_same_headers_as_the_sdks() {
     let signer = Signer::new(&file.access_key, &file.secret_key);
     assert!(!format!("{signer:?}").contains(&file.secret_key));
     for vector in &file.all {
-        let signed = authorization(&vector.wire).signed_headers;
+        let names = authorization(&vector.wire).signed_headers;
         let mut headers = header_map(&vector.wire);
         // What the SDK had when it signed; it added the date then, and the other headers later.
         let unsigned: Vec<HeaderName> = headers
             .keys()
-            .filter(|name| *name == "x-sdk-date" || !signed.iter().any(|kept| kept == name.as_str()))
+            .filter(|name| *name == "x-sdk-date" || !names.iter().any(|kept| kept == name.as_str()))
             .cloned()
             .collect();
         for name in unsigned {
