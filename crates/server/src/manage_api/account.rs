@@ -3,8 +3,9 @@
 use axum::Json;
 use axum::response::IntoResponse as _;
 use serde_json::json;
+use transship_swr::ErrorCode;
 
-use super::error::{ManageCode, ManageError};
+use super::error::ManageError;
 use super::{Answer, Call};
 
 /// `GET /v2/manage/projects/{project_id}/quotas`: 200, contract 5.9.
@@ -58,5 +59,5 @@ fn own_project(call: &Call, project_id: &str) -> Result<(), ManageError> {
     if call.registry.project_of(&call.principal).id == project_id {
         return Ok(());
     }
-    Err(ManageError::new(ManageCode::Forbidden, "the project of the path is not the caller's project in this region"))
+    Err(ManageError::new(ErrorCode::Forbidden, "the project of the path is not the caller's project in this region"))
 }

@@ -4,8 +4,9 @@
 
 use serde_json::{Map, Value};
 use transship_registry::GrantSpec;
+use transship_swr::ErrorCode;
 
-use super::error::{ManageCode, ManageError};
+use super::error::ManageError;
 use super::json;
 
 /// A body that is a JSON object.
@@ -56,7 +57,7 @@ impl Fields {
             other => {
                 let shown = other.map_or_else(|| "missing".to_owned(), brief);
                 let message = format!("is_public is {shown}; it must be true or false");
-                Err(ManageError::new(ManageCode::BadIsPublic, message))
+                Err(ManageError::new(ErrorCode::BadIsPublic, message))
             }
         }
     }
@@ -92,7 +93,7 @@ pub(super) fn grants(body: &[u8]) -> Result<Vec<GrantSpec>, ManageError> {
                 None => return Err(missing("auth")),
                 Some(value) => value.as_i64().ok_or_else(|| {
                     let message = format!("auth is {}; expected 7 (manage), 3 (write) or 1 (read)", brief(value));
-                    ManageError::new(ManageCode::BadNamespacePermission, message)
+                    ManageError::new(ErrorCode::BadNamespacePermission, message)
                 })?,
             };
             Ok(GrantSpec {
@@ -127,17 +128,17 @@ pub(super) fn user_ids(body: &[u8]) -> Result<Vec<String>, ManageError> {
 fn user_id(id: String) -> Result<String, ManageError> {
     if id.contains('\0') {
         let message = format!("user_id is {}; expected the id of a user", brief(&Value::String(id)));
-        return Err(ManageError::new(ManageCode::BadUser, message));
+        return Err(ManageError::new(ErrorCode::BadUser, message));
     }
     Ok(id)
 }
 
 pub(super) fn missing(key: &str) -> ManageError {
-    ManageError::new(ManageCode::ParameterMissing, format!("{key} is missing or empty; it is mandatory"))
+    ManageError::new(ErrorCode::ParameterMissing, format!("{key} is missing or empty; it is mandatory"))
 }
 
 fn wrong_type(what: &str, value: &Value, expected: &str) -> ManageError {
-    ManageError::new(ManageCode::BadParameter, format!("{what} is {}; expected {expected}", brief(value)))
+    ManageError::new(ErrorCode::BadParameter, format!("{what} is {}; expected {expected}", brief(value)))
 }
 
 /// A value as an error shows it: enough to recognise it.

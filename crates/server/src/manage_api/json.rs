@@ -4,15 +4,16 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use transship_swr::ErrorCode;
 
-use super::error::{ManageCode, ManageError};
+use super::error::ManageError;
 
 /// Parses a body. What is not JSON is 4001018; a key that stands twice is 4000014.
 pub(super) fn parse(body: &[u8]) -> Result<Value, ManageError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = Strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     value.map_err(|error| {
-        let code = if error.is_data() { ManageCode::BadParameter } else { ManageCode::BodyNotJson };
+        let code = if error.is_data() { ErrorCode::BadParameter } else { ErrorCode::BodyNotJson };
         ManageError::new(code, format!("the body cannot be read as JSON: {error}"))
     })
 }

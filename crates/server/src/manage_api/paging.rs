@@ -5,8 +5,9 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use transship_registry::Room;
+use transship_swr::ErrorCode;
 
-use super::error::{ManageCode, ManageError};
+use super::error::ManageError;
 use super::query::Query;
 use crate::http::pieces;
 
@@ -80,7 +81,7 @@ fn number(query: &Query, key: &str) -> Result<Option<i64>, ManageError> {
 fn bad_number(key: &str, text: &str) -> ManageError {
     let shown: String = text.chars().take(32).collect();
     let least = i32::from(key == "limit");
-    ManageError::new(ManageCode::BadPageSize, format!("{key} is {shown:?}; expected a whole number from {least}"))
+    ManageError::new(ErrorCode::BadPageSize, format!("{key} is {shown:?}; expected a whole number from {least}"))
 }
 
 /// `order_column` and `order_type`, both or neither. The columns are pairs of a word and what it stands for.
@@ -89,7 +90,7 @@ pub(super) fn order<T: Copy>(
     columns: &[(&str, T)],
     default: (T, bool),
 ) -> Result<(T, bool), ManageError> {
-    let bad = |message: String| ManageError::new(ManageCode::BadOrder, message);
+    let bad = |message: String| ManageError::new(ErrorCode::BadOrder, message);
     match (query.get("order_column"), query.get("order_type")) {
         (None, None) => Ok(default),
         (Some(column), Some(direction)) => {

@@ -1,6 +1,8 @@
 //! Query parameters and the filter language (contract 1.3).
 
-use super::error::{ManageCode, ManageError};
+use transship_swr::ErrorCode;
+
+use super::error::ManageError;
 
 /// Most pairs of a filter that are looked at.
 const MAX_PAIRS: usize = 64;
@@ -61,7 +63,7 @@ fn parse_filter(text: &str) -> Result<Query, ManageError> {
         let Some((key, value)) = part.split_once("::").filter(|(key, _)| !key.is_empty()) else {
             let shown: String = part.chars().take(60).collect();
             let message = format!("filter holds {shown:?}; expected key::value pairs joined with |");
-            return Err(ManageError::new(ManageCode::BadFilter, message));
+            return Err(ManageError::new(ErrorCode::BadFilter, message));
         };
         pairs.push((key.to_owned(), value.to_owned()));
     }
@@ -70,7 +72,7 @@ fn parse_filter(text: &str) -> Result<Query, ManageError> {
 
 pub(super) fn bad_query(key: &str, value: &str, expected: &str) -> ManageError {
     let shown: String = value.chars().take(60).collect();
-    ManageError::new(ManageCode::BadQuery, format!("{key} is {shown:?}; expected {expected}"))
+    ManageError::new(ErrorCode::BadQuery, format!("{key} is {shown:?}; expected {expected}"))
 }
 
 #[cfg(test)]

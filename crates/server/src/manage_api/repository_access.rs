@@ -3,8 +3,9 @@
 use axum::Json;
 use axum::response::IntoResponse as _;
 use transship_registry::ServiceError;
+use transship_swr::ErrorCode;
 
-use super::error::{ManageCode, ManageError};
+use super::error::ManageError;
 use super::namespace_access::grants_view;
 use super::route::RepositoryAt;
 use super::{Answer, Call, answer, fields};
@@ -42,9 +43,9 @@ pub(super) async fn delete_user_repository_auth(call: &Call, at: &RepositoryAt) 
 /// The codes of repository permissions differ from those of organization permissions (contract 6.2).
 fn on_repository(error: ServiceError) -> ManageError {
     let code = match &error {
-        ServiceError::GrantExists(_) => ManageCode::PermissionExists,
-        ServiceError::GrantAbsent(_) => ManageCode::PermissionAbsent,
-        ServiceError::InvalidLevel(_) => ManageCode::BadPermission,
+        ServiceError::GrantExists(_) => ErrorCode::PermissionExists,
+        ServiceError::GrantAbsent(_) => ErrorCode::PermissionAbsent,
+        ServiceError::InvalidLevel(_) => ErrorCode::BadPermission,
         _ => return error.into(),
     };
     ManageError::from(error).with_code(code)

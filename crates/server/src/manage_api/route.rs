@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use ::http::Method;
 use percent_encoding::percent_decode_str;
 use transship_oci::{NamespaceName, RepositoryName, RepositoryPath};
+use transship_swr::ErrorCode;
 
-use super::error::{ManageCode, ManageError};
+use super::error::ManageError;
 
 /// The repository that a path names, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ impl RepositoryAt {
     pub(super) fn name(&self) -> Result<RepositoryName, ManageError> {
         let namespace = parse_namespace(&self.namespace)?;
         let repository: RepositoryPath = self.repository.parse().map_err(|error: transship_oci::GrammarError| {
-            ManageError::new(ManageCode::BadRepository, error.to_string())
+            ManageError::new(ErrorCode::BadRepository, error.to_string())
         })?;
         Ok(RepositoryName::new(namespace, repository))
     }
@@ -32,7 +33,7 @@ impl RepositoryAt {
 /// An organization's name; the whole-name check of the two samples that leave names out ends here too (contract 1.2).
 pub(super) fn parse_namespace(text: &str) -> Result<NamespaceName, ManageError> {
     text.parse()
-        .map_err(|error: transship_oci::GrammarError| ManageError::new(ManageCode::BadNamespace, error.to_string()))
+        .map_err(|error: transship_oci::GrammarError| ManageError::new(ErrorCode::BadNamespace, error.to_string()))
 }
 
 /// An operation of the management API, by its id.

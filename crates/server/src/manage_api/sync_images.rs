@@ -5,8 +5,9 @@ use axum::Json;
 use axum::response::IntoResponse as _;
 use transship_oci::{NamespaceName, Tag};
 use transship_registry::{JobState, SyncImages, TagOutcome};
+use transship_swr::ErrorCode;
 
-use super::error::{ManageCode, ManageError};
+use super::error::ManageError;
 use super::fields::Fields;
 use super::route::RepositoryAt;
 use super::tags::parse_tag;
@@ -43,7 +44,7 @@ fn parse(body: &[u8]) -> Result<SyncImages, ManageError> {
     let override_existing = fields.optional_bool("override")?.unwrap_or(false);
     let tags: Vec<Tag> = tags.into_iter().map(parse_tag).collect::<Result<_, _>>()?;
     let namespace: NamespaceName = namespace.parse().map_err(|error: transship_oci::GrammarError| {
-        ManageError::new(ManageCode::BadParameter, format!("remoteNamespace: {error}"))
+        ManageError::new(ErrorCode::BadParameter, format!("remoteNamespace: {error}"))
     })?;
     Ok(SyncImages { tags, region, namespace, override_existing })
 }

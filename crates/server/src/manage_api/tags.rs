@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use transship_oci::{RepositoryName, Tag};
 use transship_registry::{ListTags, Manifests, TagList, TagOrder, TagPage, TagView};
+use transship_swr::ErrorCode;
 
-use super::error::{ManageCode, ManageError};
+use super::error::ManageError;
 use super::fields::Fields;
 use super::paging::{self, Page};
 use super::route::RepositoryAt;
@@ -23,7 +24,7 @@ const ORDER_COLUMNS: [(&str, TagOrder); 4] = [
 
 /// A tag that keeps to the grammar.
 pub(super) fn parse_tag(text: &str) -> Result<Tag, ManageError> {
-    text.parse().map_err(|error: transship_oci::GrammarError| ManageError::new(ManageCode::BadTag, error.to_string()))
+    text.parse().map_err(|error: transship_oci::GrammarError| ManageError::new(ErrorCode::BadTag, error.to_string()))
 }
 
 /// Models `ShowReposTagResp` and `ShowReposTagRespV3`, which differ in the spelling of one key.

@@ -1,6 +1,6 @@
 use super::*;
 
-fn page(raw: &str) -> Result<Page, ManageCode> {
+fn page(raw: &str) -> Result<Page, ErrorCode> {
     Page::of(&Query::parse(raw).unwrap()).map_err(|error| error.code())
 }
 
@@ -16,7 +16,7 @@ fn either_number_may_be_left_out_and_large_pages_are_cut() {
 fn what_is_no_number_is_refused() {
     for raw in ["limit=-1", "limit=0", "limit=x", "limit=1.5", "offset=-1", "offset=9223372036854775808", "limit=%2B5"]
     {
-        assert_eq!(page(raw), Err(ManageCode::BadPageSize), "{raw}");
+        assert_eq!(page(raw), Err(ErrorCode::BadPageSize), "{raw}");
     }
 }
 
@@ -35,6 +35,6 @@ fn order_needs_both_parts_and_a_known_column() {
     for bad in
         ["order_column=name", "order_type=asc", "order_column=x&order_type=asc", "order_column=name&order_type=up"]
     {
-        assert_eq!(order(bad), Err(ManageCode::BadOrder), "{bad}");
+        assert_eq!(order(bad), Err(ErrorCode::BadOrder), "{bad}");
     }
 }

@@ -25,9 +25,9 @@ fn plain_parameters_count_without_a_filter_only() {
 #[test]
 fn junk_is_named() {
     let error = Query::parse("filter=limit:10").unwrap().effective().unwrap_err();
-    assert_eq!(error.code(), ManageCode::BadFilter);
+    assert_eq!(error.code(), ErrorCode::BadFilter);
     assert!(error.message().contains("limit:10"), "{}", error.message());
-    assert_eq!(Query::parse("limit=1").unwrap().mandatory_filter().unwrap_err().code(), ManageCode::ParameterMissing);
+    assert_eq!(Query::parse("limit=1").unwrap().mandatory_filter().unwrap_err().code(), ErrorCode::ParameterMissing);
 }
 
 #[test]
@@ -36,6 +36,6 @@ fn flags_are_read_in_any_case_and_nul_is_no_value() {
     for (raw, expected) in [("", None), ("is_public=true", Some(true)), ("is_public=False", Some(false))] {
         assert_eq!(flag(raw), Ok(expected), "{raw}");
     }
-    assert_eq!(flag("is_public=1"), Err(ManageCode::BadQuery));
-    assert_eq!(Query::parse("name=a%00b").unwrap_err().code(), ManageCode::BadQuery);
+    assert_eq!(flag("is_public=1"), Err(ErrorCode::BadQuery));
+    assert_eq!(Query::parse("name=a%00b").unwrap_err().code(), ErrorCode::BadQuery);
 }

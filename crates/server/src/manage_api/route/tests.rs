@@ -27,7 +27,7 @@ fn samples_without_names_reach_the_operation_and_its_clean_error() {
     let literal = "/v2/manage/namespaces/%7Bnamespace%7D/repos/%7Brepository%7D/sync_images";
     assert_eq!(find("POST", literal), Some(sync("{namespace}", "{repository}")));
     let error = RepositoryAt { namespace: String::new(), repository: String::new() }.name().unwrap_err();
-    assert_eq!(error.code(), ManageCode::BadNamespace);
+    assert_eq!(error.code(), ErrorCode::BadNamespace);
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_name_is_decoded_once_and_never_reaches_another_resource() {
     for bad in ["a%252Fb", "a$$b", "$a", "a$", "$..$", "a%00b", "..", "%2e%2e", "a%0d%0ab"] {
         let path = format!("/v2/manage/namespaces/group/repos/{bad}");
         let Some(Operation::ShowRepository(at)) = find("GET", &path) else { panic!("{bad}") };
-        assert_eq!(at.name().unwrap_err().code(), ManageCode::BadRepository, "{bad}");
+        assert_eq!(at.name().unwrap_err().code(), ErrorCode::BadRepository, "{bad}");
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 
-fn code(body: &str) -> ManageCode {
+fn code(body: &str) -> ErrorCode {
     parse(body.as_bytes()).unwrap_err().code()
 }
 
@@ -25,26 +25,22 @@ fn each_row_about_the_body_has_its_code() {
         format!("{{{}}}", text.join(","))
     };
     for field in ["imageTag", "remoteNamespace", "remoteRegionId"] {
-        assert_eq!(code(&with(field, "")), ManageCode::ParameterMissing, "{field}");
-        assert_eq!(code(&with(field, "null")), ManageCode::ParameterMissing, "{field}");
-        assert_eq!(code(&with(field, "5")), ManageCode::BadParameter, "{field}");
+        assert_eq!(code(&with(field, "")), ErrorCode::ParameterMissing, "{field}");
+        assert_eq!(code(&with(field, "null")), ErrorCode::ParameterMissing, "{field}");
+        assert_eq!(code(&with(field, "5")), ErrorCode::BadParameter, "{field}");
     }
-    assert_eq!(code(&with("imageTag", "[]")), ManageCode::ParameterMissing);
-    assert_eq!(code(&with("imageTag", "\"V1\"")), ManageCode::BadParameter);
-    assert_eq!(code(&with("imageTag", "[1]")), ManageCode::BadParameter);
+    assert_eq!(code(&with("imageTag", "[]")), ErrorCode::ParameterMissing);
+    assert_eq!(code(&with("imageTag", "\"V1\"")), ErrorCode::BadParameter);
+    assert_eq!(code(&with("imageTag", "[1]")), ErrorCode::BadParameter);
     for tag in ["", "a/b", "*", ".a", "a b"] {
-        assert_eq!(code(&with("imageTag", &format!("[\"{tag}\"]"))), ManageCode::BadTag, "{tag:?}");
+        assert_eq!(code(&with("imageTag", &format!("[\"{tag}\"]"))), ErrorCode::BadTag, "{tag:?}");
     }
-    assert_eq!(code(&with("override", "\"true\"")), ManageCode::BadParameter);
+    assert_eq!(code(&with("override", "\"true\"")), ErrorCode::BadParameter);
     for namespace in ["../x", "a/b", "a@evil", "a?x=1", "a#b", "a%2f", "A", "ä"] {
-        assert_eq!(
-            code(&with("remoteNamespace", &format!("\"{namespace}\""))),
-            ManageCode::BadParameter,
-            "{namespace}"
-        );
+        assert_eq!(code(&with("remoteNamespace", &format!("\"{namespace}\""))), ErrorCode::BadParameter, "{namespace}");
     }
-    assert_eq!(code("imageTag=V1"), ManageCode::BodyNotJson);
-    assert_eq!(code(""), ManageCode::BodyNotJson);
+    assert_eq!(code("imageTag=V1"), ErrorCode::BodyNotJson);
+    assert_eq!(code(""), ErrorCode::BodyNotJson);
 }
 
 #[test]
