@@ -1,11 +1,16 @@
 //! The management API of SWR ("basic edition") as data: what a server answers with, and what a client asks with.
 //!
-//! Owns the error codes with the one body of an error, and the request signature SDK-HMAC-SHA256 in both directions.
+//! Owns the table of operations, the paths in both directions, the error codes with the one body of an error, and the
+//! request signature SDK-HMAC-SHA256 in both directions.
 //! "Contract 7.2" is a section of `docs/swr/contract.md`.
 //!
 //! It never does I/O, never waits and never reads a clock: a function that needs the time takes it as an argument.
 
 pub mod error;
+pub mod operation;
+pub mod route;
 pub mod signature;
 
 pub use error::{ApiError, ErrorBody, ErrorCode};
+pub use operation::{Body, Method, Operation, OperationId};
+pub use route::PathValues;
