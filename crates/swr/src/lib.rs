@@ -6,11 +6,24 @@
 //!
 //! It never does I/O, never waits and never reads a clock: a function that needs the time takes it as an argument.
 
+pub mod access;
+pub mod account;
 pub mod error;
+mod fields;
+mod json;
+pub mod namespaces;
 pub mod operation;
+pub mod paging;
+pub mod query;
+pub mod record;
+pub mod replication;
+pub mod repositories;
 pub mod route;
 pub mod signature;
+pub mod tags;
 
 pub use error::{ApiError, ErrorBody, ErrorCode};
 pub use operation::{Body, Method, Operation, OperationId};
+pub use paging::{ContentRange, Page};
+pub use query::Query;
 pub use route::PathValues;
