@@ -14,7 +14,6 @@ mod head;
 mod limits;
 pub mod origin;
 pub mod pieces;
-pub mod query;
 mod request_id;
 mod room;
 pub mod server;
