@@ -57,7 +57,7 @@ pub use level::{InvalidLevel, Level};
 pub use logins::{FoundAccessKey, MadeWith};
 pub use manifests::{ManifestPut, PutManifest, PutManifestError, StoredManifest};
 pub use namespaces::{CreateNamespaceError, Deleted, ListNamespaces, Namespace, NamespaceSummary};
-pub use pull::Pulled;
+pub use pull::{Pulled, PulledManifest};
 pub use quarantine::{ScrubTurn, StoredBlob};
 pub use quotas::{Limit, NamespaceUsage, QuotaExceeded, Quotas, Resource, Usage, WrongCounter};
 pub use referrers::Referrers;

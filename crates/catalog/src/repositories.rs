@@ -15,6 +15,15 @@ use crate::stored::stored_repository_goes;
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError};
 
+/// A repository changes. Each change raises the time, whatever the clock says, so that two states never share one: a replication
+/// job sees by it whether anything was pushed since its run began.
+macro_rules! touched {
+    () => {
+        "updated_at = CASE WHEN updated_at < {now} THEN {now} ELSE updated_at + 1 END"
+    };
+}
+pub(crate) use touched;
+
 /// A repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
@@ -253,8 +262,11 @@ impl Catalog {
         description: &str,
     ) -> Result<(), CatalogError> {
         let (category, description) = (storable("category", category)?, storable("description", description)?);
-        let sql = "UPDATE repository SET is_public = $2, category = $3, description = $4, updated_at = {now}
-            WHERE id = $1";
+        let sql = concat!(
+            "UPDATE repository SET is_public = $2, category = $3, description = $4, ",
+            touched!(),
+            " WHERE id = $1"
+        );
         let changed =
             self.write(|| self.query(sql).bind(id).bind(i64::from(is_public)).bind(category).bind(description)).await?;
         one_changed(changed, || format!("repository {id}"))

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use transship_catalog::{Catalog, Pulled};
 use transship_client::peer::PeerClient;
@@ -16,6 +17,7 @@ use crate::pull_cache::PullCache;
 use crate::referrers::MadeIndexes;
 use crate::replicate::Flights;
 use crate::room::Rooms;
+use crate::sending::Sending;
 use crate::settings::Settings;
 use crate::throttle::Throttle;
 use crate::tokens::VerifiedTokens;
@@ -47,6 +49,7 @@ struct Inner {
     throttle: Throttle,
     made_indexes: MadeIndexes,
     rooms: Rooms,
+    sending: Sending,
     manifests: PullCache<Pulled<Arc<StoredManifest>>>,
     blobs: PullCache<Pulled<Arc<BlobContent>>>,
     open_principal: PullCache<Principal>,
@@ -102,8 +105,9 @@ impl Registry {
                 throttle,
                 made_indexes: MadeIndexes::default(),
                 rooms: Rooms::default(),
+                sending: Sending::default(),
                 manifests: PullCache::new(MANIFEST_CACHE_BYTES, |pulled: &Pulled<Arc<StoredManifest>>| {
-                    pulled.content.raw.len()
+                    pulled.content.raw.as_ref().map_or(0, Bytes::len)
                 }),
                 blobs: PullCache::new(BLOB_CACHE_BYTES, |_: &Pulled<Arc<BlobContent>>| 0),
                 open_principal: PullCache::new(ONE_ENTRY_BYTES, |_: &Principal| 0),
@@ -192,6 +196,10 @@ impl Registry {
 
     pub(crate) fn rooms(&self) -> &Rooms {
         &self.inner.rooms
+    }
+
+    pub(crate) fn sending(&self) -> &Sending {
+        &self.inner.sending
     }
 
     pub(crate) fn passwords(&self) -> &Passwords {

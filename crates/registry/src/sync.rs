@@ -9,7 +9,8 @@ use transship_oci::{NamespaceName, RegionId, RepositoryName, Tag};
 
 use crate::access::denied;
 use crate::replicate::TargetRefusal;
-use crate::{Principal, Registry, ServiceError};
+use crate::room::{Asks, PATIENCE, ROW_BYTES};
+use crate::{Principal, Registry, Room, ServiceError};
 
 /// How long the checks wait for the target region. One that does not answer is no reason to refuse: the jobs are made,
 /// and tell how it went (contract 3.5).
@@ -53,6 +54,11 @@ pub struct TagOutcome {
     pub tag: String,
     /// The state of its job.
     pub state: JobState,
+}
+
+/// What a job takes up in a list: its record, and the reason of a failure, which has any length.
+fn job_bytes(job: &Job) -> u64 {
+    ROW_BYTES + job.last_error.as_ref().map_or(0, |reason| reason.len() as u64)
 }
 
 impl Registry {
@@ -110,6 +116,7 @@ impl Registry {
             Err(EnqueueError::QueueFull) => return Err(ServiceError::QueueFull { limit }),
             Err(EnqueueError::Catalog(error)) => return Err(error.into()),
         };
+        drop(jobs);
         self.jobs().changed();
 
         // Without a wait the answer does not depend on how fast a job fails (contract 3.2).
@@ -122,7 +129,8 @@ impl Registry {
 
     /// One page of a repository's jobs, and how many there are in all (contract 4.2).
     ///
-    /// The jobs of a repository that was deleted stay readable for the administrators of its account.
+    /// The jobs of a repository that was deleted stay readable for the administrators of its account, also when its name is in
+    /// use again.
     pub async fn list_jobs(
         &self,
         principal: &Principal,
@@ -130,10 +138,23 @@ impl Registry {
         limit: i64,
         offset: i64,
         descending: bool,
-    ) -> Result<(Vec<Job>, i64), ServiceError> {
+    ) -> Result<(Vec<Job>, i64, Room), ServiceError> {
+        let asks = Asks::Account(&principal.account_id);
+        let size = |(jobs, _): &(Vec<Job>, i64)| jobs.iter().map(job_bytes).sum();
+        let of_repository = |id: i64| async move { Ok(self.catalog().list_jobs(id, limit, offset, descending).await?) };
+        // Only jobs of the own account: the name may belong to another one by now.
+        let with_deleted = |id: Option<i64>| async move {
+            let account = &principal.account_id;
+            Ok(self.catalog().list_jobs_with_deleted(id, account, name, limit, offset, descending).await?)
+        };
         let refusal = match self.repository_for(principal, name, Level::Read).await {
             Ok((repository, access)) if access.level >= Some(Level::Read) => {
-                return Ok(self.catalog().list_jobs(repository.id, limit, offset, descending).await?);
+                let ((jobs, total), room) = if principal.is_admin {
+                    self.rooms().read(asks, PATIENCE, || with_deleted(Some(repository.id)), size).await?
+                } else {
+                    self.rooms().read(asks, PATIENCE, || of_repository(repository.id), size).await?
+                };
+                return Ok((jobs, total, room));
             }
             Ok(_) => denied(principal, "read permission (1)", name),
             Err(error) => error,
@@ -143,11 +164,9 @@ impl Registry {
             ServiceError::NamespaceAbsent { .. } | ServiceError::RepositoryAbsent(_) | ServiceError::Denied(_)
         );
         if is_gone && principal.is_admin {
-            // Only jobs of the own account: the name may belong to another one by now.
-            let account = &principal.account_id;
-            let (jobs, total) = self.catalog().list_jobs_of_deleted(account, name, limit, offset, descending).await?;
+            let ((jobs, total), room) = self.rooms().read(asks, PATIENCE, || with_deleted(None), size).await?;
             if total > 0 {
-                return Ok((jobs, total));
+                return Ok((jobs, total, room));
             }
         }
         Err(refusal)
@@ -226,3 +245,6 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

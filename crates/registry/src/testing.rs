@@ -91,12 +91,12 @@ impl TestRegion {
         };
         assert!(registry.bootstrap(bootstrap.clone()).await.unwrap());
         assert!(!registry.bootstrap(bootstrap).await.unwrap(), "only the first account is made this way");
-        let admin = registry
+        let proved = registry
             .authenticate_password(Ipv4Addr::LOCALHOST.into(), "demo", "admin", "a password")
             .await
             .unwrap()
             .unwrap();
-        Self { registry, admin, store, catalog_url: url, _dir: dir }
+        Self { registry, admin: proved.principal, store, catalog_url: url, _dir: dir }
     }
 
     pub(crate) async fn namespace(&self, name: &str) {

@@ -5,6 +5,7 @@
 //! * a region token proves one region, and a user of it, to another; it is signed with the region's identity.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, Header};
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use transship_oci::{Action, RegionId, RepositoryName, Scope};
 
 use crate::access::Principal;
-use crate::{Registry, ServiceError};
+use crate::room::Asks;
+use crate::{ProvedLogin, Registry, ServiceError};
 
 mod region;
 mod verified;
@@ -63,9 +65,20 @@ pub struct GrantedName<'a> {
     pub(crate) name: &'a RepositoryName,
     /// The number of the namespace; nothing where any will do.
     namespace_id: Option<i64>,
+    /// Who asks for it.
+    pub(crate) asks: Asks<'a>,
 }
 
 impl GrantedName<'_> {
+    /// The same for a request from that address, by which strangers are told apart.
+    #[must_use]
+    pub fn from_address(mut self, address: IpAddr) -> Self {
+        if let Asks::Stranger(unknown) = &mut self.asks {
+            *unknown = address;
+        }
+        self
+    }
+
     /// Refuses when the namespace of that name is not the one that the token was made for.
     pub(crate) fn require(&self, namespace_id: i64) -> Result<(), ServiceError> {
         match self.namespace_id {
@@ -81,7 +94,7 @@ impl GrantedName<'_> {
 #[cfg(test)]
 impl<'a> From<&'a RepositoryName> for GrantedName<'a> {
     fn from(name: &'a RepositoryName) -> Self {
-        Self { name, namespace_id: None }
+        Self { name, namespace_id: None, asks: Asks::Account("") }
     }
 }
 
@@ -98,9 +111,15 @@ impl Grant {
     }
 
     /// A repository that the token is about.
-    pub fn on<'a>(&self, name: &'a RepositoryName) -> GrantedName<'a> {
+    pub fn on<'a>(&'a self, name: &'a RepositoryName) -> GrantedName<'a> {
         let granted = || self.namespaces.get(name.namespace().as_str()).copied().unwrap_or(NO_NAMESPACE);
-        GrantedName { name, namespace_id: (!self.everything).then(granted) }
+        GrantedName { name, namespace_id: (!self.everything).then(granted), asks: self.asks() }
+    }
+
+    /// Who asks with it.
+    pub(crate) fn asks(&self) -> Asks<'_> {
+        let nobody = Asks::Stranger(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        self.principal.as_ref().map_or(nobody, |principal| Asks::Account(&principal.account_id))
     }
 
     /// Everything that the token carries, as one `scope` parameter.
@@ -150,7 +169,7 @@ struct IamClaims {
     iat: u64,
     exp: u64,
     jti: String,
-    /// The user's epoch when the token was made; any change of password or state raises it.
+    /// The user's epoch when the login was proved; any change of password or state raises it.
     epoch: i64,
 }
 
@@ -305,24 +324,22 @@ impl Registry {
         Ok(Some(Arc::new(grant)))
     }
 
-    /// Issues an IAM token (contract 7.1).
-    pub async fn issue_iam_token(&self, principal: &Principal) -> Result<IssuedToken, ServiceError> {
-        let user = self.catalog().find_user_by_id(&principal.user_id).await?;
-        let user = user.ok_or_else(|| ServiceError::UserAbsent(principal.user_name.clone()))?;
+    /// Issues an IAM token (contract 7.1) for a login, as it was when it was proved.
+    pub fn issue_iam_token(&self, login: &ProvedLogin) -> IssuedToken {
         let iat = now_seconds();
         let exp = iat + self.settings().iam_token_seconds;
         let claims = IamClaims {
             iss: self.settings().region.to_string(),
             aud: IAM_AUDIENCE.to_owned(),
-            sub: user.id,
+            sub: login.principal.user_id.clone(),
             iat,
             exp,
             jti: token_id(),
-            epoch: user.epoch,
+            epoch: login.user_epoch,
         };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.keys().iam_token().signing)
             .expect("claims are plain data, which always serialises");
-        Ok(IssuedToken { token, issued_at_seconds: iat, expires_at_seconds: exp })
+        IssuedToken { token, issued_at_seconds: iat, expires_at_seconds: exp }
     }
 
     /// Verifies an IAM token, and that its user is still as it was.

@@ -3,6 +3,12 @@ use transship_oci::{Action, Scope};
 use super::*;
 use crate::testing::{TestRegion, name, settings};
 
+async fn prove(region: &TestRegion, user: &str, password: &str) -> ProvedLogin {
+    let here = std::net::Ipv4Addr::LOCALHOST.into();
+    let proved = region.registry.authenticate_password(here, "demo", user, password).await;
+    proved.unwrap().expect("the login is good")
+}
+
 #[tokio::test]
 async fn no_kind_of_token_passes_for_another() {
     let first = TestRegion::start("region-a").await;
@@ -11,7 +17,7 @@ async fn no_kind_of_token_passes_for_another() {
     let second = TestRegion::start_with(with_peer).await;
 
     let registry = second.registry.issue_registry_token(Some(&second.admin), &[]).await.unwrap().token;
-    let iam = second.registry.issue_iam_token(&second.admin).await.unwrap().token;
+    let iam = second.registry.issue_iam_token(&prove(&second, "admin", "a password").await).token;
     let region = first.registry.mint_region_token(&"region-b".parse().unwrap(), "demo", "admin", &name("group/app"));
 
     assert!(second.registry.verify_registry_token(&registry).is_ok());
@@ -147,11 +153,11 @@ async fn an_iam_token_ends_with_the_password_and_with_the_user() {
     let region = TestRegion::start("region-a").await;
     let user = region.registry.create_user("demo", "robot", Some("one".to_owned()), false).await.unwrap();
     let principal = Principal::from(user.clone());
-    let token = region.registry.issue_iam_token(&principal).await.unwrap().token;
+    let token = region.registry.issue_iam_token(&prove(&region, "robot", "one").await).token;
     assert_eq!(region.registry.verify_iam_token(&token).await.unwrap().unwrap(), principal);
     region.registry.set_password(&user.id, "two".to_owned()).await.unwrap();
     assert_eq!(region.registry.verify_iam_token(&token).await.unwrap().unwrap_err(), TokenError::Withdrawn);
-    let token = region.registry.issue_iam_token(&principal).await.unwrap().token;
+    let token = region.registry.issue_iam_token(&prove(&region, "robot", "two").await).token;
     region.registry.set_user_enabled(&user.id, false).await.unwrap();
     assert_eq!(region.registry.verify_iam_token(&token).await.unwrap().unwrap_err(), TokenError::Withdrawn);
 }

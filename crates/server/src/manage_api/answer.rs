@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::json;
 use transship_registry::Room;
-use transship_swr::{ContentRange, Page};
+use transship_swr::Page;
 
 use crate::http::pieces;
 
@@ -32,18 +32,10 @@ pub(super) fn with(content: &impl Serialize) -> Response {
     Json(content).into_response()
 }
 
-/// A bare array with its `Content-Range`.
-pub(super) fn page<T: Serialize>(page: Page, records: &[T], total: i64) -> Response {
-    ranged(Json(records).into_response(), page.range(records.len(), total))
-}
-
-/// The same for records that may be long, which hold `room` until they are sent.
-pub(super) fn large_page<T: Serialize>(page: Page, records: &[T], total: i64, room: Room) -> Response {
-    ranged(pieces::json(&records, room), page.range(records.len(), total))
-}
-
-fn ranged(mut response: Response, range: ContentRange) -> Response {
-    if let Ok(value) = HeaderValue::try_from(range.to_string()) {
+/// A bare array with its `Content-Range`. It holds `room` until it is sent.
+pub(super) fn page<T: Serialize>(page: Page, records: &[T], total: i64, room: Room) -> Response {
+    let mut response = pieces::json(&records, room);
+    if let Ok(value) = HeaderValue::try_from(page.range(records.len(), total).to_string()) {
         response.headers_mut().insert(CONTENT_RANGE, value);
     }
     response
@@ -56,11 +48,11 @@ pub(super) fn time(at_ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Page, page};
+    use super::{Page, Room, page};
 
     #[test]
     fn a_page_says_how_many_records_it_has_and_of_how_many() {
-        let response = page(Page { limit: 10, offset: 20 }, &[0; 10], 57);
+        let response = page(Page { limit: 10, offset: 20 }, &[0; 10], 57, Room::default());
         assert_eq!(response.headers()["content-range"], "20-10/57");
     }
 }

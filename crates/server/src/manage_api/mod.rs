@@ -31,6 +31,7 @@ mod sync_job;
 mod tags;
 mod versions;
 
+use ::http::Method;
 use ::http::request::Parts;
 use axum::body::Body;
 use axum::extract::Request;
@@ -71,13 +72,17 @@ async fn answer(registry: Registry, request: Request<Body>) -> Answer {
         OperationId::ShowApiVersion => return versions::show_api_version(&registry, at.get("api_version")),
         _ => {}
     }
-    let (principal, body) = prove_and_read(&registry, &parts, body, MAX_BODY_BYTES).await?;
+    let (principal, mut body) = prove_and_read(&registry, &parts, body, MAX_BODY_BYTES).await?;
+    if parts.method == Method::GET {
+        // It was read for its signature only.
+        body = Whole::empty();
+    }
     let query = Query::parse(parts.uri.query().unwrap_or(""))?;
-    let call = Call { registry, principal, parts, query, body };
-    dispatch(&call, operation, &at).await
+    let mut call = Call { registry, principal, parts, query, body };
+    dispatch(&mut call, operation, &at).await
 }
 
-async fn dispatch(call: &Call, operation: OperationId, at: &PathValues) -> Answer {
+async fn dispatch(call: &mut Call, operation: OperationId, at: &PathValues) -> Answer {
     use OperationId as O;
     match operation {
         O::CreateNamespace => namespaces::create_namespace(call).await,

@@ -137,7 +137,7 @@ pub(super) async fn list_repos_details(call: &Call) -> Answer {
         call.registry.list_repositories(&call.principal, list).await?;
     let settings = call.registry.settings();
     let views: Vec<ShowReposResp> = repositories.into_iter().map(|row| view(settings, row, total)).collect();
-    Ok(answer::large_page(page, &views, total, room))
+    Ok(answer::page(page, &views, total, room))
 }
 
 /// `GET /v3/manage/repos`: 200, by marker, contract 5.3. The marker is left out on the last page.

@@ -9,6 +9,7 @@ use transship_swr::replication::CreateManualImageSyncRepoRequestBody;
 
 use super::{Answer, Call};
 use crate::config::SyncImagesResponse;
+use crate::http::whole::Whole;
 
 /// How many tags were still under way when the call stopped waiting. Under reading A these are listed.
 const OPEN: HeaderName = HeaderName::from_static("x-transship-open");
@@ -17,9 +18,12 @@ const OPEN: HeaderName = HeaderName::from_static("x-transship-open");
 ///
 /// Under reading A, the default, the array names the tags that are not in the target; under reading B those that are. A call
 /// that does not wait knows nothing of any tag, and says nothing.
-pub(super) async fn create_manual_image_sync_repo(call: &Call, at: &PathValues) -> Answer {
+pub(super) async fn create_manual_image_sync_repo(call: &mut Call, at: &PathValues) -> Answer {
     let name = at.repository()?;
-    let request = CreateManualImageSyncRepoRequestBody::parse(&call.body)?;
+    // The call waits for its jobs for a minute, so its body gives its room back first.
+    let body = std::mem::replace(&mut call.body, Whole::empty());
+    let request = CreateManualImageSyncRepoRequestBody::parse(&body)?;
+    drop(body);
     let request = SyncImages {
         tags: request.image_tag,
         region: request.remote_region_id,

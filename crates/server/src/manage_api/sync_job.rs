@@ -17,9 +17,10 @@ pub(super) async fn show_sync_job(call: &Call, at: &PathValues) -> Answer {
         Some("asc") => false,
         Some(other) => return Err(bad_query("order", other, "asc or desc").into()),
     };
-    let (jobs, total) = call.registry.list_jobs(&call.principal, &name, page.limit, page.offset, descending).await?;
+    let (jobs, total, room) =
+        call.registry.list_jobs(&call.principal, &name, page.limit, page.offset, descending).await?;
     let views: Vec<SyncJob> = jobs.into_iter().map(|job| view(&call.principal.account_name, job)).collect();
-    Ok(answer::page(page, &views, total))
+    Ok(answer::page(page, &views, total, room))
 }
 
 fn view(account_name: &str, job: Job) -> SyncJob {

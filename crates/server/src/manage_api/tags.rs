@@ -63,7 +63,7 @@ pub(super) async fn list_repository_tags(call: &Call, at: &PathValues) -> Answer
     let found = call.registry.list_tags(&call.principal, &name, list).await?;
     let owner = owner(call, &name).await?;
     let records: Vec<ShowReposTagResp> = found.tags.into_iter().map(|tag| view(&owner, tag).into()).collect();
-    Ok(answer::large_page(page, &records, found.total, found.room))
+    Ok(answer::page(page, &records, found.total, found.room))
 }
 
 /// `GET /v3/manage/…/tags`: 200, by marker, the key is `tag`, the manifest only when asked for, contract 5.5. A page with
