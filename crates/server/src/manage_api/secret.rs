@@ -45,7 +45,7 @@ pub(super) async fn create_secret(call: &Call) -> Answer {
     let user = format!("{project}@{access_key}");
     let command = format!("docker login -u {user} -p {} {host}", login.password);
     let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", login.password));
-    let auths = [(host.to_string(), AuthInfo { auth })].into();
+    let auths = [(host.clone(), AuthInfo { auth })].into();
     let mut response = answer::with(&CreateSecretResponse { auths });
     let headers = response.headers_mut();
     let mut command = HeaderValue::try_from(command).map_err(|error| ManageError::internal(&error.to_string()))?;

@@ -1,5 +1,6 @@
 use std::net::Ipv4Addr;
 
+use axum::response::IntoResponse as _;
 use transship_swr::Query;
 
 use super::*;
