@@ -276,6 +276,17 @@ fn every_built_operation_keeps_to_its_published_description() {
 }
 
 #[test]
+fn the_description_is_served_to_everybody() {
+    let region = Region::start("");
+    let answer = region.get("/openapi.json");
+    assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
+    assert_eq!(String::from_utf8(answer.body.clone()).unwrap(), std::fs::read_to_string(document).unwrap());
+    let other = region.send(&Request { method: "POST", target: "/openapi.json", ..Request::default() });
+    assert_eq!((other.status, code(&other).as_str()), (404, "4040083"));
+}
+
+#[test]
 fn what_should_not_be_sent_has_its_code_and_changes_nothing() {
     let region = Region::start("");
     send(&region, "POST", "/v2/manage/namespaces", r#"{"namespace":"group"}"#);

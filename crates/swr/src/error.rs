@@ -8,6 +8,8 @@ use std::fmt;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use crate::record::record;
+
 macro_rules! error_codes {
     ($($(#[doc = $meaning:literal])+ $name:ident = $code:literal, $status:ident;)+) => {
         /// A code of the management API. The variants say in words what the published table says in digits.
@@ -175,56 +177,59 @@ impl ApiError {
     }
 }
 
-/// The body of every answer that is an error. It says the same in three places, one for each kind of client (contract 6.1).
-///
-/// ```
-/// use transship_swr::{ErrorBody, ErrorCode};
-///
-/// let body = ErrorBody::new(ErrorCode::TagAbsent, "tag v1 not found", None);
-/// let text = serde_json::to_string(&body)?;
-/// let read: ErrorBody = serde_json::from_str(&text)?;
-/// assert_eq!(read.code(), Some(ErrorCode::TagAbsent));
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// The code and the sentence again, as a list.
-    pub details: Vec<ErrorDetail>,
-    /// The code.
-    pub error_code: String,
-    /// A sentence for people.
-    pub error_msg: String,
-    /// The code and the sentence in the older form, which Terraform reads.
-    pub errors: Vec<LegacyError>,
-    /// The id of the request. Only a refused signature has it here; every answer has it in the header `X-Request-Id`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
+record! {
+    /// The body of every answer that is an error. It says the same in three places, one for each kind of client.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct ErrorBody {
+        /// The code and the sentence again, as a list.
+        pub details: Vec<ErrorDetail> = "details",
+        /// The code.
+        pub error_code: String = "error_code",
+        /// A sentence for people.
+        pub error_msg: String = "error_msg",
+        /// The code and the sentence in the older form, which Terraform reads.
+        pub errors: Vec<LegacyError> = "errors",
+        /// The id of the request. Only a refused signature has it here; every answer has it in the header `X-Request-Id`.
+        pub request_id: Option<String> = "request_id" [default, skip_serializing_if = "Option::is_none"],
+    }
 }
 
-/// One element of [`ErrorBody::details`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorDetail {
-    /// The code.
-    pub error_code: String,
-    /// A sentence for people.
-    pub error_msg: String,
+record! {
+    /// One element of `details` of an error.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct ErrorDetail {
+        /// The code.
+        pub error_code: String = "error_code",
+        /// A sentence for people.
+        pub error_msg: String = "error_msg",
+    }
 }
 
-/// One element of [`ErrorBody::errors`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LegacyError {
-    /// Always empty.
-    pub detail: String,
-    /// The code.
-    #[serde(rename = "errorCode")]
-    pub error_code: String,
-    /// A sentence for people.
-    #[serde(rename = "errorMessage")]
-    pub error_message: String,
+record! {
+    /// One element of `errors` of an error.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct LegacyError {
+        /// Always empty.
+        pub detail: String = "detail",
+        /// The code.
+        pub error_code: String = "errorCode",
+        /// A sentence for people.
+        pub error_message: String = "errorMessage",
+    }
 }
 
 impl ErrorBody {
     /// The body for a code and a sentence.
+    ///
+    /// ```
+    /// use transship_swr::{ErrorBody, ErrorCode};
+    ///
+    /// let body = ErrorBody::new(ErrorCode::TagAbsent, "tag v1 not found", None);
+    /// let text = serde_json::to_string(&body)?;
+    /// let read: ErrorBody = serde_json::from_str(&text)?;
+    /// assert_eq!(read.code(), Some(ErrorCode::TagAbsent));
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     pub fn new(code: ErrorCode, message: &str, request_id: Option<String>) -> Self {
         let (error_code, error_msg) = (code.as_str().to_owned(), message.to_owned());
         Self {

@@ -1,7 +1,7 @@
 //! The management API of SWR ("basic edition") as data: what a server answers with, and what a client asks with.
 //!
-//! Owns the table of operations, the paths in both directions, the error codes with the one body of an error, and the
-//! request signature SDK-HMAC-SHA256 in both directions.
+//! Owns the table of operations, the paths, the requests and answers, filter and paging, the error codes with the one body
+//! of an error, the request signature, all of it to read and to write; and the OpenAPI document made from them.
 //! "Contract 7.2" is a section of `docs/swr/contract.md`.
 //!
 //! It never does I/O, never waits and never reads a clock: a function that needs the time takes it as an argument.
@@ -12,6 +12,7 @@ pub mod error;
 mod fields;
 mod json;
 pub mod namespaces;
+pub mod openapi;
 pub mod operation;
 pub mod paging;
 pub mod query;

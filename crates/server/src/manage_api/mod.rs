@@ -1,4 +1,5 @@
-//! The management API: `/v2/manage/…`, `/v3/manage/…`, `/` and `/{api_version}` (contract sections 1–5).
+//! The management API: `/v2/manage/…`, `/v3/manage/…`, `/`, `/{api_version}` (contract sections 1–5), and its description
+//! at `/openapi.json`.
 //!
 //! | path below `/v2/manage` | module |
 //! | --- | --- |
@@ -12,7 +13,7 @@
 //! | `/regions` | [`regions`] |
 //! | `/utils/secret` | [`secret`] |
 //! | `/overview`, `/projects/{project_id}/…` | [`account`] |
-//! | `/`, `/{api_version}` (no prefix) | [`versions`] |
+//! | `/`, `/{api_version}`, `/openapi.json` (no prefix) | [`versions`] |
 //!
 //! `transship_swr` has the operations, their paths and their bodies; each operation is a function here, named by its
 //! operation id. Owns: requests to calls of the registry crate, and answers back. Never: a rule of who may do what.
@@ -37,7 +38,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use transship_registry::{Principal, Registry};
-use transship_swr::{OperationId, PathValues, Query, route};
+use transship_swr::{OperationId, PathValues, Query, openapi, route};
 
 use crate::caller::prove_and_read;
 use crate::http::whole::Whole;
@@ -65,6 +66,9 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
 /// The order is the contract's (3.5): credentials, then the names of the path, then the body.
 async fn answer(registry: Registry, request: Request<Body>) -> Answer {
     let (parts, body) = request.into_parts();
+    if parts.method == Method::GET && parts.uri.path() == openapi::PATH {
+        return Ok(versions::openapi());
+    }
     let found = route::find(parts.method.as_str(), parts.uri.path());
     let (operation, at) = found.ok_or_else(ManageError::no_such_url)?;
     match operation {

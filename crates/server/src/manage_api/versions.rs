@@ -1,11 +1,19 @@
-//! Versions of the API, without credentials: contract 5.9.
+//! Versions and description of the API, without credentials: contract 5.9.
 
-use axum::response::Response;
+use std::sync::LazyLock;
+
+use ::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use transship_registry::Registry;
 use transship_swr::account::{Link, ListApiVersionsResponse, ShowApiVersionResponse, VersionDetail};
+use transship_swr::openapi;
 
 use super::error::ManageError;
 use super::{Answer, answer};
+
+/// The OpenAPI document: the same for everybody, so it is written once.
+static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| openapi::text().into());
 
 /// The versions that are served.
 const VERSIONS: [&str; 2] = ["v2", "v3"];
@@ -14,6 +22,11 @@ const VERSIONS: [&str; 2] = ["v2", "v3"];
 pub(super) fn list_api_versions(registry: &Registry) -> Response {
     let versions = VERSIONS.iter().map(|id| version(registry, id)).collect();
     answer::with(&ListApiVersionsResponse { versions })
+}
+
+/// `GET /openapi.json`: 200.
+pub(super) fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], OPENAPI.clone()).into_response()
 }
 
 /// `GET /{api_version}`: 200, or 404 for one that is not served, contract 5.9.
