@@ -253,6 +253,9 @@ fn every_built_operation_keeps_to_its_published_description() {
     let overview = ask("ShowDomainOverview", "/v2/manage/overview", none.clone()).json();
     assert_eq!((&overview["namspace_num"], &overview["image_num"]), (&json!(1), &json!(2)));
 
+    let agency = ask("CheckAgency", "/v2/manage/agency", none.clone()).json();
+    assert_eq!((&agency["domain_id"], &agency["is_agency"]), (&overview["domain_id"], &json!(false)));
+
     let secret = ask("CreateSecret", "/v2/manage/utils/secret?projectname=cn-north-4&duration_seconds=900", json!({}));
     let login = &secret.json()["auths"][host.to_string()]["auth"];
     let login = base64::engine::general_purpose::STANDARD.decode(login.as_str().unwrap()).unwrap();

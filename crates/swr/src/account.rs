@@ -1,4 +1,4 @@
-//! Logins, quotas, statistics, features and versions: contract 5.9.
+//! Logins, quotas, statistics, features, agency and versions: contract 5.9.
 
 use std::collections::BTreeMap;
 
@@ -104,6 +104,17 @@ record! {
         pub repo_num: i64 = "repo_num",
         /// Bytes of the distinct blobs that its repositories link.
         pub store_space: f64 = "store_space",
+    }
+}
+
+record! {
+    /// The answer of `CheckAgency`.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct CheckAgencyResponse {
+        /// The id of the account.
+        pub domain_id: String = "domain_id",
+        /// Whether the account has delegated its container clusters to the registry.
+        pub is_agency: bool = "is_agency",
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::access::{UserAuth, UserAuths};
 use crate::account::{
-    AuthInfo, CreateSecretResponse, Link, ListApiVersionsResponse, ListQuotasResponse, ShowApiVersionResponse,
-    ShowDomainOverviewResponse, ShowQuota, ShowShareFeatureGatesResponse, VersionDetail,
+    AuthInfo, CheckAgencyResponse, CreateSecretResponse, Link, ListApiVersionsResponse, ListQuotasResponse,
+    ShowApiVersionResponse, ShowDomainOverviewResponse, ShowQuota, ShowShareFeatureGatesResponse, VersionDetail,
 };
 use crate::error::{ErrorBody, ErrorCode, ErrorDetail, LegacyError};
 use crate::namespaces::{CreateNamespaceRequestBody, ListNamespacesResponse, ShowNamespace};
@@ -50,6 +50,7 @@ macro_rules! schemas {
 
 schemas! {
     AuthInfo,
+    CheckAgencyResponse,
     CreateManualImageSyncRepoRequestBody,
     CreateNamespaceRequestBody,
     CreateRepoRequestBody,

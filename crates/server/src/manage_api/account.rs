@@ -1,7 +1,8 @@
 //! What an account has, and may have: contract 5.9.
 
+use axum::response::Response;
 use transship_swr::account::{
-    ListQuotasResponse, ShowDomainOverviewResponse, ShowQuota, ShowShareFeatureGatesResponse,
+    CheckAgencyResponse, ListQuotasResponse, ShowDomainOverviewResponse, ShowQuota, ShowShareFeatureGatesResponse,
 };
 use transship_swr::{ErrorCode, PathValues};
 
@@ -42,6 +43,12 @@ pub(super) async fn show_domain_overview(call: &Call) -> Answer {
         repo_num: overview.repositories,
         store_space,
     }))
+}
+
+/// `GET /v2/manage/agency`: 200, contract 5.9. No account can have delegated clusters: there are none, and `CreateAgency` is
+/// not built.
+pub(super) fn check_agency(call: &Call) -> Response {
+    answer::with(&CheckAgencyResponse { domain_id: call.principal.account_id.clone(), is_agency: false })
 }
 
 /// The SDKs fill the project in from the credentials; it must be the caller's (contract 5.9).

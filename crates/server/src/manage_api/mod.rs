@@ -12,7 +12,7 @@
 //! | `…/repos/{repository}/sync_job` | [`sync_job`] |
 //! | `/regions` | [`regions`] |
 //! | `/utils/secret` | [`secret`] |
-//! | `/overview`, `/projects/{project_id}/…` | [`account`] |
+//! | `/overview`, `/agency`, `/projects/{project_id}/…` | [`account`] |
 //! | `/`, `/{api_version}`, `/openapi.json` (no prefix) | [`versions`] |
 //!
 //! `transship_swr` has the operations, their paths and their bodies; each operation is a function here, named by its
@@ -118,11 +118,11 @@ async fn dispatch(call: &mut Call, operation: OperationId, at: &PathValues) -> A
         O::CreateSecret => secret::create_secret(call).await,
         O::ListQuotas => account::list_quotas(call, at).await,
         O::ShowShareFeatureGates => account::show_share_feature_gates(call, at),
+        O::CheckAgency => Ok(account::check_agency(call)),
         O::ShowDomainOverview => account::show_domain_overview(call).await,
         // The first two were answered before the caller was known; `route::find` finds none of the others yet.
         O::ListApiVersions
         | O::ShowApiVersion
-        | O::CheckAgency
         | O::CreateAgency
         | O::CreateAuthorizationToken
         | O::CreateImageSyncRepo

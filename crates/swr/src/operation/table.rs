@@ -360,8 +360,7 @@ operations! {
         .not_built(),
     /// Tell whether the account has delegated its container clusters to the registry service (needed by triggers).
     CheckAgency => Operation::get("/v2/manage/agency", 200)
-        .returns(Object("CheckAgencyResponse"))
-        .not_built(),
+        .returns(Object("CheckAgencyResponse")),
     /// Create that delegation; consoles call it, users rarely do.
     CreateAgency => Operation::post("/v2/manage/agency", 204)
         .refuses(&[Forbidden])
