@@ -1,7 +1,7 @@
 //! The registry protocol as data: one grammar for the server and for the client.
 //!
 //! Owns digests, names, references, descriptors, manifests (as a view over their raw bytes), ranges, the routes under
-//! `/v2/`, scopes, challenges, links and error codes. A value of one of these types is valid: text is checked once, at
+//! `/v2/`, query strings, scopes, challenges, links and error codes. A value of one of these types is valid: text is checked once, at
 //! the edge, and trusted from there on.
 //!
 //! It never does I/O, never waits, never reads a clock, and knows no HTTP library: headers and paths are text here.
@@ -13,6 +13,7 @@ pub mod link;
 pub mod manifest;
 pub mod media;
 pub mod name;
+pub mod query;
 pub mod range;
 pub mod route;
 pub mod scope;

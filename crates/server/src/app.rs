@@ -13,12 +13,13 @@ use serde_json::json;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use transship_registry::Registry;
+use transship_swr::ErrorCode;
 
 use crate::config::SyncImagesResponse;
-use crate::http::manage_error::{ManageCode, ManageError};
 use crate::http::origin;
 use crate::http::whole::Bodies;
 use crate::iam_api::IamError;
+use crate::manage_api::error::ManageError;
 use crate::{iam_api, manage_api, oci_api, peer_api};
 
 /// How long an answer of catalog and store is good: probes may come from many sides, and cost nothing.
@@ -67,9 +68,9 @@ impl Api {
         match self {
             Self::Manage => {
                 let code = match status {
-                    StatusCode::FORBIDDEN => ManageCode::Forbidden,
-                    status if status.is_server_error() => ManageCode::Internal,
-                    _ => ManageCode::BadParameter,
+                    StatusCode::FORBIDDEN => ErrorCode::Forbidden,
+                    status if status.is_server_error() => ErrorCode::Internal,
+                    _ => ErrorCode::BadParameter,
                 };
                 ManageError::new(code, message).with_status(status).into_response()
             }

@@ -10,9 +10,12 @@
 //! | `/transship/…` | [`peer_api`] |
 //! | `/livez`, `/readyz` | [`app`] |
 //!
+//! [`caller`] proves who calls the management and IAM APIs.
+//!
 //! Owns: everything that speaks HTTP or reads a file of the operator. Never: a rule of the service, SQL, bytes of blobs.
 
 pub mod app;
+pub mod caller;
 pub mod cli;
 pub mod config;
 pub mod http;
@@ -20,4 +23,3 @@ pub mod iam_api;
 pub mod manage_api;
 pub mod oci_api;
 pub mod peer_api;
-pub mod signature;

@@ -145,7 +145,7 @@ fn push(region: &Region, name: &str, tags: &[&str]) {
         assert_eq!(answer.status, 201, "{target}: {}", String::from_utf8_lossy(&answer.body));
     };
     let blob = |kind: &str, content: &str| {
-        let digest = format!("sha256:{}", transship::signature::hash(content.as_bytes()));
+        let digest = format!("sha256:{}", transship_swr::signature::hash(content.as_bytes()));
         let target = format!("/v2/{name}/blobs/uploads/?digest={digest}");
         write("POST", &target, "application/octet-stream", content);
         json!({ "mediaType": kind, "digest": digest, "size": content.len() })
@@ -221,10 +221,10 @@ fn every_built_operation_keeps_to_its_published_description() {
     let v1 = ask("ShowRepoTag", &format!("{tags}/v1"), none.clone()).json();
     assert_eq!((&v1["tag"], &v1["schema"], &v1["tag_type"]), (&json!("v1"), &json!(2), &json!(0)));
     assert_eq!((&v1["size"], &v1["path"]), (&json!(7), &json!(format!("{host}/group/team/app:v1"))));
-    assert_eq!(v1["image_id"], transship::signature::hash(b"{}"));
+    assert_eq!(v1["image_id"], transship_swr::signature::hash(b"{}"));
     assert_eq!(
         v1["digest"],
-        format!("sha256:{}", transship::signature::hash(v1["manifest"].as_str().unwrap().as_bytes()))
+        format!("sha256:{}", transship_swr::signature::hash(v1["manifest"].as_str().unwrap().as_bytes()))
     );
     let v3 = "/v3/manage/namespaces/group/repos/team/app/tags";
     let page = ask("ListRepositoryTag", &format!("{v3}?limit=2&with_manifest=True"), none.clone()).json();
@@ -253,6 +253,9 @@ fn every_built_operation_keeps_to_its_published_description() {
     let overview = ask("ShowDomainOverview", "/v2/manage/overview", none.clone()).json();
     assert_eq!((&overview["namspace_num"], &overview["image_num"]), (&json!(1), &json!(2)));
 
+    let agency = ask("CheckAgency", "/v2/manage/agency", none.clone()).json();
+    assert_eq!((&agency["domain_id"], &agency["is_agency"]), (&overview["domain_id"], &json!(false)));
+
     let secret = ask("CreateSecret", "/v2/manage/utils/secret?projectname=cn-north-4&duration_seconds=900", json!({}));
     let login = &secret.json()["auths"][host.to_string()]["auth"];
     let login = base64::engine::general_purpose::STANDARD.decode(login.as_str().unwrap()).unwrap();
@@ -273,6 +276,17 @@ fn every_built_operation_keeps_to_its_published_description() {
             assert_eq!((answer.status, code(&answer).as_str()), (404, "4040083"), "{id}");
         }
     }
+}
+
+#[test]
+fn the_description_is_served_to_everybody() {
+    let region = Region::start("");
+    let answer = region.get("/openapi.json");
+    assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
+    assert_eq!(String::from_utf8(answer.body.clone()).unwrap(), std::fs::read_to_string(document).unwrap());
+    let other = region.send(&Request { method: "POST", target: "/openapi.json", ..Request::default() });
+    assert_eq!((other.status, code(&other).as_str()), (404, "4040083"));
 }
 
 #[test]

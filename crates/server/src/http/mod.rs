@@ -1,4 +1,4 @@
-//! What all APIs share of HTTP: connections, limits, request ids, the access log, callers and the management error.
+//! What all APIs share of HTTP: connections, limits, request ids and the access log.
 //!
 //! Owns: sockets and everything round a request. Never: what a request means.
 
@@ -6,17 +6,14 @@ mod access_log;
 pub mod address;
 mod body;
 mod busy;
-pub mod caller;
 mod connections;
 pub mod context;
 mod exchange;
 mod framing;
 mod head;
 mod limits;
-pub mod manage_error;
 pub mod origin;
 pub mod pieces;
-pub mod query;
 mod request_id;
 mod room;
 pub mod server;

@@ -67,6 +67,6 @@ fn describe(user: &User) -> Value {
 
 /// The first value of a query parameter, decoded.
 pub(super) fn query_value(query: Option<&str>, name: &str) -> Option<String> {
-    let pairs = crate::http::query::pairs(query?);
+    let pairs = transship_oci::query::pairs(query?);
     pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
 }

@@ -7,10 +7,10 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use transship_registry::ServiceError;
+use transship_swr::ErrorCode;
 
-use crate::http::caller::{AuthFailure, Refusal};
+use crate::caller::{AuthFailure, Refusal};
 use crate::http::context;
-use crate::http::manage_error::ManageCode;
 use crate::http::whole::{RETRY_AFTER_SECONDS, WholeBodyError};
 
 /// An error of IAM: becomes a response.
@@ -40,7 +40,7 @@ impl From<AuthFailure> for IamError {
             AuthFailure::Service(error) => error.into(),
             AuthFailure::ForeignScope { .. } => Self::new(StatusCode::FORBIDDEN, failure.to_string()),
             AuthFailure::AccessKey | AuthFailure::Signature(_) => {
-                let code = Some(ManageCode::BadSignature.as_str());
+                let code = Some(ErrorCode::BadSignature.as_str());
                 Self { code, ..Self::new(StatusCode::UNAUTHORIZED, failure.to_string()) }
             }
             _ => Self::new(StatusCode::UNAUTHORIZED, failure.to_string()),

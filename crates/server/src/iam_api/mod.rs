@@ -23,7 +23,7 @@ use transship_registry::{Principal, Registry};
 
 pub use error::IamError;
 
-use crate::http::caller::prove_and_read;
+use crate::caller::prove_and_read;
 use crate::http::whole::{Sender, read_whole};
 
 /// The longest body: a login has a few hundred bytes.

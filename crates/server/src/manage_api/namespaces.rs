@@ -1,44 +1,28 @@
 //! Organizations: contract 5.1.
 
-use axum::Json;
-use axum::response::IntoResponse as _;
-use serde::Serialize;
+use serde_json::json;
 use transship_registry::NamespaceSummary;
+use transship_swr::PathValues;
+use transship_swr::namespaces::{CreateNamespaceRequestBody, ListNamespacesResponse, ShowNamespace};
+use transship_swr::query::bad_query;
 
-use super::fields::Fields;
-use super::route::parse_namespace;
 use super::{Answer, Call, answer};
-use crate::http::manage_error::ManageError;
 
-/// Model `ShowNamespace`, and two counts that the hosted service sends too.
-#[derive(Debug, Serialize)]
-pub(super) struct NamespaceView {
-    id: i64,
-    name: String,
-    creator_name: String,
-    auth: i64,
-    repo_count: i64,
-    access_user_count: i64,
-}
-
-impl From<NamespaceSummary> for NamespaceView {
-    fn from(summary: NamespaceSummary) -> Self {
-        Self {
-            id: summary.id,
-            name: summary.name,
-            creator_name: summary.creator_name,
-            auth: summary.level,
-            repo_count: summary.repository_count,
-            access_user_count: summary.user_count,
-        }
+fn view(summary: NamespaceSummary) -> ShowNamespace {
+    ShowNamespace {
+        id: summary.id,
+        name: summary.name,
+        creator_name: summary.creator_name,
+        auth: summary.level,
+        repo_count: summary.repository_count,
+        access_user_count: summary.user_count,
     }
 }
 
 /// `POST /v2/manage/namespaces`: 201, contract 5.1.
 pub(super) async fn create_namespace(call: &Call) -> Answer {
-    let fields = Fields::parse(&call.body)?;
-    let name = parse_namespace(fields.text("namespace")?)?;
-    call.registry.create_namespace(&call.principal, &name).await?;
+    let request = CreateNamespaceRequestBody::parse(&call.body)?;
+    call.registry.create_namespace(&call.principal, &request.namespace).await?;
     Ok(answer::created())
 }
 
@@ -48,23 +32,21 @@ pub(super) async fn list_namespaces(call: &Call) -> Answer {
     let visible = match query.get("mode") {
         None => false,
         Some("visible") => true,
-        Some(other) => return Err(super::query::bad_query("mode", other, "visible")),
+        Some(other) => return Err(bad_query("mode", other, "visible").into()),
     };
     let found = call.registry.list_namespaces(&call.principal, query.get("namespace"), visible).await?;
-    let namespaces: Vec<NamespaceView> = found.into_iter().map(NamespaceView::from).collect();
-    Ok(Json(serde_json::json!({ "namespaces": namespaces })).into_response())
+    let namespaces = found.into_iter().map(view).collect();
+    Ok(answer::with(&json!(ListNamespacesResponse { namespaces })))
 }
 
 /// `GET /v2/manage/namespaces/{namespace}`, contract 5.1.
-pub(super) async fn show_namespace(call: &Call, namespace: &str) -> Answer {
-    let name = parse_namespace(namespace)?;
-    let shown = call.registry.show_namespace(&call.principal, &name).await?;
-    Ok(Json(NamespaceView::from(shown)).into_response())
+pub(super) async fn show_namespace(call: &Call, at: &PathValues) -> Answer {
+    let shown = call.registry.show_namespace(&call.principal, &at.namespace()?).await?;
+    Ok(answer::with(&view(shown)))
 }
 
 /// `DELETE /v2/manage/namespaces/{namespace}`: 204, or 406 while a repository is left, contract 5.1.
-pub(super) async fn delete_namespaces(call: &Call, namespace: &str) -> Answer {
-    let name = parse_namespace(namespace)?;
-    call.registry.delete_namespace(&call.principal, &name).await.map_err(ManageError::from)?;
+pub(super) async fn delete_namespaces(call: &Call, at: &PathValues) -> Answer {
+    call.registry.delete_namespace(&call.principal, &at.namespace()?).await?;
     Ok(answer::gone())
 }

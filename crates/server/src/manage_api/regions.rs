@@ -1,18 +1,15 @@
 //! Regions: contract 4.3.
 
-use axum::Json;
-use axum::response::{IntoResponse as _, Response};
-use serde_json::{Value, json};
+use axum::response::Response;
+use transship_swr::replication::RegionInfo;
 
-use super::Call;
+use super::{Call, answer};
 
 /// `GET /v2/manage/regions`: 200, every configured region but the own one, contract 4.3.
 pub(super) fn list_sync_regions(call: &Call) -> Response {
-    let regions: Vec<Value> = call
-        .registry
-        .list_regions()
-        .into_iter()
-        .map(|(id, registry)| json!({ "regionID": id, "registryURL": registry }))
+    let regions = call.registry.list_regions().into_iter();
+    let regions: Vec<RegionInfo> = regions
+        .map(|(region_id, registry_url)| RegionInfo { region_id: region_id.to_string(), registry_url })
         .collect();
-    Json(regions).into_response()
+    answer::with(&regions)
 }

@@ -1,16 +1,14 @@
 //! Temporary registry logins: contract 5.9, 7.5.
 
 use ::http::{HeaderName, HeaderValue, header};
-use axum::Json;
-use axum::response::IntoResponse as _;
 use base64::Engine as _;
-use serde_json::json;
 
-use super::query::bad_query;
+use super::error::ManageError;
 use super::{Answer, Call, answer};
-use crate::http::caller::prove;
-use crate::http::manage_error::ManageError;
-use crate::signature;
+use crate::caller::prove;
+use transship_swr::account::{AuthInfo, CreateSecretResponse};
+use transship_swr::query::bad_query;
+use transship_swr::signature;
 
 /// Lives that a caller may choose, in seconds (contract 5.9).
 const DURATIONS: std::ops::RangeInclusive<u64> = 900..=86_400;
@@ -25,7 +23,7 @@ pub(super) async fn create_secret(call: &Call) -> Answer {
     let region = call.registry.settings().region.as_str();
     let project = call.query.get("projectname").unwrap_or(region);
     if !call.registry.is_own_project(project) || !project.bytes().all(is_project_byte) {
-        return Err(bad_query("projectname", project, &format!("{region}, the project of this region")));
+        return Err(bad_query("projectname", project, &format!("{region}, the project of this region")).into());
     }
     let life_seconds = match call.query.get("duration_seconds") {
         None => None,
@@ -47,7 +45,8 @@ pub(super) async fn create_secret(call: &Call) -> Answer {
     let user = format!("{project}@{access_key}");
     let command = format!("docker login -u {user} -p {} {host}", login.password);
     let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", login.password));
-    let mut response = Json(json!({ "auths": { host.as_str(): { "auth": auth } } })).into_response();
+    let auths = [(host.clone(), AuthInfo { auth })].into();
+    let mut response = answer::with(&CreateSecretResponse { auths });
     let headers = response.headers_mut();
     let mut command = HeaderValue::try_from(command).map_err(|error| ManageError::internal(&error.to_string()))?;
     command.set_sensitive(true);

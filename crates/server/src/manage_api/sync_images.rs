@@ -3,15 +3,12 @@
 use ::http::HeaderName;
 use axum::Json;
 use axum::response::IntoResponse as _;
-use transship_oci::{NamespaceName, Tag};
 use transship_registry::{JobState, SyncImages, TagOutcome};
+use transship_swr::PathValues;
+use transship_swr::replication::CreateManualImageSyncRepoRequestBody;
 
-use super::fields::Fields;
-use super::route::RepositoryAt;
-use super::tags::parse_tag;
 use super::{Answer, Call};
 use crate::config::SyncImagesResponse;
-use crate::http::manage_error::{ManageCode, ManageError};
 use crate::http::whole::Whole;
 
 /// How many tags were still under way when the call stopped waiting. Under reading A these are listed.
@@ -21,10 +18,18 @@ const OPEN: HeaderName = HeaderName::from_static("x-transship-open");
 ///
 /// Under reading A, the default, the array names the tags that are not in the target; under reading B those that are. A call
 /// that does not wait knows nothing of any tag, and says nothing.
-pub(super) async fn create_manual_image_sync_repo(call: &mut Call, at: &RepositoryAt) -> Answer {
-    let name = at.name()?;
+pub(super) async fn create_manual_image_sync_repo(call: &mut Call, at: &PathValues) -> Answer {
+    let name = at.repository()?;
     // The call waits for its jobs for a minute, so its body gives its room back first.
-    let request = parse(&std::mem::replace(&mut call.body, Whole::empty()))?;
+    let body = std::mem::replace(&mut call.body, Whole::empty());
+    let request = CreateManualImageSyncRepoRequestBody::parse(&body)?;
+    drop(body);
+    let request = SyncImages {
+        tags: request.image_tag,
+        region: request.remote_region_id,
+        namespace: request.remote_namespace,
+        override_existing: request.override_existing,
+    };
     let reading = call.parts.extensions.get::<SyncImagesResponse>().copied().unwrap_or_default();
     let outcome = call.registry.sync_images(&call.principal, &name, request).await?;
     if !outcome.waited {
@@ -34,20 +39,6 @@ pub(super) async fn create_manual_image_sync_repo(call: &mut Call, at: &Reposito
     let listed: Vec<String> =
         outcome.tags.into_iter().filter(|tag| is_listed(reading, tag)).map(|tag| tag.tag).collect();
     Ok(([(OPEN, open.to_string())], Json(listed)).into_response())
-}
-
-/// The body, field by field, in the order of the table of contract 3.5: what is missing first.
-fn parse(body: &[u8]) -> Result<SyncImages, ManageError> {
-    let fields = Fields::parse(body)?;
-    let tags = fields.texts("imageTag")?;
-    let region = fields.text("remoteRegionId")?.to_owned();
-    let namespace = fields.text("remoteNamespace")?;
-    let override_existing = fields.optional_bool("override")?.unwrap_or(false);
-    let tags: Vec<Tag> = tags.into_iter().map(parse_tag).collect::<Result<_, _>>()?;
-    let namespace: NamespaceName = namespace.parse().map_err(|error: transship_oci::GrammarError| {
-        ManageError::new(ManageCode::BadParameter, format!("remoteNamespace: {error}"))
-    })?;
-    Ok(SyncImages { tags, region, namespace, override_existing })
 }
 
 /// What the array is about is the target when the call returns: a tag whose job is open is not there (contract 3.2).

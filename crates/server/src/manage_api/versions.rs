@@ -1,36 +1,51 @@
-//! Versions of the API, without credentials: contract 5.9.
+//! Versions and description of the API, without credentials: contract 5.9.
 
-use axum::Json;
+use std::sync::LazyLock;
+
+use ::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
-use serde_json::{Value, json};
+use bytes::Bytes;
 use transship_registry::Registry;
+use transship_swr::account::{Link, ListApiVersionsResponse, ShowApiVersionResponse, VersionDetail};
+use transship_swr::openapi;
 
-use super::Answer;
-use crate::http::manage_error::ManageError;
+use super::error::ManageError;
+use super::{Answer, answer};
+
+/// The OpenAPI document: the same for everybody, so it is written once.
+static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| openapi::text().into());
 
 /// The versions that are served.
 const VERSIONS: [&str; 2] = ["v2", "v3"];
 
 /// `GET /`: 200, contract 5.9.
 pub(super) fn list_api_versions(registry: &Registry) -> Response {
-    let versions: Vec<Value> = VERSIONS.iter().map(|id| version(registry, id)).collect();
-    Json(json!({ "versions": versions })).into_response()
+    let versions = VERSIONS.iter().map(|id| version(registry, id)).collect();
+    answer::with(&ListApiVersionsResponse { versions })
+}
+
+/// `GET /openapi.json`: 200.
+pub(super) fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], OPENAPI.clone()).into_response()
 }
 
 /// `GET /{api_version}`: 200, or 404 for one that is not served, contract 5.9.
 pub(super) fn show_api_version(registry: &Registry, id: &str) -> Answer {
     let known = VERSIONS.iter().find(|known| **known == id).ok_or_else(ManageError::no_such_url)?;
-    Ok(Json(json!({ "version": version(registry, known) })).into_response())
+    Ok(answer::with(&ShowApiVersionResponse { version: version(registry, known) }))
 }
 
-/// `links` is an object, not an array, as in the reference.
-fn version(registry: &Registry, id: &str) -> Value {
-    json!({
-        "id": id,
-        "links": { "href": format!("{}/{id}/", registry.settings().public_url), "rel": "self" },
-        "version": if id == "v2" { "2.26" } else { "" },
-        "min_version": if id == "v2" { "2.0" } else { "" },
-        "status": if id == "v2" { "CURRENT" } else { "SUPPORTED" },
-        "updated": "2024-04-18T00:00:00Z",
-    })
+fn version(registry: &Registry, id: &str) -> VersionDetail {
+    let (version, min_version, status) = match id {
+        "v2" => ("2.26", "2.0", "CURRENT"),
+        _ => ("", "", "SUPPORTED"),
+    };
+    VersionDetail {
+        id: id.to_owned(),
+        links: Link { href: format!("{}/{id}/", registry.settings().public_url), rel: "self".to_owned() },
+        min_version: min_version.to_owned(),
+        status: status.to_owned(),
+        updated: "2024-04-18T00:00:00Z".to_owned(),
+        version: version.to_owned(),
+    }
 }

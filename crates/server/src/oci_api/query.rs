@@ -12,7 +12,7 @@ pub(super) struct Query {
 
 impl Query {
     pub(super) fn parse(raw: &str) -> Self {
-        Self { parameters: crate::http::query::pairs(raw) }
+        Self { parameters: transship_oci::query::pairs(raw) }
     }
 
     pub(super) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use tempfile::TempDir;
-use transship::signature::{SignedRequest, authorization_header};
+use transship_swr::signature::{SignedRequest, authorization_header};
 
 /// Nothing here takes longer, unless it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

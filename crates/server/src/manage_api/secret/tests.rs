@@ -1,6 +1,8 @@
 use std::net::Ipv4Addr;
 
-use super::super::query::Query;
+use axum::response::IntoResponse as _;
+use transship_swr::Query;
+
 use super::*;
 use crate::http::whole::Whole;
 
