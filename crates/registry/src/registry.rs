@@ -8,18 +8,21 @@ use transship_client::peer::PeerClient;
 use transship_oci::RegionId;
 use transship_store::BlobStore;
 
-use crate::jobs::JobSignal;
-use crate::keys::Keys;
-use crate::passwords::Passwords;
-use crate::peers::{KnownPeer, Peers};
-use crate::pull_cache::PullCache;
-use crate::referrers::MadeIndexes;
-use crate::replicate::Flights;
-use crate::room::Rooms;
+use crate::access::policy::Principal;
+use crate::content::blobs::BlobContent;
+use crate::content::large_pages::Rooms;
+use crate::content::manifests::StoredManifest;
+use crate::content::pull_cache::PullCache;
+use crate::content::referrers::MadeIndexes;
+use crate::error::ServiceError;
+use crate::identity::keys::Keys;
+use crate::identity::passwords::Passwords;
+use crate::identity::throttle::Throttle;
+use crate::identity::tokens::VerifiedTokens;
+use crate::replication::copy::Flights;
+use crate::replication::jobs::JobSignal;
+use crate::replication::peers::{KnownPeer, Peers};
 use crate::settings::Settings;
-use crate::throttle::Throttle;
-use crate::tokens::VerifiedTokens;
-use crate::{BlobContent, Principal, ServiceError, StoredManifest};
 
 /// Manifests are small (a few KiB) and asked for again and again; this holds thousands of them.
 const MANIFEST_CACHE_BYTES: u64 = 8 << 20;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use transship_catalog::Quotas;
 use transship_oci::RegionId;
 
-use crate::NamePatterns;
-use crate::throttle::LoginLimits;
+use crate::access::name_patterns::NamePatterns;
+use crate::identity::throttle::LoginLimits;
 
 /// Everything the service needs to know about its region and its limits.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Settings {
     /// What an organization may use where nothing else is said about it.
     pub quotas: Quotas,
     /// How blobs are checked.
-    pub scrub: crate::ScrubSettings,
+    pub scrub: crate::upkeep::scrub::ScrubSettings,
     /// Life of a registry token.
     pub registry_token_seconds: u64,
     /// Longest life of a refresh token.

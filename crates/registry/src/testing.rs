@@ -11,10 +11,15 @@ use transship_catalog::Catalog;
 use transship_oci::{Action, Digest, DigestAlgorithm, NamespaceName, Reference, RepositoryName, Scope, media};
 use transship_store::{BlobStore, MemoryStore};
 
-use crate::{
-    Bootstrap, Collection, Grant, Keys, LoginLimits, ManifestPush, Peer, Principal, PushCondition, Pushed, Registry,
-    ServiceError, Settings,
-};
+use crate::access::policy::Principal;
+use crate::content::manifests::{ManifestPush, PushCondition, Pushed};
+use crate::error::ServiceError;
+use crate::identity::keys::Keys;
+use crate::identity::logins::Bootstrap;
+use crate::identity::throttle::LoginLimits;
+use crate::identity::tokens::Grant;
+use crate::registry::Registry;
+use crate::settings::{Collection, Peer, Settings};
 
 pub(crate) struct TestRegion {
     pub(crate) registry: Registry,
@@ -32,7 +37,7 @@ pub(crate) fn settings(region: &str) -> Settings {
         service: "dockyard".to_owned(),
         namespaces_per_account: 5,
         quotas: transship_catalog::Quotas::default(),
-        scrub: crate::ScrubSettings::default(),
+        scrub: crate::upkeep::scrub::ScrubSettings::default(),
         registry_token_seconds: 300,
         refresh_token_seconds: 86_400,
         iam_token_seconds: 86_400,
@@ -50,7 +55,7 @@ pub(crate) fn settings(region: &str) -> Settings {
         logins: LoginLimits { failures: 10, failures_per_address: 100 },
         copy_referrers: true,
         job_retention: Duration::from_hours(24),
-        access: crate::AccessSettings { anonymous_pull: true, open: false },
+        access: crate::settings::AccessSettings { anonymous_pull: true, open: false },
         sparse_indexes: false,
         collection: Collection {
             interval: Duration::from_hours(1),
@@ -175,14 +180,14 @@ impl TestRegion {
             ca_pem: None,
             repair: true,
             accept: true,
-            accounts: crate::NamePatterns::default(),
-            namespaces: crate::NamePatterns::default(),
+            accounts: crate::access::name_patterns::NamePatterns::default(),
+            namespaces: crate::access::name_patterns::NamePatterns::default(),
             administrators: true,
         }
     }
 }
 
-pub(crate) fn body(frames: &[&[u8]]) -> crate::Body {
+pub(crate) fn body(frames: &[&[u8]]) -> crate::content::uploads::Body {
     let frames: Vec<Result<Bytes, String>> = frames.iter().map(|frame| Ok(Bytes::copy_from_slice(frame))).collect();
     Box::pin(futures::stream::iter(frames))
 }

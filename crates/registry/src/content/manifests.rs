@@ -1,0 +1,261 @@
+//! Pushing, pulling, listing and deleting manifests by the registry protocol.
+//!
+//! Owns: how a digest is settled, and what a push must name. Never re-serialises a manifest (rule 9).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use transship_catalog::{Pulled, PutManifest, PutManifestError, Repository, TagCondition};
+use transship_oci::digest::referrers_tag_subject;
+use transship_oci::{Digest, DigestAlgorithm, ManifestView, NamespaceName, Reference, RepositoryName, Tag};
+
+use crate::access::policy::Principal;
+use crate::error::ServiceError;
+use crate::identity::tokens::{Grant, GrantedName};
+use crate::registry::Registry;
+use crate::registry::detached;
+
+/// A manifest as it was pushed.
+#[derive(Clone, Debug)]
+pub struct StoredManifest {
+    /// Its digest.
+    pub digest: Digest,
+    /// The media type it was pushed with.
+    pub media_type: String,
+    /// The raw bytes.
+    pub raw: Bytes,
+}
+
+impl From<transship_catalog::StoredManifest> for StoredManifest {
+    fn from(stored: transship_catalog::StoredManifest) -> Self {
+        Self { digest: stored.digest, media_type: stored.media_type, raw: Bytes::from(stored.raw) }
+    }
+}
+
+/// When a push by tag may move the tag (If-Match, If-None-Match).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PushCondition {
+    /// Always.
+    Always,
+    /// Only when the tag does not exist, or points here already.
+    IfAbsent,
+    /// Only when the tag points at this digest.
+    IfDigest(Digest),
+}
+
+/// A manifest to push.
+#[derive(Clone, Debug)]
+pub struct ManifestPush {
+    /// Where it goes: a tag, or its own digest.
+    pub reference: Reference,
+    /// More tags for it (`?tag=`).
+    pub tags: Vec<Tag>,
+    /// The request's media type.
+    pub content_type: Option<String>,
+    /// The raw bytes.
+    pub raw: Bytes,
+    /// When the tags may move.
+    pub condition: PushCondition,
+}
+
+/// What a push made.
+#[derive(Clone, Debug)]
+pub struct Pushed {
+    /// The digest of the manifest.
+    pub digest: Digest,
+    /// The subject it refers to.
+    pub subject: Option<Digest>,
+    /// The tags that now point at it.
+    pub tags: Vec<Tag>,
+}
+
+impl Registry {
+    /// The repository of that name.
+    pub(crate) async fn repository(&self, name: &RepositoryName) -> Result<Repository, ServiceError> {
+        let found = self.catalog().find_repository(name).await?;
+        found.ok_or_else(|| ServiceError::RepositoryAbsent(name.to_string()))
+    }
+
+    /// The repository of that name, made when absent: pushing creates it, private (contract 7.6).
+    pub(crate) async fn repository_to_push(
+        &self,
+        grant: &Grant,
+        name: &RepositoryName,
+    ) -> Result<Repository, ServiceError> {
+        if let Some(found) = self.catalog().find_repository(name).await? {
+            grant.on(name).require(found.namespace_id)?;
+            return Ok(found);
+        }
+        let Some(principal) = &grant.principal else {
+            return Err(ServiceError::Denied("an anonymous caller may not create repositories".to_owned()));
+        };
+        let attributes = crate::content::repositories::RepositoryAttributes::default;
+        match self.ensure_granted_repository(principal, grant.on(name), attributes()).await {
+            // An open region has nobody who would make the organization first.
+            Err(ServiceError::NamespaceAbsent { .. }) if grant.may_do_everything() => {
+                match self.create_namespace(principal, name.namespace()).await {
+                    // Another push made it meanwhile.
+                    Ok(()) | Err(ServiceError::NamespaceTaken(_)) => {}
+                    Err(error) => return Err(error),
+                }
+                self.ensure_granted_repository(principal, grant.on(name), attributes()).await
+            }
+            made => made,
+        }
+    }
+
+    /// Finds a manifest by tag or digest.
+    pub async fn find_manifest(
+        &self,
+        name: impl Into<GrantedName<'_>>,
+        reference: &Reference,
+    ) -> Result<Arc<StoredManifest>, ServiceError> {
+        let granted = name.into();
+        let key = format!("{} {reference}", granted.name);
+        let ask = async || self.asked_manifest(granted, reference).await;
+        let pulled = self.manifest_cache().get(self.catalog(), &key, ask).await?;
+        granted.require(pulled.namespace_id)?;
+        Ok(Arc::clone(&pulled.content))
+    }
+
+    /// What the catalog says now. What is read at a referrers tag is made from more than what is stored there.
+    async fn asked_manifest(
+        &self,
+        granted: GrantedName<'_>,
+        reference: &Reference,
+    ) -> Result<Pulled<Arc<StoredManifest>>, ServiceError> {
+        let is_made = matches!(reference, Reference::Tag(tag) if referrers_tag_subject(tag).is_some());
+        if !is_made && let Some(found) = self.catalog().pull_manifest(granted.name, reference).await? {
+            return Ok(Pulled { namespace_id: found.namespace_id, content: Arc::new(found.content.into()) });
+        }
+        // The repository may be what is missing, or what is another one now.
+        let repository = self.granted_repository(granted).await?;
+        let found = match reference {
+            Reference::Tag(tag) => self.manifest_at_tag(repository.id, tag).await?,
+            Reference::Digest(digest) => self.made_manifest(repository.id, digest).await?,
+        };
+        let found = found.ok_or_else(|| ServiceError::ManifestAbsent(reference.to_string()))?;
+        Ok(Pulled { namespace_id: repository.namespace_id, content: Arc::new(found) })
+    }
+
+    /// Stores a manifest and moves its tags, all or nothing.
+    pub async fn push_manifest(
+        &self,
+        grant: &Grant,
+        name: &RepositoryName,
+        push: ManifestPush,
+    ) -> Result<Pushed, ServiceError> {
+        let view = ManifestView::parse(push.content_type.as_deref(), &push.raw)?;
+        let (digest, mut tags) = match &push.reference {
+            Reference::Digest(expected) => {
+                let actual = Digest::of(expected.algorithm(), &push.raw);
+                if actual != *expected {
+                    return Err(ServiceError::DigestMismatch { expected: expected.clone(), actual });
+                }
+                (actual, Vec::new())
+            }
+            Reference::Tag(tag) => (Digest::of(DigestAlgorithm::Sha256, &push.raw), vec![tag.clone()]),
+        };
+        for tag in push.tags {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+        let repository = self.repository_to_push(grant, name).await?;
+        let condition = match push.condition {
+            PushCondition::Always => TagCondition::Always,
+            PushCondition::IfAbsent => TagCondition::IfAbsent,
+            PushCondition::IfDigest(digest) => self.condition_on(repository.id, &push.reference, digest).await?,
+        };
+        let registry = self.clone();
+        detached(async move { registry.store_manifest(repository.id, digest, &view, &push.raw, tags, condition).await })
+            .await
+    }
+
+    /// One transaction: every blob and child is touched, the raw bytes stored, the tags moved.
+    pub(crate) async fn store_manifest(
+        &self,
+        repository_id: i64,
+        digest: Digest,
+        view: &ManifestView,
+        raw: &[u8],
+        tags: Vec<Tag>,
+        condition: TagCondition,
+    ) -> Result<Pushed, ServiceError> {
+        let mut blobs: Vec<(Digest, u64)> = view.blobs().map(|d| (d.digest.clone(), d.size_bytes)).collect();
+        blobs.sort();
+        blobs.dedup();
+        let mut children: Vec<(Digest, u64)> = view.children.iter().map(|d| (d.digest.clone(), d.size_bytes)).collect();
+        children.sort();
+        children.dedup();
+        let subject = view.subject.as_ref().map(|d| d.digest.clone());
+        let put = PutManifest {
+            repository_id,
+            digest: digest.clone(),
+            media_type: view.media_type.clone(),
+            artifact_type: view.artifact_type.clone(),
+            subject_digest: subject.clone(),
+            config_digest: view.config.as_ref().map(|d| d.digest.clone()),
+            layers_size_bytes: view.layers.iter().map(|d| d.size_bytes).fold(0, u64::saturating_add),
+            raw,
+            blobs: &blobs,
+            children: &children,
+            tags: &tags,
+            condition,
+            sparse: self.settings().sparse_indexes,
+        };
+        match self.catalog().put_manifest(put).await {
+            Ok(_) => Ok(Pushed { digest, subject, tags }),
+            Err(PutManifestError::BlobUnknown(digest)) => Err(ServiceError::BlobUnknown(digest)),
+            Err(PutManifestError::ChildUnknown(digest)) => Err(ServiceError::ChildUnknown(digest)),
+            Err(PutManifestError::SizeDiffers { digest, expected, actual }) => {
+                let kind = if children.iter().any(|(child, _)| *child == digest) { "manifest" } else { "blob" };
+                Err(ServiceError::SizeDiffers { what: format!("{kind} {digest}"), expected, actual })
+            }
+            Err(PutManifestError::ConditionFailed { current, .. }) => Err(ServiceError::PreconditionFailed(current)),
+            Err(PutManifestError::Catalog(error)) => Err(error.into()),
+        }
+    }
+
+    /// Deletes a tag, or a manifest with every tag that points at it.
+    pub async fn delete_manifest(
+        &self,
+        name: impl Into<GrantedName<'_>>,
+        reference: &Reference,
+    ) -> Result<(), ServiceError> {
+        let repository = self.granted_repository(name.into()).await?;
+        let deleted = match reference {
+            Reference::Tag(tag) => self.catalog().delete_tag(repository.id, tag).await?,
+            Reference::Digest(digest) => self.catalog().delete_manifest(repository.id, digest).await?,
+        };
+        if deleted { Ok(()) } else { Err(ServiceError::ManifestAbsent(reference.to_string())) }
+    }
+
+    /// One page of a repository's tags in byte order, after `after`.
+    pub async fn tag_names(
+        &self,
+        name: impl Into<GrantedName<'_>>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Tag>, ServiceError> {
+        let repository = self.granted_repository(name.into()).await?;
+        Ok(self.catalog().list_tags(repository.id, after, limit).await?)
+    }
+
+    /// One page of the names of the repositories that a caller may pull from.
+    pub async fn repository_names(
+        &self,
+        principal: Option<&Principal>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, ServiceError> {
+        let (account, user, admin) =
+            principal.map_or(("", "", false), |p| (p.account_id.as_str(), p.user_id.as_str(), p.is_admin));
+        Ok(self.catalog().repository_names(account, user, admin, after, limit).await?)
+    }
+
+    /// Whether pushing to this namespace could ever work; for error texts.
+    pub async fn namespace_exists(&self, name: &NamespaceName) -> Result<bool, ServiceError> {
+        Ok(self.catalog().find_namespace(name).await?.is_some())
+    }
+}

@@ -1,0 +1,17 @@
+//! What is pushed, pulled, listed and deleted.
+//!
+//! Owns: upload sessions, blobs, manifests and what refers to them, tags, repositories, organizations, their quotas and immutable tags,
+//! and the order in which a push becomes visible. Never: copying to another place (`replication`), nor looking for what nothing needs
+//! (`upkeep`).
+
+pub(crate) mod blobs;
+mod immutability;
+pub(crate) mod large_pages;
+pub(crate) mod manifests;
+pub(crate) mod namespaces;
+pub(crate) mod pull_cache;
+mod quotas;
+pub(crate) mod referrers;
+pub(crate) mod repositories;
+pub(crate) mod tags;
+pub(crate) mod uploads;

@@ -1,0 +1,13 @@
+//! Who somebody is, and how they prove it.
+//!
+//! Owns: accounts and users, passwords, access keys and temporary logins, the keys of the region and all tokens made with them, and how
+//! often somebody may fail. Never: what somebody may do (`access`).
+
+pub(crate) mod address;
+pub(crate) mod keys;
+pub(crate) mod logins;
+mod operator;
+pub(crate) mod passwords;
+mod refresh;
+pub(crate) mod throttle;
+pub(crate) mod tokens;

@@ -1,0 +1,353 @@
+//! The three kinds of token, and why none passes for another: each kind has its own key (contract 7.1, 7.6; H10).
+//!
+//! * a registry token opens repositories on `/v2/…`, lives minutes, and needs no look-up;
+//! * an IAM token opens the management API, lives a day, and is checked against the catalog at each use;
+//! * a region token proves one region, and a user of it, to another; it is signed with the region's identity.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jsonwebtoken::{Algorithm, Header};
+use serde::{Deserialize, Serialize};
+use transship_oci::{Action, RegionId, RepositoryName, Scope};
+
+use crate::access::policy::Principal;
+use crate::error::ServiceError;
+use crate::registry::Registry;
+
+mod region;
+mod verified;
+mod verify;
+
+pub use region::RegionTokenError;
+pub(crate) use region::{RegionClaims, RepairClaims};
+pub(crate) use verified::VerifiedTokens;
+pub use verify::TokenError;
+pub(crate) use verify::{Claims, Expected, now_seconds, verify};
+
+/// A token that was just made.
+#[derive(Clone, Debug)]
+pub struct IssuedToken {
+    /// The token itself.
+    pub token: String,
+    /// When it was made, seconds since 1970.
+    pub issued_at_seconds: u64,
+    /// When it ends, seconds since 1970.
+    pub expires_at_seconds: u64,
+}
+
+impl IssuedToken {
+    /// Its whole life in seconds.
+    pub const fn life_seconds(&self) -> u64 {
+        self.expires_at_seconds - self.issued_at_seconds
+    }
+}
+
+/// What a verified registry token allows.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Who holds it; nobody for an anonymous token.
+    pub principal: Option<Principal>,
+    /// The region that pushes, when the token was given to a region and not to a client.
+    pub via: Option<RegionId>,
+    access: Vec<Scope>,
+    /// The namespaces of `access`, by name: their numbers when the token was made.
+    namespaces: BTreeMap<String, i64>,
+    /// Everything on every repository: what an open region gives.
+    everything: bool,
+}
+
+/// A repository as a token speaks of it: by its name, and in the namespace that had the name when the token was made.
+/// A namespace that was deleted and made again is another one, whoever made it.
+#[derive(Clone, Copy, Debug)]
+pub struct GrantedName<'a> {
+    pub(crate) name: &'a RepositoryName,
+    /// The number of the namespace; nothing where any will do.
+    namespace_id: Option<i64>,
+}
+
+impl GrantedName<'_> {
+    /// Refuses when the namespace of that name is not the one that the token was made for.
+    pub(crate) fn require(&self, namespace_id: i64) -> Result<(), ServiceError> {
+        match self.namespace_id {
+            Some(granted) if granted != namespace_id => {
+                Err(ServiceError::GrantOutdated(self.name.namespace().to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// In tests a name alone will do.
+#[cfg(test)]
+impl<'a> From<&'a RepositoryName> for GrantedName<'a> {
+    fn from(name: &'a RepositoryName) -> Self {
+        Self { name, namespace_id: None }
+    }
+}
+
+/// No namespace has this number.
+const NO_NAMESPACE: i64 = 0;
+
+impl Grant {
+    /// Whether the token itself carries this right.
+    pub fn allows(&self, name: &RepositoryName, action: Action) -> bool {
+        let allows = |scope: &Scope| {
+            scope.kind == "repository" && scope.name == name.as_str() && scope.actions.contains(&action)
+        };
+        self.everything || self.access.iter().any(allows)
+    }
+
+    /// A repository that the token is about.
+    pub fn on<'a>(&self, name: &'a RepositoryName) -> GrantedName<'a> {
+        let granted = || self.namespaces.get(name.namespace().as_str()).copied().unwrap_or(NO_NAMESPACE);
+        GrantedName { name, namespace_id: (!self.everything).then(granted) }
+    }
+
+    /// Everything that the token carries, as one `scope` parameter.
+    pub fn scope(&self) -> String {
+        self.access.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whether this is the grant of an open region.
+    pub const fn may_do_everything(&self) -> bool {
+        self.everything
+    }
+
+    /// Whether the token names this repository, with whatever rights.
+    pub fn speaks_of(&self, name: &RepositoryName) -> bool {
+        self.access.iter().any(|scope| scope.kind == "repository" && scope.name == name.as_str())
+    }
+
+    /// What upload sessions are bound to: the user, or nothing for nobody.
+    pub fn user_id(&self) -> &str {
+        self.principal.as_ref().map_or("", |principal| &principal.user_id)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct RegistryClaims {
+    iss: String,
+    aud: String,
+    sub: String,
+    iat: u64,
+    nbf: u64,
+    exp: u64,
+    jti: String,
+    access: Vec<Scope>,
+    #[serde(default)]
+    namespaces: BTreeMap<String, i64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    principal: Option<Principal>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    via: Option<RegionId>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IamClaims {
+    iss: String,
+    aud: String,
+    sub: String,
+    iat: u64,
+    exp: u64,
+    jti: String,
+    /// The user's epoch when the token was made; any change of password or state raises it.
+    epoch: i64,
+}
+
+impl Claims for RegistryClaims {
+    fn issued_at_seconds(&self) -> u64 {
+        self.iat
+    }
+}
+
+impl Claims for IamClaims {
+    fn issued_at_seconds(&self) -> u64 {
+        self.iat
+    }
+}
+
+/// The audience of IAM tokens.
+const IAM_AUDIENCE: &str = "management";
+
+impl Registry {
+    /// Issues a registry token: for each scope, what was asked for and is allowed (registry-protocol 35).
+    ///
+    /// # Errors
+    /// [`ServiceError::NamespaceAbsent`] when scopes were asked for and none of their namespaces exists.
+    pub async fn issue_registry_token(
+        &self,
+        principal: Option<&Principal>,
+        scopes: &[Scope],
+    ) -> Result<IssuedToken, ServiceError> {
+        let mut access = Vec::new();
+        let mut namespaces = BTreeMap::new();
+        let mut absent = None;
+        let mut known = false;
+        for scope in scopes {
+            let Some(name) = scope.repository_name() else { continue };
+            let has = self.effective_access(&name, principal).await?;
+            let Some(namespace) = &has.namespace else {
+                absent.get_or_insert_with(|| self.namespace_absent(name.namespace()));
+                continue;
+            };
+            known = true;
+            let actions: Vec<Action> = [Action::Pull, Action::Push, Action::Delete]
+                .into_iter()
+                .filter(|action| scope.allows(*action) && has.allows(*action))
+                .collect();
+            if !actions.is_empty() {
+                // Two scopes may be judged at different times; the first one stands, so that the older one counts.
+                namespaces.entry(name.namespace().to_string()).or_insert(namespace.id);
+                access.push(Scope::repository(&name, &actions));
+            }
+        }
+        if let Some(absent) = absent.filter(|_| principal.is_some() && !known) {
+            return Err(absent);
+        }
+        Ok(self.registry_token(principal.cloned(), None, access, namespaces))
+    }
+
+    /// The token that another region gets: pull and push on exactly one repository, in the name of one user. What of that a
+    /// copy does not need is refused where it is asked for.
+    pub(crate) fn issue_peer_token(
+        &self,
+        principal: Principal,
+        via: RegionId,
+        name: &RepositoryName,
+        namespace_id: i64,
+    ) -> IssuedToken {
+        let access = vec![Scope::repository(name, &[Action::Pull, Action::Push])];
+        let namespaces = BTreeMap::from([(name.namespace().to_string(), namespace_id)]);
+        self.registry_token(Some(principal), Some(via), access, namespaces)
+    }
+
+    fn registry_token(
+        &self,
+        principal: Option<Principal>,
+        via: Option<RegionId>,
+        access: Vec<Scope>,
+        namespaces: BTreeMap<String, i64>,
+    ) -> IssuedToken {
+        let iat = now_seconds();
+        let life = self.settings().registry_token_seconds;
+        let exp = iat + if via.is_some() { life.min(region::REGION_TOKEN_SECONDS) } else { life };
+        let claims = RegistryClaims {
+            iss: self.settings().region.to_string(),
+            aud: self.settings().service.clone(),
+            sub: principal.as_ref().map_or_else(String::new, |p| p.user_id.clone()),
+            iat,
+            nbf: iat,
+            exp,
+            jti: token_id(),
+            access,
+            namespaces,
+            principal,
+            via,
+        };
+        let token =
+            jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.keys().registry_token().signing)
+                .expect("claims are plain data, which always serialises");
+        IssuedToken { token, issued_at_seconds: iat, expires_at_seconds: exp }
+    }
+
+    /// Verifies a registry token. No look-up: its short life is what limits it.
+    pub fn verify_registry_token(&self, token: &str) -> Result<Arc<Grant>, TokenError> {
+        if let Some(grant) = self.verified_tokens().get(token) {
+            return self.still_accepted(grant);
+        }
+        let settings = self.settings();
+        let expected =
+            Expected { algorithm: Algorithm::HS256, issuer: settings.region.as_str(), audience: &settings.service };
+        let claims: RegistryClaims = verify(token, &self.keys().registry_token().verifying, expected)?;
+        let RegistryClaims { principal, via, access, namespaces, iat, exp, .. } = claims;
+        let grant = Arc::new(Grant { principal, via, access, namespaces, everything: false });
+        self.verified_tokens().keep(token, &grant, iat, exp);
+        self.still_accepted(grant)
+    }
+
+    /// A region's token ends when its `[[peer]]` entry goes, or says `accept = false`.
+    fn still_accepted(&self, grant: Arc<Grant>) -> Result<Arc<Grant>, TokenError> {
+        match &grant.via {
+            Some(via) if !self.peer(via.as_str()).is_some_and(|peer| peer.settings.accept) => {
+                Err(TokenError::Withdrawn)
+            }
+            _ => Ok(grant),
+        }
+    }
+
+    /// Verifies the registry token of a call between regions: one that a region token was exchanged for.
+    ///
+    /// # Errors
+    /// [`ServiceError::Denied`] for every other registry token; the inner error when the token is no good.
+    pub fn verify_copy_token(&self, token: &str) -> Result<Result<Arc<Grant>, TokenError>, ServiceError> {
+        match self.verify_registry_token(token) {
+            Ok(grant) if grant.via.is_none() => Err(ServiceError::Denied(
+                "only a token that was given to a region for a copy opens the calls between regions".to_owned(),
+            )),
+            verified => Ok(verified),
+        }
+    }
+
+    /// What everybody gets in an open region: all rights, in the name of an administrator. `None` in any other region.
+    pub async fn open_grant(&self) -> Result<Option<Arc<Grant>>, ServiceError> {
+        if !self.settings().access.open {
+            return Ok(None);
+        }
+        let ask = async || self.first_administrator().await;
+        let principal = self.open_principal_cache().get(self.catalog(), "", ask).await?;
+        let grant = Grant {
+            principal: Some((*principal).clone()),
+            via: None,
+            access: Vec::new(),
+            namespaces: BTreeMap::new(),
+            everything: true,
+        };
+        Ok(Some(Arc::new(grant)))
+    }
+
+    /// Issues an IAM token (contract 7.1).
+    pub async fn issue_iam_token(&self, principal: &Principal) -> Result<IssuedToken, ServiceError> {
+        let user = self.catalog().find_user_by_id(&principal.user_id).await?;
+        let user = user.ok_or_else(|| ServiceError::UserAbsent(principal.user_name.clone()))?;
+        let iat = now_seconds();
+        let exp = iat + self.settings().iam_token_seconds;
+        let claims = IamClaims {
+            iss: self.settings().region.to_string(),
+            aud: IAM_AUDIENCE.to_owned(),
+            sub: user.id,
+            iat,
+            exp,
+            jti: token_id(),
+            epoch: user.epoch,
+        };
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.keys().iam_token().signing)
+            .expect("claims are plain data, which always serialises");
+        Ok(IssuedToken { token, issued_at_seconds: iat, expires_at_seconds: exp })
+    }
+
+    /// Verifies an IAM token, and that its user is still as it was.
+    ///
+    /// # Errors
+    /// The outer error when the catalog does not answer, the inner one when the token is refused.
+    pub async fn verify_iam_token(&self, token: &str) -> Result<Result<Principal, TokenError>, ServiceError> {
+        let issuer = self.settings().region.as_str();
+        let expected = Expected { algorithm: Algorithm::HS256, issuer, audience: IAM_AUDIENCE };
+        let claims: IamClaims = match verify(token, &self.keys().iam_token().verifying, expected) {
+            Ok(claims) => claims,
+            Err(error) => return Ok(Err(error)),
+        };
+        let user = self.catalog().find_user_by_id(&claims.sub).await?;
+        Ok(match user {
+            Some(user) if user.enabled && user.epoch == claims.epoch => Ok(user.into()),
+            _ => Err(TokenError::Withdrawn),
+        })
+    }
+}
+
+pub(crate) fn token_id() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+#[cfg(test)]
+mod tests;

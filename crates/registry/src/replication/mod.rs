@@ -1,0 +1,9 @@
+//! Images that go to another place: the call that asks for it, the jobs that it makes, and the copy that a job does.
+//!
+//! Owns: `sync_images`, when a job runs and how it ends, the order in which an image reaches its target, and the other regions as this
+//! one knows them. Never: what a repository or a tag is (`content`).
+
+pub(crate) mod calls;
+pub(crate) mod copy;
+pub(crate) mod jobs;
+pub(crate) mod peers;

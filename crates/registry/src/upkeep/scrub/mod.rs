@@ -1,0 +1,200 @@
+//! Scrubbing: reading every blob again at an easy pace, taking what is wrong out of service, and getting it back.
+//!
+//! Owns: when bytes are read and what follows. A round's place is a row, so that it goes on after a restart, and one process
+//! is at it at a time. Never: deleting wrong bytes; they stay where they are until right ones have come.
+
+mod inspect;
+mod repair;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use transship_catalog::Blob;
+
+use crate::error::ServiceError;
+use crate::registry::Registry;
+
+pub(crate) use inspect::Verdict;
+
+/// How long a process may be silent before another one goes on with its round.
+const LEASE: Duration = Duration::from_mins(1);
+/// How often the place of a round is recorded: that much is read again after a crash.
+const RECORD: Duration = Duration::from_secs(10);
+/// The longest pause between two looks for a round or a repair that is due.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Rows read together.
+const PAGE: usize = 200;
+/// Repairs begun together.
+const REPAIRS: usize = 10;
+
+/// `[scrub]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubSettings {
+    /// Bytes read a second; 0 switches the rounds off.
+    pub bytes_per_second: u64,
+    /// From the beginning of one round to that of the next.
+    pub interval: Duration,
+    /// How long to wait before a blob is asked for again that no peer had.
+    pub repair_interval: Duration,
+}
+
+impl Default for ScrubSettings {
+    fn default() -> Self {
+        Self {
+            bytes_per_second: 10 << 20,
+            interval: Duration::from_hours(7 * 24),
+            repair_interval: Duration::from_mins(5),
+        }
+    }
+}
+
+/// What one round found.
+#[derive(Clone, Copy, Debug, Default)]
+struct Round {
+    blobs: u64,
+    bytes: u64,
+    quarantined: u64,
+}
+
+/// Lets so many bytes a second pass.
+pub(crate) struct Pace {
+    bytes_per_second: u64,
+    next: Instant,
+}
+
+impl Pace {
+    /// No limit when 0.
+    pub(crate) fn new(bytes_per_second: u64) -> Self {
+        Self { bytes_per_second, next: Instant::now() }
+    }
+
+    /// Waits until what was read before is paid for; then these bytes are owed.
+    pub(crate) async fn pass(&mut self, bytes: usize) {
+        if self.bytes_per_second == 0 {
+            return;
+        }
+        tokio::time::sleep_until(self.next).await;
+        self.owe(Instant::now(), bytes);
+    }
+
+    fn owe(&mut self, now: Instant, bytes: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "a pause need not be exact")]
+        let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
+        // Idleness is no credit.
+        self.next = self.next.max(now) + cost;
+    }
+}
+
+impl Registry {
+    /// Scrubs and repairs until `shutdown`.
+    pub(crate) async fn scrub(self, shutdown: CancellationToken) {
+        let owner = uuid::Uuid::new_v4().simple().to_string();
+        let settings = self.settings().scrub;
+        let mut pace = Pace::new(settings.bytes_per_second);
+        let pause = settings.interval.min(settings.repair_interval).min(LONGEST_PAUSE).max(Duration::from_millis(200));
+        loop {
+            let work = async {
+                self.repair_due().await?;
+                if settings.bytes_per_second > 0 { self.scrub_round(&owner, &mut pace).await } else { Ok(()) }
+            };
+            // It only reads, and each of its changes is one transaction: it may be dropped anywhere.
+            let done = tokio::select! {
+                () = shutdown.cancelled() => return,
+                done = work => done,
+            };
+            if let Err(error) = done {
+                tracing::warn!(reason = error.log_reason(), "scrubbing goes on later: {error}");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Goes on with the round until its end, if it is due and nobody else is at it.
+    async fn scrub_round(&self, owner: &str, pace: &mut Pace) -> Result<(), ServiceError> {
+        let lease_ms = millis(LEASE);
+        let Some(turn) = self.catalog().take_scrub(owner, lease_ms).await? else { return Ok(()) };
+        let mut after = turn.after;
+        let mut round = Round::default();
+        let mut recorded = Instant::now();
+        loop {
+            let rows = self.catalog().stored_blobs(after.as_ref(), PAGE).await?;
+            if rows.is_empty() {
+                break;
+            }
+            for stored in rows {
+                if stored.quarantined.is_none() {
+                    round.blobs += 1;
+                    round.bytes += stored.blob.size_bytes;
+                    round.quarantined += u64::from(self.check(&stored.blob, pace, owner).await?);
+                }
+                after = Some(stored.blob.digest);
+                if let Some(after) = after.as_ref().filter(|_| recorded.elapsed() > RECORD) {
+                    if !self.catalog().save_scrub(owner, lease_ms, after).await? {
+                        return Ok(());
+                    }
+                    recorded = Instant::now();
+                    self.repair_due().await?;
+                }
+            }
+        }
+        self.catalog().end_scrub(owner, millis(self.settings().scrub.interval)).await?;
+        if round.blobs > 0 {
+            let Round { blobs, bytes, quarantined } = round;
+            tracing::info!(blobs, bytes, quarantined, "scrubbed every blob");
+        }
+        Ok(())
+    }
+
+    /// Reads one blob, and takes it out of service when its bytes are wrong; tells whether it did.
+    async fn check(&self, blob: &Blob, pace: &mut Pace, owner: &str) -> Result<bool, ServiceError> {
+        // A large blob at an easy pace outlives the lease, which goes on while it is read.
+        let inspected = async {
+            let beat = async {
+                loop {
+                    tokio::time::sleep(LEASE / 4).await;
+                    if let Err(error) = self.catalog().take_scrub(owner, millis(LEASE)).await {
+                        tracing::warn!("the lease of the scrub round could not be renewed: {error}");
+                    }
+                }
+            };
+            tokio::select! {
+                verdict = self.inspect(blob, pace) => verdict,
+                () = beat => unreachable!("it has no end"),
+            }
+        };
+        match inspected.await {
+            Ok(Verdict::Sound) => Ok(false),
+            Ok(Verdict::Damaged(reason)) => self.quarantine(blob, &reason).await,
+            Err(error) => {
+                // One blob that cannot be read now is left to the next round; a store that does not answer ends this one.
+                self.store().probe().await?;
+                tracing::warn!(digest = %blob.digest, reason = error.log_reason(), "could not be checked: {error}");
+                Ok(false)
+            }
+        }
+    }
+
+    /// Takes a blob out of service whose bytes are wrong or missing. `false` when its row has changed meanwhile.
+    pub(crate) async fn quarantine(&self, blob: &Blob, reason: &str) -> Result<bool, ServiceError> {
+        let quarantined = self.catalog().quarantine_blob(blob, reason).await?;
+        if quarantined {
+            tracing::error!(
+                digest = %blob.digest,
+                location = blob.location,
+                "a blob was taken out of service: {reason}; it comes back with the next push of this content, or from a peer that has it"
+            );
+        }
+        Ok(quarantined)
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
