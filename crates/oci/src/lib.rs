@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod media;
 pub mod name;
 pub mod range;
+mod referrers_tag;
 pub mod route;
 pub mod scope;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use link::Link;
 pub use manifest::{Descriptor, MAX_MANIFEST_BYTES, ManifestError, ManifestKind, ManifestView};
 pub use name::{NamespaceName, Reference, RegionId, RepositoryName, RepositoryPath, Tag};
 pub use range::{ByteRange, ContentRange, ContentRangeError, ServedRange, parse_upload_range, upload_range};
+pub use referrers_tag::referrers_tag_subject;
 pub use route::{Route, RouteError};
 pub use scope::{Action, Scope, parse_scopes};
 pub use text::GrammarError;

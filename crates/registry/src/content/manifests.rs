@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use transship_catalog::{Pulled, PutManifest, PutManifestError, Repository, TagCondition};
-use transship_oci::digest::referrers_tag_subject;
-use transship_oci::{Digest, DigestAlgorithm, ManifestView, NamespaceName, Reference, RepositoryName, Tag};
+use transship_oci::{
+    Digest, DigestAlgorithm, ManifestView, NamespaceName, Reference, RepositoryName, Tag, referrers_tag_subject,
+};
 
 use crate::access::policy::Principal;
 use crate::error::ServiceError;

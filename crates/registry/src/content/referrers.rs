@@ -10,9 +10,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use transship_catalog::{Referrers, TagCondition};
-use transship_oci::digest::referrers_tag_subject;
 use transship_oci::{
     Descriptor, Digest, DigestAlgorithm, MAX_MANIFEST_BYTES, ManifestKind, ManifestView, Reference, Tag, media,
+    referrers_tag_subject,
 };
 
 use crate::access::policy::Principal;
