@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use sqlx::any::AnyRow;
 use transship_oci::{NamespaceName, RepositoryName, RepositoryPath};
 
-use crate::access::has_level;
 use crate::immutability::judge_all;
 use crate::jobs::cancel_jobs;
+use crate::level::has_level;
 use crate::quotas::{repository_goes, repository_made};
 use crate::retry::{is_foreign_key_violation, repeated};
 use crate::row::{Columns as _, list_parameter, one_changed, storable};
