@@ -15,7 +15,7 @@ use super::reload::Reload;
 use super::{credentials, limits, open, print};
 use crate::app::App;
 use crate::config::Config;
-use crate::http::server::{ConnectionLimits, Listener, Server};
+use crate::http::server::{Listener, Server};
 use crate::http::tls_reload::Reloader;
 
 /// How long requests in flight may go on after a signal.
@@ -53,7 +53,7 @@ pub(super) async fn serve(mut config: Config, log: &LogControl) -> anyhow::Resul
     let app = App::new(registry.clone(), config.replication.sync_images_response);
     let stop = CancellationToken::new();
     let mut workers = registry.start_workers(stop.clone()).await?;
-    let server = Server::start(app.clone(), listeners, connection_limits(&config));
+    let server = Server::start(app.clone(), listeners, limits::of_connections(&config));
     tracing::info!(
         region = registry.settings().region.as_str(),
         %listen,
@@ -122,14 +122,6 @@ async fn key_replaced(registry: &Registry) -> &'static str {
         if let Ok(Some(file)) = registry.replaced_key().await {
             return file;
         }
-    }
-}
-
-pub(super) fn connection_limits(config: &Config) -> ConnectionLimits {
-    ConnectionLimits {
-        all: limits::connections(config.limits.connections),
-        of_one_address: config.limits.connections_per_address,
-        proxies: config.limits.trusted_proxies.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ pub mod address;
 mod body;
 mod busy;
 pub mod caller;
-mod connections;
+pub mod connections;
 pub mod context;
 mod exchange;
 mod framing;
