@@ -9,8 +9,12 @@
 
 mod access;
 mod content;
+mod detached;
 mod error;
 mod identity;
+mod job_signal;
+mod name_patterns;
+mod pull_cache;
 mod registry;
 mod replication;
 mod settings;
@@ -19,31 +23,35 @@ mod testing;
 mod upkeep;
 
 pub use access::grants::{GrantList, GrantSpec};
-pub use access::name_patterns::NamePatterns;
 pub use access::policy::{EffectiveAccess, Principal};
-pub use content::blobs::{BlobContent, Mount};
+pub use access::token_grant::{Grant, GrantedName};
+pub use content::blob_content::BlobContent;
+pub use content::blobs::Mount;
 pub use content::large_pages::Room;
-pub use content::manifests::{ManifestPush, PushCondition, Pushed, StoredManifest};
+pub use content::manifests::{ManifestPush, PushCondition, Pushed};
 pub use content::namespaces::{NamespaceSummary, Overview};
 pub use content::referrers::ReferrersPage;
 pub use content::repositories::{
     ListRepositories, Overflow, RepositoryAttributes, RepositoryList, RepositoryPage, RepositorySummary,
 };
+pub use content::stored_manifest::StoredManifest;
 pub use content::tags::{ListTags, Manifests, TagList, TagPage, TagView};
 pub use content::uploads::{Body, UploadStatus};
 pub use error::ServiceError;
 pub use identity::address::counted_address;
+pub use identity::fingerprint::key_fingerprint;
 pub use identity::keys::{KeyError, Keys, NewKey, Replaced};
 pub use identity::logins::{Bootstrap, LoginBasis, RegistryLogin};
-pub use identity::throttle::{Attempt, LoginLimits};
-pub use identity::tokens::{Grant, GrantedName, IssuedToken, RegionTokenError, TokenError};
-pub use registry::{Project, Registry, peer_answers};
+pub use identity::throttle::Attempt;
+pub use identity::tokens::{IssuedToken, TokenError};
+pub use name_patterns::NamePatterns;
+pub use registry::{Project, Registry};
 pub use replication::calls::{SyncImages, SyncOutcome, TagOutcome};
 pub use replication::copy::wire;
-pub use replication::peers::key_fingerprint;
-pub use settings::{AccessSettings, Collection, Peer, Settings};
+pub use replication::peers::peer_answers;
+pub use replication::region_tokens::RegionTokenError;
+pub use settings::{AccessSettings, Collection, LoginLimits, Peer, ScrubSettings, Settings};
 pub use upkeep::fsck::{Finding, FsckOptions, FsckReport, Problem};
-pub use upkeep::scrub::ScrubSettings;
 
 /// The catalog types that appear in this crate's interface.
 pub use transship_catalog::{

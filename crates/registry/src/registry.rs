@@ -3,24 +3,26 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use sha2::{Digest as _, Sha256};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use transship_catalog::{Catalog, Pulled};
 use transship_client::peer::PeerClient;
 use transship_oci::RegionId;
 use transship_store::BlobStore;
 
 use crate::access::policy::Principal;
-use crate::content::blobs::BlobContent;
+use crate::content::blob_content::BlobContent;
 use crate::content::large_pages::Rooms;
-use crate::content::manifests::StoredManifest;
-use crate::content::pull_cache::PullCache;
-use crate::content::referrers::MadeIndexes;
+use crate::content::made_indexes::MadeIndexes;
+use crate::content::stored_manifest::StoredManifest;
 use crate::error::ServiceError;
 use crate::identity::keys::Keys;
 use crate::identity::passwords::Passwords;
 use crate::identity::throttle::Throttle;
 use crate::identity::tokens::VerifiedTokens;
+use crate::job_signal::JobSignal;
+use crate::pull_cache::PullCache;
 use crate::replication::copy::Flights;
-use crate::replication::jobs::JobSignal;
 use crate::replication::peers::{KnownPeer, Peers};
 use crate::settings::Settings;
 
@@ -137,6 +139,26 @@ impl Registry {
         *self.inner.current.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Starts the job runner, the reaper and the collector. When `shutdown` is cancelled no new job is claimed, and the leases of those
+    /// that run are given back.
+    ///
+    /// To be called before the first request is taken: where one process owns the catalog, whoever held a lease before it
+    /// started is dead, and its jobs and upload sessions go on now.
+    pub async fn start_workers(&self, shutdown: CancellationToken) -> Result<JoinHandle<()>, ServiceError> {
+        self.catalog().release_orphans().await?;
+        let registry = self.clone();
+        Ok(tokio::spawn(async move {
+            let reaper = tokio::spawn(registry.clone().reap(shutdown.clone()));
+            let collector = tokio::spawn(registry.clone().collect(shutdown.clone()));
+            let scrubber = tokio::spawn(registry.clone().scrub(shutdown.clone()));
+            registry.run_jobs(shutdown).await;
+            // These only sleep, read or delete; either may be cut short.
+            scrubber.abort();
+            reaper.abort();
+            collector.abort();
+        }))
+    }
+
     /// Whether catalog and store answer; the error says which does not.
     pub async fn ready(&self) -> Result<(), String> {
         self.catalog().probe().await.map_err(|error| format!("catalog: {error}"))?;
@@ -220,20 +242,4 @@ impl Registry {
     pub(crate) fn blob_cache(&self) -> &PullCache<Pulled<Arc<BlobContent>>> {
         &self.inner.blobs
     }
-}
-
-/// Whether a region answers at a peer's URL; the error says why not.
-///
-/// # Errors
-/// When it cannot be reached, or something else answers there.
-pub async fn peer_answers(url: &str, ca_pem: Option<&[u8]>) -> Result<(), String> {
-    let client = PeerClient::new(url, ca_pem).map_err(|error| error.to_string())?;
-    client.probe().await.map_err(|error| error.to_string())
-}
-
-/// Runs an operation to its end even when the request that asked for it goes away (rule 5: commit is detached).
-pub(crate) async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
-) -> Result<T, ServiceError> {
-    tokio::spawn(work).await.map_err(|error| ServiceError::Internal(format!("task ended early: {error}")))?
 }

@@ -12,13 +12,13 @@ use transship_oci::{Action, Digest, DigestAlgorithm, NamespaceName, Reference, R
 use transship_store::{BlobStore, MemoryStore};
 
 use crate::access::policy::Principal;
+use crate::access::token_grant::Grant;
 use crate::content::manifests::{ManifestPush, PushCondition, Pushed};
 use crate::error::ServiceError;
 use crate::identity::keys::Keys;
 use crate::identity::logins::Bootstrap;
-use crate::identity::throttle::LoginLimits;
-use crate::identity::tokens::Grant;
 use crate::registry::Registry;
+use crate::settings::LoginLimits;
 use crate::settings::{Collection, Peer, Settings};
 
 pub(crate) struct TestRegion {
@@ -37,7 +37,7 @@ pub(crate) fn settings(region: &str) -> Settings {
         service: "dockyard".to_owned(),
         namespaces_per_account: 5,
         quotas: transship_catalog::Quotas::default(),
-        scrub: crate::upkeep::scrub::ScrubSettings::default(),
+        scrub: crate::settings::ScrubSettings::default(),
         registry_token_seconds: 300,
         refresh_token_seconds: 86_400,
         iam_token_seconds: 86_400,
@@ -180,8 +180,8 @@ impl TestRegion {
             ca_pem: None,
             repair: true,
             accept: true,
-            accounts: crate::access::name_patterns::NamePatterns::default(),
-            namespaces: crate::access::name_patterns::NamePatterns::default(),
+            accounts: crate::name_patterns::NamePatterns::default(),
+            namespaces: crate::name_patterns::NamePatterns::default(),
             administrators: true,
         }
     }

@@ -234,5 +234,5 @@ fn grant_list(
         .filter(|row| row.user_id != principal.user_id)
         .map(|row| (row.user_id, row.user_name, row.level as i64))
         .collect();
-    GrantList { id, name, creator_name, own_level: crate::content::namespaces::level_number(own), others }
+    GrantList { id, name, creator_name, own_level: crate::access::policy::level_number(own), others }
 }

@@ -141,6 +141,11 @@ impl Registry {
     }
 }
 
+/// The number that the API shows for a level.
+pub(crate) fn level_number(level: Option<Level>) -> i64 {
+    level.map_or(0, |level| level as i64)
+}
+
 pub(crate) const fn level_word(level: Level) -> &'static str {
     match level {
         Level::Read => "read permission (1)",

@@ -7,21 +7,11 @@ use transship_catalog::{Blob, Pulled};
 use transship_oci::{Action, Digest, RepositoryName};
 use transship_store::{Blame, ByteStream, Location, StoreError};
 
+use crate::access::token_grant::{Grant, GrantedName};
+use crate::content::blob_content::BlobContent;
+use crate::content::inspection::Verdict;
 use crate::error::ServiceError;
-use crate::identity::tokens::{Grant, GrantedName};
 use crate::registry::Registry;
-use crate::upkeep::scrub::Verdict;
-
-/// A blob that may be read.
-#[derive(Clone, Debug)]
-pub struct BlobContent {
-    /// Its digest, as it was asked for.
-    pub digest: Digest,
-    /// Its size.
-    pub size_bytes: u64,
-    repository: RepositoryName,
-    location: Location,
-}
 
 /// What became of a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,27 +11,11 @@ use transship_oci::{
 };
 
 use crate::access::policy::Principal;
+use crate::access::token_grant::{Grant, GrantedName};
+use crate::content::stored_manifest::StoredManifest;
+use crate::detached::detached;
 use crate::error::ServiceError;
-use crate::identity::tokens::{Grant, GrantedName};
 use crate::registry::Registry;
-use crate::registry::detached;
-
-/// A manifest as it was pushed.
-#[derive(Clone, Debug)]
-pub struct StoredManifest {
-    /// Its digest.
-    pub digest: Digest,
-    /// The media type it was pushed with.
-    pub media_type: String,
-    /// The raw bytes.
-    pub raw: Bytes,
-}
-
-impl From<transship_catalog::StoredManifest> for StoredManifest {
-    fn from(stored: transship_catalog::StoredManifest) -> Self {
-        Self { digest: stored.digest, media_type: stored.media_type, raw: Bytes::from(stored.raw) }
-    }
-}
 
 /// When a push by tag may move the tag (If-Match, If-None-Match).
 #[derive(Clone, Debug, PartialEq, Eq)]

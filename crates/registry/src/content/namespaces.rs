@@ -4,7 +4,7 @@ use transship_catalog::{Deleted, Level, ListNamespaces, Namespace};
 use transship_oci::NamespaceName;
 
 use crate::access::policy::Principal;
-use crate::access::policy::denied;
+use crate::access::policy::{denied, level_number};
 use crate::error::ServiceError;
 use crate::registry::Registry;
 
@@ -128,9 +128,4 @@ impl Registry {
     pub(crate) async fn namespace(&self, name: &NamespaceName) -> Result<Namespace, ServiceError> {
         self.catalog().find_namespace(name).await?.ok_or_else(|| self.namespace_absent(name))
     }
-}
-
-/// The number that the API shows for a level.
-pub(crate) fn level_number(level: Option<Level>) -> i64 {
-    level.map_or(0, |level| level as i64)
 }

@@ -3,8 +3,8 @@
 use transship_catalog::{CatalogError, Limit, NamespaceUsage, Resource};
 use transship_oci::{Digest, NamespaceName, RepositoryName};
 
+use crate::access::token_grant::Grant;
 use crate::error::ServiceError;
-use crate::identity::tokens::Grant;
 use crate::registry::Registry;
 
 /// Namespaces read together for a list.

@@ -4,11 +4,10 @@
 //! referrers themselves name their subject either way, so the API needs nothing from that tag. The other way round, what
 //! is read at such a tag is brought up to date: what refers to the subject now is in it, what is gone is not (ADR 24).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 use transship_catalog::{Referrers, TagCondition};
 use transship_oci::{
     Descriptor, Digest, DigestAlgorithm, MAX_MANIFEST_BYTES, ManifestKind, ManifestView, Reference, Tag, media,
@@ -16,17 +15,15 @@ use transship_oci::{
 };
 
 use crate::access::policy::Principal;
+use crate::access::token_grant::GrantedName;
 use crate::content::large_pages::Room;
 use crate::content::large_pages::{PAGE_BYTES, PATIENCE};
-use crate::content::manifests::StoredManifest;
+use crate::content::stored_manifest::StoredManifest;
 use crate::error::ServiceError;
-use crate::identity::tokens::GrantedName;
 use crate::registry::Registry;
 
 /// Referrers on one page: with annotations of ordinary size far below the 4 MiB that clients accept.
 const PAGE: usize = 100;
-/// Indexes that were made and may be asked for by digest. Beyond that they are asked for by tag again.
-const MAX_REMEMBERED: usize = 4096;
 
 /// One page of what refers to a subject.
 #[derive(Debug, Default)]
@@ -37,25 +34,6 @@ pub struct ReferrersPage {
     pub next: Option<Digest>,
     /// What the page takes up while it is sent.
     pub room: Room,
-}
-
-/// Under which tag an index was made whose digest a client has seen. Lost at a restart, which costs a question by tag.
-#[derive(Debug, Default)]
-pub(crate) struct MadeIndexes(Mutex<HashMap<(i64, Digest), Tag>>);
-
-impl MadeIndexes {
-    async fn remember(&self, repository_id: i64, digest: &Digest, tag: &Tag) {
-        let mut made = self.0.lock().await;
-        if made.len() >= MAX_REMEMBERED {
-            made.clear();
-        }
-        made.insert((repository_id, digest.clone()), tag.clone());
-    }
-
-    async fn tag_of(&self, repository_id: i64, digest: &Digest) -> Option<Tag> {
-        let made = self.0.lock().await;
-        made.get(&(repository_id, digest.clone())).cloned()
-    }
 }
 
 impl Registry {

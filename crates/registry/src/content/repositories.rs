@@ -5,10 +5,10 @@ use transship_oci::RepositoryName;
 
 use crate::access::policy::Principal;
 use crate::access::policy::denied;
+use crate::access::token_grant::GrantedName;
 use crate::content::large_pages::Room;
 use crate::content::large_pages::{PAGE_BYTES, PATIENCE};
 use crate::error::ServiceError;
-use crate::identity::tokens::GrantedName;
 use crate::registry::Registry;
 
 pub use transship_catalog::RepositorySummary;

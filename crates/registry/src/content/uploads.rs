@@ -11,11 +11,11 @@ use transship_catalog::{Abandon, Blob, CatalogError, Closing, KnownBytes, NewUpl
 use transship_oci::{ContentRange, Digest, DigestAlgorithm, Hasher, RepositoryName};
 use transship_store::{BlobWriter, Checkpoint, Location, StoreError};
 
+use crate::access::token_grant::Grant;
+use crate::content::inspection::Verdict;
+use crate::detached::detached;
 use crate::error::ServiceError;
-use crate::identity::tokens::Grant;
 use crate::registry::Registry;
-use crate::registry::detached;
-use crate::upkeep::scrub::Verdict;
 
 /// A checkpoint each so many bytes: what a crash can cost at most.
 const CHECKPOINT_BYTES: u64 = 64 << 20;

@@ -115,7 +115,7 @@ impl Keys {
 
     /// What people compare that key by.
     pub fn region_fingerprint(&self) -> String {
-        crate::replication::peers::key_fingerprint(&self.region_check).expect("the key's own text is one")
+        crate::identity::fingerprint::key_fingerprint(&self.region_check).expect("the key's own text is one")
     }
 
     pub(crate) const fn region_signing(&self) -> &EncodingKey {

@@ -4,9 +4,9 @@
 //! often somebody may fail. Never: what somebody may do (`access`).
 
 pub(crate) mod address;
+pub(crate) mod fingerprint;
 pub(crate) mod keys;
 pub(crate) mod logins;
-mod operator;
 pub(crate) mod passwords;
 mod refresh;
 pub(crate) mod throttle;

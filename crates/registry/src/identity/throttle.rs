@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::ServiceError;
 use crate::identity::address::counted_address;
+use crate::settings::LoginLimits;
 
 /// Most names at addresses that are kept, a few MiB. The oldest eighth leaves when it is full: to make the table forget,
 /// somebody needs thousands of addresses.
@@ -32,15 +33,6 @@ const MEMORY: Duration = Duration::from_hours(1);
 const GOOD_MEMORY: Duration = Duration::from_hours(24);
 /// An address is forgiven one failure in this time.
 const FORGIVEN_EVERY: Duration = Duration::from_secs(6);
-
-/// When logins are held back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LoginLimits {
-    /// Failures of one name from one address that cost nothing.
-    pub failures: usize,
-    /// Failures of one address, whatever the name, that cost nothing.
-    pub failures_per_address: usize,
-}
 
 /// Somebody who tries to log in.
 #[derive(Clone, Copy, Debug)]

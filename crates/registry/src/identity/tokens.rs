@@ -12,18 +12,19 @@ use serde::{Deserialize, Serialize};
 use transship_oci::{Action, RegionId, RepositoryName, Scope};
 
 use crate::access::policy::Principal;
+use crate::access::token_grant::Grant;
 use crate::error::ServiceError;
 use crate::registry::Registry;
 
-mod region;
 mod verified;
 mod verify;
 
-pub use region::RegionTokenError;
-pub(crate) use region::{RegionClaims, RepairClaims};
 pub(crate) use verified::VerifiedTokens;
 pub use verify::TokenError;
-pub(crate) use verify::{Claims, Expected, now_seconds, verify};
+pub(crate) use verify::{Claims, Expected, now_seconds, unverified_issuer, unverified_key_id, verify};
+
+/// A region token is used at once; this covers a slow link and clocks that differ. Whoever verifies one bounds its life too.
+pub(crate) const REGION_TOKEN_SECONDS: u64 = 300;
 
 /// A token that was just made.
 #[derive(Clone, Debug)]
@@ -40,88 +41,6 @@ impl IssuedToken {
     /// Its whole life in seconds.
     pub const fn life_seconds(&self) -> u64 {
         self.expires_at_seconds - self.issued_at_seconds
-    }
-}
-
-/// What a verified registry token allows.
-#[derive(Clone, Debug)]
-pub struct Grant {
-    /// Who holds it; nobody for an anonymous token.
-    pub principal: Option<Principal>,
-    /// The region that pushes, when the token was given to a region and not to a client.
-    pub via: Option<RegionId>,
-    access: Vec<Scope>,
-    /// The namespaces of `access`, by name: their numbers when the token was made.
-    namespaces: BTreeMap<String, i64>,
-    /// Everything on every repository: what an open region gives.
-    everything: bool,
-}
-
-/// A repository as a token speaks of it: by its name, and in the namespace that had the name when the token was made.
-/// A namespace that was deleted and made again is another one, whoever made it.
-#[derive(Clone, Copy, Debug)]
-pub struct GrantedName<'a> {
-    pub(crate) name: &'a RepositoryName,
-    /// The number of the namespace; nothing where any will do.
-    namespace_id: Option<i64>,
-}
-
-impl GrantedName<'_> {
-    /// Refuses when the namespace of that name is not the one that the token was made for.
-    pub(crate) fn require(&self, namespace_id: i64) -> Result<(), ServiceError> {
-        match self.namespace_id {
-            Some(granted) if granted != namespace_id => {
-                Err(ServiceError::GrantOutdated(self.name.namespace().to_string()))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// In tests a name alone will do.
-#[cfg(test)]
-impl<'a> From<&'a RepositoryName> for GrantedName<'a> {
-    fn from(name: &'a RepositoryName) -> Self {
-        Self { name, namespace_id: None }
-    }
-}
-
-/// No namespace has this number.
-const NO_NAMESPACE: i64 = 0;
-
-impl Grant {
-    /// Whether the token itself carries this right.
-    pub fn allows(&self, name: &RepositoryName, action: Action) -> bool {
-        let allows = |scope: &Scope| {
-            scope.kind == "repository" && scope.name == name.as_str() && scope.actions.contains(&action)
-        };
-        self.everything || self.access.iter().any(allows)
-    }
-
-    /// A repository that the token is about.
-    pub fn on<'a>(&self, name: &'a RepositoryName) -> GrantedName<'a> {
-        let granted = || self.namespaces.get(name.namespace().as_str()).copied().unwrap_or(NO_NAMESPACE);
-        GrantedName { name, namespace_id: (!self.everything).then(granted) }
-    }
-
-    /// Everything that the token carries, as one `scope` parameter.
-    pub fn scope(&self) -> String {
-        self.access.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    }
-
-    /// Whether this is the grant of an open region.
-    pub const fn may_do_everything(&self) -> bool {
-        self.everything
-    }
-
-    /// Whether the token names this repository, with whatever rights.
-    pub fn speaks_of(&self, name: &RepositoryName) -> bool {
-        self.access.iter().any(|scope| scope.kind == "repository" && scope.name == name.as_str())
-    }
-
-    /// What upload sessions are bound to: the user, or nothing for nobody.
-    pub fn user_id(&self) -> &str {
-        self.principal.as_ref().map_or("", |principal| &principal.user_id)
     }
 }
 
@@ -231,7 +150,7 @@ impl Registry {
     ) -> IssuedToken {
         let iat = now_seconds();
         let life = self.settings().registry_token_seconds;
-        let exp = iat + if via.is_some() { life.min(region::REGION_TOKEN_SECONDS) } else { life };
+        let exp = iat + if via.is_some() { life.min(REGION_TOKEN_SECONDS) } else { life };
         let claims = RegistryClaims {
             iss: self.settings().region.to_string(),
             aud: self.settings().service.clone(),
@@ -261,7 +180,7 @@ impl Registry {
             Expected { algorithm: Algorithm::HS256, issuer: settings.region.as_str(), audience: &settings.service };
         let claims: RegistryClaims = verify(token, &self.keys().registry_token().verifying, expected)?;
         let RegistryClaims { principal, via, access, namespaces, iat, exp, .. } = claims;
-        let grant = Arc::new(Grant { principal, via, access, namespaces, everything: false });
+        let grant = Arc::new(Grant::of_token(principal, via, access, namespaces));
         self.verified_tokens().keep(token, &grant, iat, exp);
         self.still_accepted(grant)
     }
@@ -269,7 +188,7 @@ impl Registry {
     /// A region's token ends when its `[[peer]]` entry goes, or says `accept = false`.
     fn still_accepted(&self, grant: Arc<Grant>) -> Result<Arc<Grant>, TokenError> {
         match &grant.via {
-            Some(via) if !self.peer(via.as_str()).is_some_and(|peer| peer.settings.accept) => {
+            Some(via) if !self.settings().peers.iter().any(|peer| peer.id == *via && peer.accept) => {
                 Err(TokenError::Withdrawn)
             }
             _ => Ok(grant),
@@ -296,14 +215,7 @@ impl Registry {
         }
         let ask = async || self.first_administrator().await;
         let principal = self.open_principal_cache().get(self.catalog(), "", ask).await?;
-        let grant = Grant {
-            principal: Some((*principal).clone()),
-            via: None,
-            access: Vec::new(),
-            namespaces: BTreeMap::new(),
-            everything: true,
-        };
-        Ok(Some(Arc::new(grant)))
+        Ok(Some(Arc::new(Grant::of_open_region((*principal).clone()))))
     }
 
     /// Issues an IAM token (contract 7.1).

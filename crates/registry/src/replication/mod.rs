@@ -7,3 +7,4 @@ pub(crate) mod calls;
 pub(crate) mod copy;
 pub(crate) mod jobs;
 pub(crate) mod peers;
+pub(crate) mod region_tokens;

@@ -7,14 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD as BASE64, STANDARD_NO_PAD};
 use jsonwebtoken::DecodingKey;
-use sha2::{Digest as _, Sha256};
 use transship_client::peer::PeerClient;
 use transship_oci::RegionId;
 
 use crate::error::ServiceError;
+use crate::identity::fingerprint::{decode_public_key, fingerprint};
 use crate::identity::tokens::now_seconds;
 use crate::settings::Peer;
 
@@ -135,26 +133,22 @@ impl KnownPeer {
     }
 }
 
-/// The raw bytes of a public key.
-pub(crate) fn decode_public_key(text: &str) -> Option<Vec<u8>> {
-    let bytes = BASE64.decode(text.trim()).ok()?;
-    (bytes.len() == 32).then_some(bytes)
-}
-
-/// [`fingerprint`] of a key in the form that peers pin; nothing when it is not one.
-pub fn key_fingerprint(public_key: &str) -> Option<String> {
-    decode_public_key(public_key).map(|key| fingerprint(&key))
-}
-
-/// What people compare keys by: short enough to be read out, and of no use to anybody who has only this.
-pub(crate) fn fingerprint(public_key: &[u8]) -> String {
-    format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(public_key)))
+/// Whether a region answers at a peer's URL; the error says why not.
+///
+/// # Errors
+/// When it cannot be reached, or something else answers there.
+pub async fn peer_answers(url: &str, ca_pem: Option<&[u8]>) -> Result<(), String> {
+    let client = PeerClient::new(url, ca_pem).map_err(|error| error.to_string())?;
+    client.probe().await.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD as BASE64;
+
     use super::*;
-    use crate::access::name_patterns::NamePatterns;
+    use crate::name_patterns::NamePatterns;
 
     fn key(byte: u8) -> String {
         BASE64.encode([byte; 32])

@@ -19,7 +19,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::address::TrustedProxies;
 use super::busy::Busy;
 use super::connections::{ConnectionLimits, Connections, Seat};
 use super::exchange::{self, Connection};

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use serde_json::json;
 use transship_oci::{Digest, Reference, media};
 
-use crate::content::manifests::{ManifestPush, PushCondition, StoredManifest};
+use crate::content::manifests::{ManifestPush, PushCondition};
+use crate::content::stored_manifest::StoredManifest;
 use crate::error::ServiceError;
 use crate::testing::{TestRegion, name};
 

@@ -346,7 +346,7 @@ async fn a_mount_needs_pull_on_the_source_in_the_same_token() {
     let (region, app, grant) = region().await;
     let layer = region.push_blob(&app, b"layer").await;
     let target = name("group/target");
-    let mount = async |grant: &crate::identity::tokens::Grant, digest: &Digest, from: &RepositoryName| {
+    let mount = async |grant: &crate::access::token_grant::Grant, digest: &Digest, from: &RepositoryName| {
         region.registry.mount_blob(grant, &target, digest, from).await.unwrap()
     };
     // The user may pull there, and nobody has asked for that yet.

@@ -1,6 +1,7 @@
 use transship_oci::{Action, Scope};
 
 use super::*;
+use crate::replication::region_tokens::{RegionClaims, RegionTokenError};
 use crate::testing::{TestRegion, name, settings};
 
 #[tokio::test]

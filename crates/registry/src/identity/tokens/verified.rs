@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 
-use super::Grant;
 use super::verify::{LEEWAY_SECONDS, now_seconds};
+use crate::access::token_grant::Grant;
 
 /// What all kept tokens may take.
 const MOST_BYTES: u64 = 1 << 20;
@@ -58,13 +58,7 @@ mod tests {
     #[test]
     fn a_kept_token_counts_between_its_own_ends_only() {
         let tokens = VerifiedTokens::default();
-        let grant = Arc::new(Grant {
-            principal: None,
-            via: None,
-            access: Vec::new(),
-            namespaces: std::collections::BTreeMap::new(),
-            everything: false,
-        });
+        let grant = Arc::new(Grant::of_token(None, None, Vec::new(), std::collections::BTreeMap::new()));
         let now = now_seconds();
         tokens.keep("now", &grant, now - 300, now);
         tokens.keep("past", &grant, now - 600, now - LEEWAY_SECONDS - 5);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use transship_oci::{Digest, RegionId, RepositoryName};
 
-use super::PeerTokens;
+use super::peer_tokens::PeerTokens;
 
 /// How long a blob that has landed is remembered: longer than any job waits between asking the target and sending.
 const REMEMBERED: Duration = Duration::from_hours(1);

@@ -6,6 +6,7 @@
 
 mod flights;
 mod local;
+mod peer_tokens;
 mod plan;
 mod push;
 mod target;
@@ -19,7 +20,8 @@ use transship_client::{ClientError, ErrorKind};
 use transship_oci::{Digest, NamespaceName, RegionId, RepositoryName, RepositoryPath, Tag};
 
 pub(crate) use flights::Flights;
-pub(crate) use target::{PeerTokens, TargetRefusal};
+pub(crate) use peer_tokens::PeerTokens;
+pub(crate) use target::TargetRefusal;
 pub(crate) use withdraw::NotWithdrawn;
 
 use crate::access::policy::Principal;

@@ -2,7 +2,7 @@ use serde_json::json;
 use transship_oci::{Digest, media};
 
 use super::*;
-use crate::identity::tokens::Grant;
+use crate::access::token_grant::Grant;
 use crate::replication::calls::{SyncImages, TagOutcome};
 use crate::testing::{TestRegion, name, settings};
 

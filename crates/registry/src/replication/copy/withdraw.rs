@@ -12,8 +12,8 @@ use transship_oci::{Action, Digest, NamespaceName, RegionId, RepositoryName, Rep
 
 use super::PeerTokens;
 use crate::access::policy::Principal;
+use crate::access::token_grant::Grant;
 use crate::error::ServiceError;
-use crate::identity::tokens::Grant;
 use crate::registry::Registry;
 
 /// How long the target may take. The job's lease was renewed just before, and nobody renews it meanwhile.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rand::Rng as _;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -43,27 +43,8 @@ enum Run {
 }
 
 impl Registry {
-    /// Starts the job runner, the reaper and the collector. When `shutdown` is cancelled no new job is claimed, and the leases of those
-    /// that run are given back.
-    ///
-    /// To be called before the first request is taken: where one process owns the catalog, whoever held a lease before it
-    /// started is dead, and its jobs and upload sessions go on now.
-    pub async fn start_workers(&self, shutdown: CancellationToken) -> Result<JoinHandle<()>, ServiceError> {
-        self.catalog().release_orphans().await?;
-        let registry = self.clone();
-        Ok(tokio::spawn(async move {
-            let reaper = tokio::spawn(registry.clone().reap(shutdown.clone()));
-            let collector = tokio::spawn(registry.clone().collect(shutdown.clone()));
-            let scrubber = tokio::spawn(registry.clone().scrub(shutdown.clone()));
-            registry.run_jobs(shutdown).await;
-            // These only sleep, read or delete; either may be cut short.
-            scrubber.abort();
-            reaper.abort();
-            collector.abort();
-        }))
-    }
-
-    async fn run_jobs(self, shutdown: CancellationToken) {
+    /// Claims and runs jobs until `shutdown`, then gives those that run back.
+    pub(crate) async fn run_jobs(self, shutdown: CancellationToken) {
         let owner = format!("{}/{}", self.settings().region, uuid::Uuid::new_v4().simple());
         let mut running = JoinSet::new();
         while !shutdown.is_cancelled() {

@@ -11,9 +11,10 @@ use transship_catalog::StoredBlob;
 use transship_oci::Digest;
 use transship_store::{Location, StoreError};
 
+use crate::content::inspection::Verdict;
+use crate::content::pace::Pace;
 use crate::error::ServiceError;
 use crate::registry::Registry;
-use crate::upkeep::scrub::{Pace, Verdict};
 
 /// Rows, or locations, looked at together.
 const PAGE: usize = 500;

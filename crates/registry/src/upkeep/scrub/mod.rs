@@ -3,7 +3,6 @@
 //! Owns: when bytes are read and what follows. A round's place is a row, so that it goes on after a restart, and one process
 //! is at it at a time. Never: deleting wrong bytes; they stay where they are until right ones have come.
 
-mod inspect;
 mod repair;
 
 use std::time::Duration;
@@ -12,10 +11,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transship_catalog::Blob;
 
+use crate::content::inspection::Verdict;
+use crate::content::pace::Pace;
 use crate::error::ServiceError;
 use crate::registry::Registry;
-
-pub(crate) use inspect::Verdict;
 
 /// How long a process may be silent before another one goes on with its round.
 const LEASE: Duration = Duration::from_mins(1);
@@ -28,62 +27,12 @@ const PAGE: usize = 200;
 /// Repairs begun together.
 const REPAIRS: usize = 10;
 
-/// `[scrub]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScrubSettings {
-    /// Bytes read a second; 0 switches the rounds off.
-    pub bytes_per_second: u64,
-    /// From the beginning of one round to that of the next.
-    pub interval: Duration,
-    /// How long to wait before a blob is asked for again that no peer had.
-    pub repair_interval: Duration,
-}
-
-impl Default for ScrubSettings {
-    fn default() -> Self {
-        Self {
-            bytes_per_second: 10 << 20,
-            interval: Duration::from_hours(7 * 24),
-            repair_interval: Duration::from_mins(5),
-        }
-    }
-}
-
 /// What one round found.
 #[derive(Clone, Copy, Debug, Default)]
 struct Round {
     blobs: u64,
     bytes: u64,
     quarantined: u64,
-}
-
-/// Lets so many bytes a second pass.
-pub(crate) struct Pace {
-    bytes_per_second: u64,
-    next: Instant,
-}
-
-impl Pace {
-    /// No limit when 0.
-    pub(crate) fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second, next: Instant::now() }
-    }
-
-    /// Waits until what was read before is paid for; then these bytes are owed.
-    pub(crate) async fn pass(&mut self, bytes: usize) {
-        if self.bytes_per_second == 0 {
-            return;
-        }
-        tokio::time::sleep_until(self.next).await;
-        self.owe(Instant::now(), bytes);
-    }
-
-    fn owe(&mut self, now: Instant, bytes: usize) {
-        #[expect(clippy::cast_precision_loss, reason = "a pause need not be exact")]
-        let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
-        // Idleness is no credit.
-        self.next = self.next.max(now) + cost;
-    }
 }
 
 impl Registry {
@@ -176,19 +125,6 @@ impl Registry {
                 Ok(false)
             }
         }
-    }
-
-    /// Takes a blob out of service whose bytes are wrong or missing. `false` when its row has changed meanwhile.
-    pub(crate) async fn quarantine(&self, blob: &Blob, reason: &str) -> Result<bool, ServiceError> {
-        let quarantined = self.catalog().quarantine_blob(blob, reason).await?;
-        if quarantined {
-            tracing::error!(
-                digest = %blob.digest,
-                location = blob.location,
-                "a blob was taken out of service: {reason}; it comes back with the next push of this content, or from a peer that has it"
-            );
-        }
-        Ok(quarantined)
     }
 }
 

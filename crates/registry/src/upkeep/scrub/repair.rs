@@ -10,11 +10,13 @@ use transship_client::ClientError;
 use transship_oci::{Hasher, RegionId};
 use transship_store::{ByteStream, Location};
 
-use super::{Pace, REPAIRS, Verdict, millis};
+use super::{REPAIRS, millis};
+use crate::content::inspection::Verdict;
+use crate::content::pace::Pace;
 use crate::error::ServiceError;
-use crate::identity::tokens::RegionTokenError;
-use crate::identity::tokens::RepairClaims;
 use crate::registry::Registry;
+use crate::replication::region_tokens::RegionTokenError;
+use crate::replication::region_tokens::RepairClaims;
 
 /// The owner of the sessions of repairs: nobody who can push has this id.
 const NOBODY: &str = "!repair";

@@ -4,8 +4,9 @@ use transship_oci::DigestAlgorithm;
 use transship_store::{BlobStore as _, Fault, FaultyStore, Location, Operation};
 
 use super::*;
-use crate::identity::tokens::{RegionTokenError, TokenError};
+use crate::identity::tokens::TokenError;
 use crate::replication::copy::wire::TokenRequest;
+use crate::replication::region_tokens::RegionTokenError;
 use crate::settings::{Peer, Settings};
 use crate::testing::{TestRegion, name, settings};
 
@@ -110,20 +111,6 @@ async fn a_peer_gives_only_what_accounts_of_the_same_name_link() {
     let (closed, _) = region_with_blob("region-b", vec![Peer { repair: false, ..peer }]).await;
     let refused = closed.registry.answer_repair(&proof(&["demo"])).await.err().unwrap();
     assert!(matches!(refused, ServiceError::Denied(_)), "{refused}");
-}
-
-#[test]
-fn the_pace_is_kept() {
-    let mut pace = Pace::new(1000);
-    let begun = pace.next;
-    for _ in 0..4 {
-        pace.owe(begun, 500);
-    }
-    assert_eq!((pace.next - begun).as_millis(), 2000);
-    // Idleness is no credit.
-    let later = begun + Duration::from_mins(1);
-    pace.owe(later, 500);
-    assert_eq!((pace.next - later).as_millis(), 500);
 }
 
 /// EMFILE, ENFILE, ENOMEM, EACCES: the process cannot read, and nobody has lost anything.

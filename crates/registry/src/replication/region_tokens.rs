@@ -11,14 +11,15 @@ use serde::{Deserialize, Serialize};
 use transship_catalog::TokenUse;
 use transship_oci::{Digest, RegionId, RepositoryName};
 
-use super::verify::{unverified_issuer, unverified_key_id};
-use super::{Claims, Expected, TokenError, now_seconds, token_id, verify};
 use crate::error::ServiceError;
+use crate::identity::fingerprint::{decode_public_key, fingerprint};
+use crate::identity::tokens::{
+    Claims, Expected, REGION_TOKEN_SECONDS, TokenError, now_seconds, token_id, unverified_issuer, unverified_key_id,
+    verify,
+};
 use crate::registry::Registry;
-use crate::replication::peers::{KnownPeer, decode_public_key, fingerprint};
+use crate::replication::peers::KnownPeer;
 
-/// A region token is used at once; this covers a slow link and clocks that differ. Whoever verifies one bounds its life too.
-pub(super) const REGION_TOKEN_SECONDS: u64 = 300;
 /// How long a used token is remembered: twice its longest life, which leaves room for clocks that differ.
 const USED_TOKEN_KEPT_MS: i64 = 2 * 300 * 1000;
 /// Most used tokens of one region that are remembered. A region asks with one for each call of `sync_images` and each

@@ -2,13 +2,12 @@
 //!
 //! Owns: finding whom and what is meant. Never: a login; whoever may read the catalog and its keys may do all of this.
 
-use transship_catalog::{CatalogError, Deleted, Level, ListNamespaces, Namespace, NamespaceSummary};
+use transship_catalog::{CatalogError, Deleted, Level, ListNamespaces, Namespace, NamespaceSummary, User};
 use transship_oci::{NamespaceName, RepositoryName, RepositoryPath};
 
 use crate::access::policy::Principal;
 use crate::error::ServiceError;
 use crate::registry::Registry;
-use transship_catalog::User;
 
 impl Registry {
     /// Makes a namespace in the name of a user, as the user would by the API.

@@ -1,11 +1,13 @@
-//! Whether the bytes of a blob are what they should be.
+//! Whether the bytes of a blob are what they should be, and taking it out of service when they are not.
+//!
+//! Owns: that judgement. Never: when bytes are looked at (`upkeep`, and whoever reads a blob).
 
 use futures::StreamExt as _;
 use transship_catalog::Blob;
 use transship_oci::Hasher;
 use transship_store::{Blame, Location, StoreError};
 
-use super::Pace;
+use crate::content::pace::Pace;
 use crate::error::ServiceError;
 use crate::registry::Registry;
 
@@ -88,6 +90,19 @@ impl Registry {
                 Ok(Verdict::Damaged(format!("its bytes cannot be read: {error}")))
             }
         }
+    }
+
+    /// Takes a blob out of service whose bytes are wrong or missing. `false` when its row has changed meanwhile.
+    pub(crate) async fn quarantine(&self, blob: &Blob, reason: &str) -> Result<bool, ServiceError> {
+        let quarantined = self.catalog().quarantine_blob(blob, reason).await?;
+        if quarantined {
+            tracing::error!(
+                digest = %blob.digest,
+                location = blob.location,
+                "a blob was taken out of service: {reason}; it comes back with the next push of this content, or from a peer that has it"
+            );
+        }
+        Ok(quarantined)
     }
 }
 

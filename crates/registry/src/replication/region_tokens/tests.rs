@@ -3,8 +3,8 @@ use transship_client::peer::{PrepareRequest, TokenRequest};
 use transship_oci::{Action, DigestAlgorithm, Scope};
 
 use super::*;
-use crate::access::name_patterns::NamePatterns;
 use crate::content::repositories::RepositoryAttributes;
+use crate::name_patterns::NamePatterns;
 use crate::settings::Peer;
 use crate::testing::{TestRegion, name, settings};
 
