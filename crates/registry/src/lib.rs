@@ -8,6 +8,7 @@
 //! names is for the server.
 
 mod access;
+mod clock;
 mod content;
 mod detached;
 mod error;
@@ -18,12 +19,14 @@ mod pull_cache;
 mod registry;
 mod replication;
 mod settings;
+mod shared;
 #[cfg(test)]
 mod testing;
 mod upkeep;
 
 pub use access::grants::{GrantList, GrantSpec};
 pub use access::policy::{EffectiveAccess, Principal};
+pub use access::service::Access;
 pub use access::token_grant::{Grant, GrantedName};
 pub use content::blob_content::BlobContent;
 pub use content::blobs::Mount;
@@ -34,6 +37,7 @@ pub use content::referrers::ReferrersPage;
 pub use content::repositories::{
     ListRepositories, Overflow, RepositoryAttributes, RepositoryList, RepositoryPage, RepositorySummary,
 };
+pub use content::service::Content;
 pub use content::stored_manifest::StoredManifest;
 pub use content::tags::{ListTags, Manifests, TagList, TagPage, TagView};
 pub use content::uploads::{Body, UploadStatus};
@@ -42,16 +46,20 @@ pub use identity::address::counted_address;
 pub use identity::fingerprint::key_fingerprint;
 pub use identity::keys::{KeyError, Keys, NewKey, Replaced};
 pub use identity::logins::{Bootstrap, LoginBasis, RegistryLogin};
+pub use identity::project::Project;
+pub use identity::service::Identity;
 pub use identity::throttle::Attempt;
 pub use identity::tokens::{IssuedToken, TokenError};
 pub use name_patterns::NamePatterns;
-pub use registry::{Project, Registry};
+pub use registry::Registry;
 pub use replication::calls::{SyncImages, SyncOutcome, TagOutcome};
 pub use replication::copy::wire;
 pub use replication::peers::peer_answers;
 pub use replication::region_tokens::RegionTokenError;
+pub use replication::service::Replication;
 pub use settings::{AccessSettings, Collection, LoginLimits, Peer, ScrubSettings, Settings};
 pub use upkeep::fsck::{Finding, FsckOptions, FsckReport, Problem};
+pub use upkeep::service::Upkeep;
 
 /// The catalog types that appear in this crate's interface.
 pub use transship_catalog::{

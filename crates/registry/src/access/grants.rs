@@ -5,8 +5,8 @@ use transship_oci::{NamespaceName, RepositoryName};
 
 use crate::access::policy::Principal;
 use crate::access::policy::denied;
+use crate::access::service::Access;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 
 /// A grant to make or to change.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ enum Object {
     Repository(i64),
 }
 
-impl Registry {
+impl Access {
     /// The grants on a namespace.
     pub async fn namespace_grants(
         &self,

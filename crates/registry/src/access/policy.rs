@@ -3,11 +3,11 @@
 //! Owns: the meaning of the three levels (contract 5.2) and of public repositories. Never: where levels are stored.
 
 use serde::{Deserialize, Serialize};
-use transship_catalog::{Access, Level, Namespace, Repository};
+use transship_catalog::{Level, Namespace, Repository};
 use transship_oci::{Action, NamespaceName, RepositoryName};
 
+use crate::access::service::Access;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 
 /// A user that has proved who it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub struct EffectiveAccess {
 }
 
 impl EffectiveAccess {
-    fn new(access: Access, principal: Option<&Principal>) -> Self {
+    fn new(access: transship_catalog::Access, principal: Option<&Principal>) -> Self {
         let own = principal.filter(|p| access.namespace.as_ref().is_some_and(|n| n.account_id == p.account_id));
         let (namespace_level, level) = match own {
             None => (None, None),
@@ -77,7 +77,7 @@ impl EffectiveAccess {
     }
 }
 
-impl Registry {
+impl Access {
     /// Computes what a caller has on a repository, in one query.
     pub async fn effective_access(
         &self,

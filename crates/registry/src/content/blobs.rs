@@ -10,8 +10,8 @@ use transship_store::{Blame, ByteStream, Location, StoreError};
 use crate::access::token_grant::{Grant, GrantedName};
 use crate::content::blob_content::BlobContent;
 use crate::content::inspection::Verdict;
+use crate::content::service::Content;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 
 /// What became of a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Mount {
     AskForMore,
 }
 
-impl Registry {
+impl Content {
     /// Finds a blob of a repository; knowing a digest alone gives nothing (H2).
     pub async fn find_blob(
         &self,
@@ -117,7 +117,7 @@ impl Registry {
             if grant.principal.is_none() || grant.via.is_some() || grant.speaks_of(from) {
                 return Ok(Mount::Nothing);
             }
-            let access = self.effective_access(from, grant.principal.as_ref()).await?;
+            let access = self.access.effective_access(from, grant.principal.as_ref()).await?;
             let would_do = access.repository.is_some() && access.allows(Action::Pull);
             return Ok(if would_do { Mount::AskForMore } else { Mount::Nothing });
         }

@@ -3,10 +3,10 @@
 use transship_catalog::ImmutableTags;
 use transship_oci::{Digest, RepositoryName, Tag};
 
+use crate::content::service::Content;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 
-impl Registry {
+impl Content {
     /// The patterns of a repository; for an operator, who has proved nothing but access to the catalog.
     pub async fn immutable_tags(&self, name: &RepositoryName) -> Result<ImmutableTags, ServiceError> {
         let repository = self.repository(name).await?;

@@ -8,8 +8,8 @@ use transship_oci::Hasher;
 use transship_store::{Blame, Location, StoreError};
 
 use crate::content::pace::Pace;
+use crate::content::service::Content;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 
 /// What reading a blob showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) enum Verdict {
     Damaged(String),
 }
 
-impl Registry {
+impl Content {
     /// Reads and hashes a blob; a second time where the medium failed, since one failure may be the cable's.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Registry {
     /// Looks whether there are as many bytes as the row says, and reads none.
     ///
     /// # Errors
-    /// As with [`Registry::inspect`].
+    /// As with [`Content::inspect`].
     pub(crate) async fn inspect_size(&self, blob: &Blob) -> Result<Verdict, ServiceError> {
         // The byte behind the last one: the store refuses, and says how many there are.
         let behind = blob.size_bytes..blob.size_bytes.saturating_add(1);

@@ -12,10 +12,10 @@ use transship_oci::{
 
 use crate::access::policy::Principal;
 use crate::access::token_grant::{Grant, GrantedName};
+use crate::content::service::Content;
 use crate::content::stored_manifest::StoredManifest;
 use crate::detached::detached;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 
 /// When a push by tag may move the tag (If-Match, If-None-Match).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub struct Pushed {
     pub tags: Vec<Tag>,
 }
 
-impl Registry {
+impl Content {
     /// The repository of that name.
     pub(crate) async fn repository(&self, name: &RepositoryName) -> Result<Repository, ServiceError> {
         let found = self.catalog().find_repository(name).await?;
@@ -152,8 +152,8 @@ impl Registry {
             PushCondition::IfAbsent => TagCondition::IfAbsent,
             PushCondition::IfDigest(digest) => self.condition_on(repository.id, &push.reference, digest).await?,
         };
-        let registry = self.clone();
-        detached(async move { registry.store_manifest(repository.id, digest, &view, &push.raw, tags, condition).await })
+        let content = self.clone();
+        detached(async move { content.store_manifest(repository.id, digest, &view, &push.raw, tags, condition).await })
             .await
     }
 

@@ -5,8 +5,8 @@ use transship_oci::NamespaceName;
 
 use crate::access::policy::Principal;
 use crate::access::policy::{denied, level_number};
+use crate::content::service::Content;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 
 /// A namespace as one caller sees it.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct Overview {
     pub stored_bytes: i64,
 }
 
-impl Registry {
+impl Content {
     /// Makes a namespace; its creator gets level 7.
     pub async fn create_namespace(&self, principal: &Principal, name: &NamespaceName) -> Result<(), ServiceError> {
         use transship_catalog::CreateNamespaceError as Refused;
@@ -97,7 +97,7 @@ impl Registry {
         name: &NamespaceName,
     ) -> Result<NamespaceSummary, ServiceError> {
         if self.catalog().find_namespace(name).await?.is_none() {
-            return Err(self.namespace_absent(name));
+            return Err(self.access.namespace_absent(name));
         }
         let mut seen = self.list_namespaces(principal, Some(name.as_str()), true).await?;
         seen.retain(|namespace| namespace.name == name.as_str());
@@ -106,11 +106,11 @@ impl Registry {
 
     /// Deletes an empty namespace.
     pub async fn delete_namespace(&self, principal: &Principal, name: &NamespaceName) -> Result<(), ServiceError> {
-        let (namespace, _) = self.namespace_for(principal, name, Level::Manage).await?;
+        let (namespace, _) = self.access.namespace_for(principal, name, Level::Manage).await?;
         match self.catalog().delete_namespace(namespace.id).await? {
             Deleted::Done => Ok(()),
             Deleted::HasRepositories => Err(ServiceError::NamespaceNotEmpty(name.to_string())),
-            Deleted::Absent => Err(self.namespace_absent(name)),
+            Deleted::Absent => Err(self.access.namespace_absent(name)),
         }
     }
 
@@ -126,6 +126,6 @@ impl Registry {
     }
 
     pub(crate) async fn namespace(&self, name: &NamespaceName) -> Result<Namespace, ServiceError> {
-        self.catalog().find_namespace(name).await?.ok_or_else(|| self.namespace_absent(name))
+        self.catalog().find_namespace(name).await?.ok_or_else(|| self.access.namespace_absent(name))
     }
 }

@@ -6,10 +6,10 @@ use transship_catalog::{CatalogError, Deleted, Level, ListNamespaces, Namespace,
 use transship_oci::{NamespaceName, RepositoryName, RepositoryPath};
 
 use crate::access::policy::Principal;
+use crate::content::service::Content;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 
-impl Registry {
+impl Content {
     /// Makes a namespace in the name of a user, as the user would by the API.
     pub async fn create_namespace_for(
         &self,
@@ -17,7 +17,7 @@ impl Registry {
         user: &str,
         name: &NamespaceName,
     ) -> Result<(), ServiceError> {
-        let user: Principal = self.find_user(account, user).await?.into();
+        let user: Principal = self.user_named(account, user).await?.into();
         self.create_namespace(&user, name).await
     }
 
@@ -51,7 +51,7 @@ impl Registry {
         match self.catalog().delete_namespace(namespace.id).await? {
             Deleted::Done => Ok(()),
             Deleted::HasRepositories => Err(ServiceError::NamespaceNotEmpty(name.to_string())),
-            Deleted::Absent => Err(self.namespace_absent(name)),
+            Deleted::Absent => Err(self.access.namespace_absent(name)),
         }
     }
 
@@ -95,11 +95,16 @@ impl Registry {
         Ok(user)
     }
 
+    async fn user_named(&self, account: &str, user: &str) -> Result<User, ServiceError> {
+        let found = self.catalog().find_user(account, user).await?;
+        found.ok_or_else(|| ServiceError::Absent(format!("user {user:?} of account {account:?}")))
+    }
+
     async fn user_of_owner(&self, namespace: &Namespace, user: &str) -> Result<User, ServiceError> {
         let account = self.catalog().find_account_by_id(&namespace.account_id).await?;
         let account =
             account.ok_or_else(|| ServiceError::Absent(format!("the account of organization {}", namespace.name)))?;
-        self.find_user(&account.name, user).await
+        self.user_named(&account.name, user).await
     }
 }
 

@@ -4,13 +4,13 @@ use transship_catalog::{CatalogError, Limit, NamespaceUsage, Resource};
 use transship_oci::{Digest, NamespaceName, RepositoryName};
 
 use crate::access::token_grant::Grant;
+use crate::content::service::Content;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 
 /// Namespaces read together for a list.
 const PAGE: i64 = 500;
 
-impl Registry {
+impl Content {
     /// Refuses a body whose length is known and that the organization has no room for, before any of it is read. With a
     /// session, what that holds is a part of the upload, and counts already. A session that is gone is refused by nobody
     /// here: its closing PUT may be repeated.
@@ -67,6 +67,6 @@ impl Registry {
         limits: &[(Resource, Limit)],
     ) -> Result<NamespaceUsage, ServiceError> {
         let usage = self.catalog().set_quotas(namespace, limits).await?;
-        usage.ok_or_else(|| self.namespace_absent(namespace))
+        usage.ok_or_else(|| self.access.namespace_absent(namespace))
     }
 }

@@ -18,9 +18,9 @@ use crate::access::policy::Principal;
 use crate::access::token_grant::GrantedName;
 use crate::content::large_pages::Room;
 use crate::content::large_pages::{PAGE_BYTES, PATIENCE};
+use crate::content::service::Content;
 use crate::content::stored_manifest::StoredManifest;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 
 /// Referrers on one page: with annotations of ordinary size far below the 4 MiB that clients accept.
 const PAGE: usize = 100;
@@ -36,7 +36,7 @@ pub struct ReferrersPage {
     pub room: Room,
 }
 
-impl Registry {
+impl Content {
     /// One page of the manifests that refer to `subject`, all or those of one artifact type. A repository that does not
     /// exist has none (OCI distribution, "Listing Referrers"). `principal` is who waits for room for the page.
     pub async fn referrers(

@@ -8,8 +8,8 @@ use crate::access::policy::denied;
 use crate::access::token_grant::GrantedName;
 use crate::content::large_pages::Room;
 use crate::content::large_pages::{PAGE_BYTES, PATIENCE};
+use crate::content::service::Content;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 
 pub use transship_catalog::RepositorySummary;
 
@@ -118,7 +118,7 @@ pub enum RepositoryPage {
     AfterId(i64),
 }
 
-impl Registry {
+impl Content {
     /// Makes a repository; write level on the namespace.
     pub async fn create_repository(
         &self,
@@ -127,7 +127,7 @@ impl Registry {
         attributes: RepositoryAttributes,
     ) -> Result<(), ServiceError> {
         attributes.check()?;
-        let (namespace, _) = self.namespace_for(principal, name.namespace(), Level::Write).await?;
+        let (namespace, _) = self.access.namespace_for(principal, name.namespace(), Level::Write).await?;
         let new = new_repository(principal, namespace.id, name, attributes);
         match self.catalog().create_repository(new).await {
             Ok(_) => Ok(()),
@@ -147,7 +147,7 @@ impl Registry {
         Ok(self.catalog().ensure_repository(new_repository(principal, namespace.id, name, attributes)).await?)
     }
 
-    /// [`Registry::ensure_repository`], in the namespace that a token was made for: the row is made under its number.
+    /// [`Content::ensure_repository`], in the namespace that a token was made for: the row is made under its number.
     pub(crate) async fn ensure_granted_repository(
         &self,
         principal: &Principal,
@@ -178,7 +178,7 @@ impl Registry {
         principal: &Principal,
         name: &RepositoryName,
     ) -> Result<RepositorySummary, ServiceError> {
-        let (repository, _) = self.repository_for(principal, name, Level::Read).await?;
+        let (repository, _) = self.access.repository_for(principal, name, Level::Read).await?;
         let summary = self.catalog().repository_summary(repository.id).await?;
         let mut summary = summary.ok_or_else(|| ServiceError::RepositoryAbsent(name.to_string()))?;
         if summary.repository.account_id != principal.account_id {
@@ -197,7 +197,7 @@ impl Registry {
         category: Option<String>,
         description: Option<String>,
     ) -> Result<(), ServiceError> {
-        let (repository, _) = self.repository_for(principal, name, Level::Write).await?;
+        let (repository, _) = self.access.repository_for(principal, name, Level::Write).await?;
         let attributes = RepositoryAttributes {
             is_public,
             category: category.unwrap_or(repository.category),
@@ -210,7 +210,7 @@ impl Registry {
 
     /// Deletes a repository with all its tags.
     pub async fn delete_repository(&self, principal: &Principal, name: &RepositoryName) -> Result<(), ServiceError> {
-        let (repository, _) = self.repository_for(principal, name, Level::Manage).await?;
+        let (repository, _) = self.access.repository_for(principal, name, Level::Manage).await?;
         self.catalog().delete_repository(repository.id).await?;
         self.jobs().changed();
         Ok(())
@@ -281,15 +281,15 @@ impl Registry {
         self.pushable_namespace(principal, name).await.map(|_| ())
     }
 
-    /// [`Registry::require_push`], and the number of the namespace that it was judged on.
+    /// [`Content::require_push`], and the number of the namespace that it was judged on.
     pub(crate) async fn pushable_namespace(
         &self,
         principal: &Principal,
         name: &RepositoryName,
     ) -> Result<i64, ServiceError> {
-        let access = self.effective_access(name, Some(principal)).await?;
+        let access = self.access.effective_access(name, Some(principal)).await?;
         let Some(namespace) = &access.namespace else {
-            return Err(self.namespace_absent(name.namespace()));
+            return Err(self.access.namespace_absent(name.namespace()));
         };
         if access.allows(transship_oci::Action::Push) {
             return Ok(namespace.id);

@@ -9,8 +9,8 @@ use transship_oci::{Digest, Reference, RepositoryName, Tag};
 use crate::access::policy::Principal;
 use crate::content::large_pages::Room;
 use crate::content::large_pages::{LITTLE_PATIENCE, PAGE_BYTES, PATIENCE};
+use crate::content::service::Content;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 
 /// A tag with what it points at.
 #[derive(Clone, Debug)]
@@ -87,7 +87,7 @@ pub enum TagPage {
     After(String),
 }
 
-impl Registry {
+impl Content {
     /// One page of a repository's tags.
     pub async fn list_tags(
         &self,
@@ -95,7 +95,7 @@ impl Registry {
         name: &RepositoryName,
         list: ListTags,
     ) -> Result<TagList, ServiceError> {
-        let (repository, _) = self.repository_for(principal, name, Level::Read).await?;
+        let (repository, _) = self.access.repository_for(principal, name, Level::Read).await?;
         let (offset, after) = match list.page {
             TagPage::Offset(offset) => (offset, None),
             TagPage::After(tag) => (0, Some(tag)),
@@ -160,7 +160,7 @@ impl Registry {
         name: &RepositoryName,
         tag: &Tag,
     ) -> Result<(TagView, Room), ServiceError> {
-        let (repository, _) = self.repository_for(principal, name, Level::Read).await?;
+        let (repository, _) = self.access.repository_for(principal, name, Level::Read).await?;
         let (rows, _) = self
             .catalog()
             .tag_details(ListTagDetails {
@@ -189,7 +189,7 @@ impl Registry {
         destination: &Tag,
         override_existing: bool,
     ) -> Result<(), ServiceError> {
-        let (repository, _) = self.repository_for(principal, name, Level::Read).await?;
+        let (repository, _) = self.access.repository_for(principal, name, Level::Read).await?;
         self.require_push(principal, name).await?;
         let digest = self.catalog().resolve_tag(repository.id, source).await?;
         let digest = digest.ok_or_else(|| tag_absent(name, source))?;
@@ -215,7 +215,7 @@ impl Registry {
         name: &RepositoryName,
         tag: &Tag,
     ) -> Result<(), ServiceError> {
-        let (repository, _) = self.repository_for(principal, name, Level::Manage).await?;
+        let (repository, _) = self.access.repository_for(principal, name, Level::Manage).await?;
         if self.catalog().delete_tag(repository.id, tag).await? { Ok(()) } else { Err(tag_absent(name, tag)) }
     }
 

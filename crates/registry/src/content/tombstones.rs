@@ -2,10 +2,10 @@
 
 use transship_store::Location;
 
+use crate::content::service::Content;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 
-impl Registry {
+impl Content {
     /// Deletes bytes that no row names any more, and then their tombstone. A failure leaves the tombstone, and so the work
     /// to the next round.
     pub(crate) async fn sweep_location(&self, location: &str) -> bool {

@@ -13,9 +13,9 @@ use transship_store::{BlobWriter, Checkpoint, Location, StoreError};
 
 use crate::access::token_grant::Grant;
 use crate::content::inspection::Verdict;
+use crate::content::service::Content;
 use crate::detached::detached;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 
 /// A checkpoint each so many bytes: what a crash can cost at most.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
@@ -47,7 +47,7 @@ pub struct UploadStatus {
 /// A request body: frames of bytes, or the reason why there are no more.
 pub type Body = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, String>> + Send>>;
 
-impl Registry {
+impl Content {
     /// Opens an upload session; the repository is made when absent.
     pub async fn start_upload(
         &self,
@@ -107,13 +107,13 @@ impl Registry {
         body: Body,
     ) -> Result<UploadStatus, ServiceError> {
         let upload = self.upload(grant, name, session).await?;
-        let registry = self.clone();
+        let content = self.clone();
         detached(async move {
             // A stream does not say where it belongs, so it must not follow what another request brings meanwhile.
             let patience = if range.is_some() { WRITER_PATIENCE } else { Duration::ZERO };
-            let mut receiving = Receiving::begin(&registry, upload, range, patience).await?;
-            let received = receiving.receive(&registry, range, body).await;
-            receiving.leave(&registry, received).await
+            let mut receiving = Receiving::begin(&content, upload, range, patience).await?;
+            let received = receiving.receive(&content, range, body).await;
+            receiving.leave(&content, received).await
         })
         .await
     }
@@ -146,20 +146,20 @@ impl Registry {
             Err(ServiceError::UploadAbsent) => return finished.repeat(self, body).await,
             found => found?,
         };
-        let registry = self.clone();
+        let content = self.clone();
         // On the heap: it would make the future of every request as large.
         detached(Box::pin(async move {
-            let mut receiving = match Receiving::begin(&registry, upload, range, WRITER_PATIENCE).await {
-                Err(ServiceError::UploadAbsent) => return finished.repeat(&registry, body).await,
+            let mut receiving = match Receiving::begin(&content, upload, range, WRITER_PATIENCE).await {
+                Err(ServiceError::UploadAbsent) => return finished.repeat(&content, body).await,
                 begun => begun?,
             };
             receiving.counts_in_part = range.is_some();
             receiving.expected = Some(expected.clone());
-            let received = receiving.receive(&registry, range, body).await;
+            let received = receiving.receive(&content, range, body).await;
             if received.is_err() {
-                return receiving.leave(&registry, received).await.map(drop);
+                return receiving.leave(&content, received).await.map(drop);
             }
-            receiving.commit(&registry, expected).await
+            receiving.commit(&content, expected).await
         }))
         .await
     }
@@ -199,9 +199,9 @@ struct FinishedUpload {
 
 impl FinishedUpload {
     /// Answers as the first PUT did, when it did.
-    async fn repeat(&self, registry: &Registry, mut body: Body) -> Result<(), ServiceError> {
+    async fn repeat(&self, content: &Content, mut body: Body) -> Result<(), ServiceError> {
         let Self { session, repository_id, user_id, digest } = self;
-        if !registry.catalog().has_finished_upload(session, *repository_id, user_id, digest).await? {
+        if !content.catalog().has_finished_upload(session, *repository_id, user_id, digest).await? {
             return Err(ServiceError::UploadAbsent);
         }
         // The client sends its body again and may read no answer before it is through.
@@ -231,14 +231,14 @@ struct Receiving {
 
 impl Receiving {
     async fn begin(
-        registry: &Registry,
+        content: &Content,
         upload: Upload,
         range: Option<ContentRange>,
         patience: Duration,
     ) -> Result<Self, ServiceError> {
         let lease = uuid::Uuid::new_v4().simple().to_string();
-        let mut upload = Self::take_writer(registry, &upload.id, &lease, patience).await?;
-        let begun = Self::open(registry, &mut upload, &lease, range).await;
+        let mut upload = Self::take_writer(content, &upload.id, &lease, patience).await?;
+        let begun = Self::open(content, &mut upload, &lease, range).await;
         match begun {
             Ok((hasher, writer)) => Ok(Self {
                 durable_bytes: upload.offset_bytes,
@@ -253,7 +253,7 @@ impl Receiving {
                 beyond_quota_bytes: 0,
             }),
             Err(error) => {
-                registry.catalog().release_writer(&upload.id, &lease).await?;
+                content.catalog().release_writer(&upload.id, &lease).await?;
                 Err(error)
             }
         }
@@ -261,7 +261,7 @@ impl Receiving {
 
     /// Becomes the session's writer, once the one before has let go.
     async fn take_writer(
-        registry: &Registry,
+        content: &Content,
         session: &str,
         lease: &str,
         patience: Duration,
@@ -269,10 +269,10 @@ impl Receiving {
         let begun = Instant::now();
         loop {
             let fresh = Location::fresh().to_string();
-            if let Some(upload) = registry.catalog().take_writer(session, lease, WRITER_LEASE_MS, &fresh).await? {
+            if let Some(upload) = content.catalog().take_writer(session, lease, WRITER_LEASE_MS, &fresh).await? {
                 return Ok(upload);
             }
-            if registry.catalog().find_upload(session).await?.is_none() {
+            if content.catalog().find_upload(session).await?.is_none() {
                 return Err(ServiceError::UploadAbsent);
             }
             if begun.elapsed() >= patience {
@@ -283,7 +283,7 @@ impl Receiving {
     }
 
     async fn open(
-        registry: &Registry,
+        content: &Content,
         upload: &mut Upload,
         lease: &str,
         range: Option<ContentRange>,
@@ -296,18 +296,18 @@ impl Receiving {
             let hasher = Hasher::restore(hash_state)
                 .map_err(|error| ServiceError::Internal(format!("upload {}: hash state: {error}", upload.id)))?;
             let checkpoint = Checkpoint { offset_bytes: upload.offset_bytes, state: store_state.clone() };
-            return Ok((hasher, registry.store().resume(&location, &checkpoint).await?));
+            return Ok((hasher, content.store().resume(&location, &checkpoint).await?));
         }
         // Nothing is durable yet, and nobody has written here as far as the row knows. After a power cut it may know less
         // than the disk; whose bytes these are does not matter, since nobody but the sweep of tombstones deletes any.
-        let writer = match registry.store().create(&location).await {
+        let writer = match content.store().create(&location).await {
             Err(StoreError::Exists { .. }) => {
                 let fresh = Location::fresh();
-                if !registry.catalog().move_upload(&upload.id, lease, fresh.as_ref()).await? {
+                if !content.catalog().move_upload(&upload.id, lease, fresh.as_ref()).await? {
                     return Err(ServiceError::UploadBusy);
                 }
                 upload.location = fresh.to_string();
-                registry.store().create(&fresh).await?
+                content.store().create(&fresh).await?
             }
             created => created?,
         };
@@ -316,7 +316,7 @@ impl Receiving {
 
     async fn receive(
         &mut self,
-        registry: &Registry,
+        content: &Content,
         range: Option<ContentRange>,
         mut body: Body,
     ) -> Result<(), ServiceError> {
@@ -329,7 +329,7 @@ impl Receiving {
                 }
                 // A slow client keeps its session: what came is made durable, and the lease renewed.
                 Err(_) => {
-                    self.checkpoint(registry).await?;
+                    self.checkpoint(content).await?;
                     continue;
                 }
                 Ok(None) => break,
@@ -346,7 +346,7 @@ impl Receiving {
             let ahead = self.writer.offset_bytes() - self.synced_bytes;
             if ahead >= CHECKPOINT_BYTES || (ahead > 0 && self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL) {
                 // Where the length was not told, this is how an upload ends that does not fit.
-                self.checkpoint(registry).await?;
+                self.checkpoint(content).await?;
             }
         }
         match range {
@@ -355,16 +355,16 @@ impl Receiving {
         }
     }
 
-    async fn checkpoint(&mut self, registry: &Registry) -> Result<(), ServiceError> {
+    async fn checkpoint(&mut self, content: &Content) -> Result<(), ServiceError> {
         let checkpoint = self.writer.checkpoint().await?;
         self.last_checkpoint = Instant::now();
         self.synced_bytes = checkpoint.offset_bytes;
-        match self.save(registry, &checkpoint).await {
+        match self.save(content, &checkpoint).await {
             Err(ServiceError::NamespaceFull(full)) => {
-                if !self.is_known(registry, checkpoint.offset_bytes).await? {
+                if !self.is_known(content, checkpoint.offset_bytes).await? {
                     return Err(ServiceError::NamespaceFull(full));
                 }
-                self.save(registry, &checkpoint).await?;
+                self.save(content, &checkpoint).await?;
             }
             saved => saved?,
         }
@@ -374,7 +374,7 @@ impl Receiving {
         Ok(())
     }
 
-    async fn save(&self, registry: &Registry, checkpoint: &Checkpoint) -> Result<(), ServiceError> {
+    async fn save(&self, content: &Content, checkpoint: &Checkpoint) -> Result<(), ServiceError> {
         let hash_state = self.hasher.save();
         let resume = Resume { hash_state: &hash_state, store_state: &checkpoint.state };
         let record = transship_catalog::Checkpoint {
@@ -382,15 +382,15 @@ impl Receiving {
             resume: self.counts_in_part.then_some(resume),
             beyond_quota: checkpoint.offset_bytes <= self.beyond_quota_bytes,
         };
-        let kept = registry.catalog().save_checkpoint(&self.upload.id, &self.lease, record, WRITER_LEASE_MS).await?;
+        let kept = content.catalog().save_checkpoint(&self.upload.id, &self.lease, record, WRITER_LEASE_MS).await?;
         if kept { Ok(()) } else { Err(ServiceError::UploadBusy) }
     }
 
     /// Whether what is said to come is content that the organization has, which never needs room; so many bytes of it are
     /// here.
-    async fn is_known(&mut self, registry: &Registry, size_bytes: u64) -> Result<bool, ServiceError> {
+    async fn is_known(&mut self, content: &Content, size_bytes: u64) -> Result<bool, ServiceError> {
         if let Some(expected) = &self.expected {
-            let size = registry.catalog().size_in_namespace(self.upload.repository_id, expected).await?;
+            let size = content.catalog().size_in_namespace(self.upload.repository_id, expected).await?;
             self.beyond_quota_bytes = size.unwrap_or(0);
         }
         Ok(size_bytes <= self.beyond_quota_bytes)
@@ -400,48 +400,48 @@ impl Receiving {
     /// durable, and the next writer may begin.
     async fn leave(
         mut self,
-        registry: &Registry,
+        content: &Content,
         received: Result<(), ServiceError>,
     ) -> Result<UploadStatus, ServiceError> {
         let is_behind = self.writer.offset_bytes() > self.durable_bytes || self.upload.store_state.is_none();
         let is_full = matches!(received, Err(ServiceError::NamespaceFull(_)));
-        let saved = if self.counts_in_part && is_behind && !is_full { self.checkpoint(registry).await } else { Ok(()) };
+        let saved = if self.counts_in_part && is_behind && !is_full { self.checkpoint(content).await } else { Ok(()) };
         let left = saved.and(received);
         if let Err(ServiceError::NamespaceFull(_)) = &left {
-            registry.discard(&self.upload.id, Abandon::Writer(&self.lease)).await?;
+            content.discard(&self.upload.id, Abandon::Writer(&self.lease)).await?;
         } else {
-            registry.catalog().release_writer(&self.upload.id, &self.lease).await?;
+            content.catalog().release_writer(&self.upload.id, &self.lease).await?;
         }
         left.map(|()| UploadStatus { session: self.upload.id, offset_bytes: self.durable_bytes })
     }
 
     /// Ends the session with a blob. After a failure that left the session, the next writer may come at once.
-    async fn commit(self, registry: &Registry, expected: Digest) -> Result<(), ServiceError> {
+    async fn commit(self, content: &Content, expected: Digest) -> Result<(), ServiceError> {
         let (session, lease) = (self.upload.id.clone(), self.lease.clone());
-        let committed = self.link(registry, expected).await;
+        let committed = self.link(content, expected).await;
         if committed.is_err() {
-            registry.catalog().release_writer(&session, &lease).await?;
+            content.catalog().release_writer(&session, &lease).await?;
         }
         committed
     }
 
-    async fn link(self, registry: &Registry, expected: Digest) -> Result<(), ServiceError> {
+    async fn link(self, content: &Content, expected: Digest) -> Result<(), ServiceError> {
         let location = Location::from(self.upload.location.clone());
         let size_bytes = self.writer.finish().await?;
         let actual = if expected.algorithm() == self.hasher.algorithm() {
             self.hasher.finish()
         } else {
             // The session did not say which algorithm would come, so the bytes are read once more.
-            hash_stored(registry, &location, expected.algorithm()).await?
+            hash_stored(content, &location, expected.algorithm()).await?
         };
         let by = Abandon::Writer(&self.lease);
         if actual != expected {
-            registry.discard(&self.upload.id, by).await?;
+            content.discard(&self.upload.id, by).await?;
             return Err(ServiceError::DigestMismatch { expected, actual });
         }
-        let finished = registry.close_session(&self.upload.id, &self.lease, &expected, size_bytes).await;
+        let finished = content.close_session(&self.upload.id, &self.lease, &expected, size_bytes).await;
         if let Err(CatalogError::QuotaExceeded(_)) = &finished {
-            registry.discard(&self.upload.id, by).await?;
+            content.discard(&self.upload.id, by).await?;
         }
         let unused = finished.map_err(|error| match error {
             // Another writer took the session over while this one was silent.
@@ -449,13 +449,13 @@ impl Receiving {
             other => other.into(),
         })?;
         if let Some(unused) = unused {
-            registry.sweep_location(&unused).await;
+            content.sweep_location(&unused).await;
         }
         Ok(())
     }
 }
 
-impl Registry {
+impl Content {
     /// Ends a session with a blob, and returns the location that nothing needs now, if there is one. Content that is known
     /// keeps its location when as many bytes as there should be lie there; otherwise it gets those that have come, which are
     /// right. That they cannot be looked at is reason enough to take these.
@@ -492,12 +492,12 @@ impl Registry {
 }
 
 async fn hash_stored(
-    registry: &Registry,
+    content: &Content,
     location: &Location,
     algorithm: DigestAlgorithm,
 ) -> Result<Digest, ServiceError> {
     let mut hasher = Hasher::new(algorithm);
-    let mut stream = registry.store().read(location, None).await?;
+    let mut stream = content.store().read(location, None).await?;
     while let Some(piece) = stream.next().await {
         hasher.update(&piece?);
     }

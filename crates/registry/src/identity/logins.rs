@@ -12,9 +12,10 @@ use subtle::ConstantTimeEq as _;
 use transship_catalog::{AccessKey, Account, MadeWith, NewBootstrap, NewUser, User};
 
 use crate::access::policy::Principal;
+use crate::clock::now_ms;
 use crate::error::ServiceError;
+use crate::identity::service::Identity;
 use crate::identity::throttle::Attempt;
-use crate::registry::Registry;
 
 /// Length of a generated access key, as the hosted service has them.
 const ACCESS_KEY_CHARS: usize = 20;
@@ -70,7 +71,7 @@ pub struct LoginBasis {
     made_with: MadeWith,
 }
 
-impl Registry {
+impl Identity {
     /// Checks a registry login: `{region}@{access key}` with the derived password, or a user with its password, written
     /// `{account}/{user}`, or `{user}` alone when only one account of the region has a user of that name.
     ///
@@ -113,7 +114,7 @@ impl Registry {
     /// Checks a password login of IAM (contract 7.1).
     ///
     /// # Errors
-    /// As [`Registry::authenticate_login`].
+    /// As [`Identity::authenticate_login`].
     pub async fn authenticate_password(
         &self,
         from: IpAddr,
@@ -274,7 +275,7 @@ impl Registry {
 }
 
 /// What an operator does at the command line.
-impl Registry {
+impl Identity {
     /// Makes an account.
     pub async fn create_account(&self, name: &str) -> Result<Account, ServiceError> {
         check_identity_name("account", name)?;
@@ -388,10 +389,6 @@ pub(crate) fn derived_password(access_key: &str, secret: &str) -> String {
 /// Text for a secret or a password that nobody can guess.
 pub(crate) fn random_text(chars: usize) -> String {
     Alphanumeric.sample_string(&mut rand::rng(), chars)
-}
-
-pub(crate) fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }
 
 /// Names of accounts and users: what can stand in a login, `account/user`, without doubt.

@@ -8,6 +8,8 @@ pub(crate) mod fingerprint;
 pub(crate) mod keys;
 pub(crate) mod logins;
 pub(crate) mod passwords;
+pub(crate) mod project;
 mod refresh;
+pub(crate) mod service;
 pub(crate) mod throttle;
 pub(crate) mod tokens;

@@ -11,9 +11,9 @@ use sha2::{Digest as _, Sha256};
 use crate::access::policy::Principal;
 use crate::error::ServiceError;
 use crate::identity::logins::derived_password;
+use crate::identity::service::Identity;
 use crate::identity::tokens::{Claims, Expected, now_seconds, token_id, verify};
 use crate::identity::tokens::{IssuedToken, TokenError};
-use crate::registry::Registry;
 
 /// A bit more than nothing of the secret, to notice that it was replaced.
 const FINGERPRINT_BYTES: usize = 8;
@@ -42,7 +42,7 @@ impl Claims for RefreshClaims {
     }
 }
 
-impl Registry {
+impl Identity {
     /// Issues a refresh token for a login that was just proved with `authenticate_login`.
     pub async fn issue_refresh_token(&self, principal: &Principal, login: &str) -> Result<IssuedToken, ServiceError> {
         let user = self.catalog().find_user_by_id(&principal.user_id).await?;
@@ -118,39 +118,40 @@ mod tests {
     use crate::testing::TestRegion;
 
     async fn refresh(region: &TestRegion, token: &str) -> Result<Principal, TokenError> {
-        region.registry.verify_refresh_token(token).await.unwrap()
+        region.registry.identity().verify_refresh_token(token).await.unwrap()
     }
 
     #[tokio::test]
     async fn a_refresh_token_lives_as_long_as_its_login() {
         let region = TestRegion::start("region-a").await;
         let registry = &region.registry;
-        let issue = async |login: &str| registry.issue_refresh_token(&region.admin, login).await.unwrap().token;
+        let issue =
+            async |login: &str| registry.identity().issue_refresh_token(&region.admin, login).await.unwrap().token;
         let (by_password, by_key) = (issue("admin").await, issue("region-a@AK1").await);
         for token in [&by_password, &by_key] {
             assert_eq!(refresh(&region, token).await.as_ref(), Ok(&region.admin));
             // It opens nothing else, and nothing else refreshes (H10).
-            assert!(registry.verify_registry_token(token).is_err());
-            assert!(registry.verify_iam_token(token).await.unwrap().is_err());
+            assert!(registry.identity().verify_registry_token(token).is_err());
+            assert!(registry.identity().verify_iam_token(token).await.unwrap().is_err());
         }
-        let registry_token = registry.issue_registry_token(Some(&region.admin), &[]).await.unwrap().token;
+        let registry_token = registry.identity().issue_registry_token(Some(&region.admin), &[]).await.unwrap().token;
         assert_eq!(refresh(&region, &registry_token).await, Err(TokenError::Invalid));
 
-        registry.set_password(&region.admin.user_id, "another password".to_owned()).await.unwrap();
+        registry.identity().set_password(&region.admin.user_id, "another password".to_owned()).await.unwrap();
         for token in [&by_password, &by_key] {
             assert_eq!(refresh(&region, token).await, Err(TokenError::Withdrawn));
         }
         let by_key = issue("region-a@AK1").await;
-        registry.rotate_access_key("AK1").await.unwrap();
+        registry.identity().rotate_access_key("AK1").await.unwrap();
         assert_eq!(refresh(&region, &by_key).await, Err(TokenError::Withdrawn));
         let (by_password, by_key) = (issue("admin").await, issue("region-a@AK1").await);
-        registry.set_access_key_enabled("AK1", false).await.unwrap();
+        registry.identity().set_access_key_enabled("AK1", false).await.unwrap();
         assert_eq!(refresh(&region, &by_key).await, Err(TokenError::Withdrawn));
-        registry.set_access_key_enabled("AK1", true).await.unwrap();
+        registry.identity().set_access_key_enabled("AK1", true).await.unwrap();
         assert_eq!(refresh(&region, &by_key).await, Err(TokenError::Withdrawn), "enabling brings nothing back");
         let by_key = issue("region-a@AK1").await;
         for enabled in [false, true] {
-            registry.set_user_enabled(&region.admin.user_id, enabled).await.unwrap();
+            registry.identity().set_user_enabled(&region.admin.user_id, enabled).await.unwrap();
             for token in [&by_password, &by_key] {
                 assert_eq!(refresh(&region, token).await, Err(TokenError::Withdrawn), "enabled: {enabled}");
             }
@@ -160,13 +161,13 @@ mod tests {
     #[tokio::test]
     async fn a_temporary_login_takes_its_refresh_token_along() {
         let region = TestRegion::start("region-a").await;
-        let basis = region.registry.login_basis(&region.admin, None).await.unwrap();
-        let login = region.registry.create_login(&basis, Some(60)).await.unwrap();
-        let token = region.registry.issue_refresh_token(&region.admin, &login.user).await.unwrap();
+        let basis = region.registry.identity().login_basis(&region.admin, None).await.unwrap();
+        let login = region.registry.identity().create_login(&basis, Some(60)).await.unwrap();
+        let token = region.registry.identity().issue_refresh_token(&region.admin, &login.user).await.unwrap();
         assert!(token.expires_at_seconds > now_seconds() + 60);
         assert!(refresh(&region, &token.token).await.is_ok());
         let access_key = login.user.split_once('@').unwrap().1;
-        region.registry.set_access_key_enabled(access_key, false).await.unwrap();
+        region.registry.identity().set_access_key_enabled(access_key, false).await.unwrap();
         assert_eq!(refresh(&region, &token.token).await, Err(TokenError::Withdrawn));
     }
 }

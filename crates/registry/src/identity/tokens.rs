@@ -14,7 +14,7 @@ use transship_oci::{Action, RegionId, RepositoryName, Scope};
 use crate::access::policy::Principal;
 use crate::access::token_grant::Grant;
 use crate::error::ServiceError;
-use crate::registry::Registry;
+use crate::identity::service::Identity;
 
 mod verified;
 mod verify;
@@ -89,7 +89,7 @@ impl Claims for IamClaims {
 /// The audience of IAM tokens.
 const IAM_AUDIENCE: &str = "management";
 
-impl Registry {
+impl Identity {
     /// Issues a registry token: for each scope, what was asked for and is allowed (registry-protocol 35).
     ///
     /// # Errors
@@ -105,9 +105,9 @@ impl Registry {
         let mut known = false;
         for scope in scopes {
             let Some(name) = scope.repository_name() else { continue };
-            let has = self.effective_access(&name, principal).await?;
+            let has = self.access.effective_access(&name, principal).await?;
             let Some(namespace) = &has.namespace else {
-                absent.get_or_insert_with(|| self.namespace_absent(name.namespace()));
+                absent.get_or_insert_with(|| self.access.namespace_absent(name.namespace()));
                 continue;
             };
             known = true;

@@ -10,8 +10,8 @@ use transship_oci::{NamespaceName, RegionId, RepositoryName, Tag};
 use crate::access::policy::Principal;
 use crate::access::policy::denied;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 use crate::replication::copy::TargetRefusal;
+use crate::replication::service::Replication;
 
 /// How long the checks wait for the target region. One that does not answer is no reason to refuse: the jobs are made,
 /// and tell how it went (contract 3.5).
@@ -57,7 +57,7 @@ pub struct TagOutcome {
     pub state: JobState,
 }
 
-impl Registry {
+impl Replication {
     /// Makes one durable job for each tag, waits for them, and tells how each stands, in the order of the request.
     pub async fn sync_images(
         &self,
@@ -68,7 +68,7 @@ impl Registry {
         let deadline = Instant::now() + self.settings().sync_wait;
         // Source organization and repository, permission on the source. A level is needed: being public is not enough,
         // since source and target belong to one account (contract 3.3).
-        let (repository, access) = self.repository_for(principal, name, Level::Read).await?;
+        let (repository, access) = self.access.repository_for(principal, name, Level::Read).await?;
         if access.level < Some(Level::Read) {
             return Err(denied(principal, "read permission (1) of its own account", name));
         }
@@ -133,7 +133,7 @@ impl Registry {
         offset: i64,
         descending: bool,
     ) -> Result<(Vec<Job>, i64), ServiceError> {
-        let refusal = match self.repository_for(principal, name, Level::Read).await {
+        let refusal = match self.access.repository_for(principal, name, Level::Read).await {
             Ok((repository, access)) if access.level >= Some(Level::Read) => {
                 return Ok(self.catalog().list_jobs(repository.id, limit, offset, descending).await?);
             }
@@ -180,7 +180,7 @@ impl Registry {
     ) -> Result<(), ServiceError> {
         let target = RepositoryName::new(namespace.clone(), name.repository().clone());
         if *region == self.settings().region {
-            return match self.require_push(principal, &target).await {
+            return match self.content.require_push(principal, &target).await {
                 Err(ServiceError::NamespaceAbsent { namespace, region }) => Err(ServiceError::NamespaceAbsent {
                     namespace: format!("{namespace} (the target organization)"),
                     region,

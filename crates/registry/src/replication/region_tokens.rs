@@ -17,8 +17,8 @@ use crate::identity::tokens::{
     Claims, Expected, REGION_TOKEN_SECONDS, TokenError, now_seconds, token_id, unverified_issuer, unverified_key_id,
     verify,
 };
-use crate::registry::Registry;
 use crate::replication::peers::KnownPeer;
+use crate::replication::trust::Trust;
 
 /// How long a used token is remembered: twice its longest life, which leaves room for clocks that differ.
 const USED_TOKEN_KEPT_MS: i64 = 2 * 300 * 1000;
@@ -122,7 +122,7 @@ impl Claims for RepairClaims {
 }
 
 /// Making them.
-impl Registry {
+impl Trust {
     /// Makes the proof that this region acts for a user on one repository of `target`.
     pub(crate) fn mint_region_token(
         &self,
@@ -176,7 +176,7 @@ impl Registry {
 }
 
 /// Believing them.
-impl Registry {
+impl Trust {
     /// Verifies a token of another region against its pinned keys.
     pub(crate) fn verify_region_token<T: RegionToken>(
         &self,

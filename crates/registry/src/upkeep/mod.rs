@@ -7,3 +7,4 @@ mod collection;
 pub(crate) mod fsck;
 mod reaper;
 pub(crate) mod scrub;
+pub(crate) mod service;

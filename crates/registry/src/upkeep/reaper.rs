@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use transship_catalog::{Abandon, Remains};
 
+use crate::clock::now_ms;
 use crate::error::ServiceError;
-use crate::identity::logins::now_ms;
-use crate::registry::Registry;
+use crate::upkeep::service::Upkeep;
 
 /// The pause between two rounds.
 const ROUND: Duration = Duration::from_secs(30);
@@ -17,7 +17,7 @@ const BATCH: usize = 100;
 /// How long the closing PUT of an upload may be repeated. Clients that retry do so within a minute or two.
 const FINISHED_UPLOADS_KEPT_MS: i64 = 15 * 60 * 1000;
 
-impl Registry {
+impl Upkeep {
     pub(crate) async fn reap(self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             if let Err(error) = self.reap_once().await {

@@ -119,7 +119,7 @@ async fn key_replaced(registry: &Registry) -> &'static str {
     loop {
         tokio::time::sleep(LOOK_AT_KEYS).await;
         // Whether the catalog answers at all is for others to say.
-        if let Ok(Some(file)) = registry.replaced_key().await {
+        if let Ok(Some(file)) = registry.identity().replaced_key().await {
             return file;
         }
     }
@@ -129,7 +129,7 @@ async fn key_replaced(registry: &Registry) -> &'static str {
 async fn bootstrap(config: &Config, registry: &Registry) -> anyhow::Result<()> {
     match &config.bootstrap {
         Some(bootstrap) => {
-            if registry.bootstrap(bootstrap.to_bootstrap()).await? {
+            if registry.identity().bootstrap(bootstrap.to_bootstrap()).await? {
                 tracing::info!(account = bootstrap.account, user = bootstrap.user, "made the first account");
             }
         }
@@ -138,7 +138,7 @@ async fn bootstrap(config: &Config, registry: &Registry) -> anyhow::Result<()> {
             print(&credentials::first_steps(file.as_deref(), &registry.settings().registry_host))?;
         }
         None => {
-            if registry.list_accounts().await?.is_empty() {
+            if registry.identity().list_accounts().await?.is_empty() {
                 tracing::warn!("there is no account yet: use `transship admin`, or [bootstrap]");
             }
         }

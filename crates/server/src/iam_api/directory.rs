@@ -10,7 +10,7 @@ use super::IamError;
 
 /// `GET /v3/projects?name=` (contract 7.3): exactly one project for the region, none for any other name.
 pub(super) fn list_projects(registry: &Registry, parts: &Parts, caller: &Principal) -> Response {
-    let own = registry.project_of(caller);
+    let own = registry.identity().project_of(caller);
     let name = query_value(parts.uri.query(), "name");
     let projects = if name.is_none_or(|name| name == own.name) {
         json!([{
@@ -45,6 +45,7 @@ pub(super) fn list_domains(caller: &Principal) -> Response {
 pub(super) async fn list_users(registry: &Registry, parts: &Parts, caller: &Principal) -> Result<Response, IamError> {
     let name = query_value(parts.uri.query(), "name");
     let users: Vec<Value> = registry
+        .identity()
         .list_users(Some(&caller.account_name))
         .await?
         .iter()
@@ -56,14 +57,14 @@ pub(super) async fn list_users(registry: &Registry, parts: &Parts, caller: &Prin
 
 /// `GET /v3.0/OS-USER/users/{id}` (contract 7.3): one user of the caller's account.
 pub(super) async fn show_user(registry: &Registry, caller: &Principal, id: &str) -> Result<Response, IamError> {
-    let user = registry.user_by_id(id).await?.filter(|user| user.account_id == caller.account_id);
+    let user = registry.identity().user_by_id(id).await?.filter(|user| user.account_id == caller.account_id);
     let user = user.ok_or_else(|| IamError::new(StatusCode::NOT_FOUND, "no such user in this account"))?;
     Ok(axum::Json(json!({ "user": describe(&user) })).into_response())
 }
 
 /// The name of the account with this id.
 pub(super) async fn account_name(registry: &Registry, id: &str) -> Result<Option<String>, IamError> {
-    Ok(registry.account_by_id(id).await?.map(|account| account.name))
+    Ok(registry.identity().account_by_id(id).await?.map(|account| account.name))
 }
 
 fn describe(user: &User) -> Value {

@@ -10,7 +10,7 @@ use crate::http::manage_error::{ManageCode, ManageError};
 /// `GET /v2/manage/projects/{project_id}/quotas`: 200, contract 5.9.
 pub(super) async fn list_quotas(call: &Call, project_id: &str) -> Answer {
     own_project(call, project_id)?;
-    let used = call.registry.overview(&call.principal).await?.namespaces;
+    let used = call.registry.content().overview(&call.principal).await?.namespaces;
     let limit = call.registry.settings().namespaces_per_account;
     let quota = json!({ "quota_key": "namespace", "quota_limit": limit, "used": used, "unit": "" });
     Ok(Json(json!({ "quotas": [quota] })).into_response())
@@ -38,7 +38,7 @@ pub(super) fn show_share_feature_gates(call: &Call, project_id: &str) -> Answer 
 
 /// `GET /v2/manage/overview`: 200, with the reference's own spelling of one key; sizes are decimals, contract 5.9.
 pub(super) async fn show_domain_overview(call: &Call) -> Answer {
-    let overview = call.registry.overview(&call.principal).await?;
+    let overview = call.registry.content().overview(&call.principal).await?;
     #[expect(clippy::cast_precision_loss, reason = "the API wants a decimal; 2^53 bytes are eight petabytes")]
     let stored = overview.stored_bytes as f64;
     Ok(Json(json!({
@@ -55,7 +55,7 @@ pub(super) async fn show_domain_overview(call: &Call) -> Answer {
 
 /// The SDKs fill the project in from the credentials; it must be the caller's (contract 5.9).
 fn own_project(call: &Call, project_id: &str) -> Result<(), ManageError> {
-    if call.registry.project_of(&call.principal).id == project_id {
+    if call.registry.identity().project_of(&call.principal).id == project_id {
         return Ok(());
     }
     Err(ManageError::new(ManageCode::Forbidden, "the project of the path is not the caller's project in this region"))

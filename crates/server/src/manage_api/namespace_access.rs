@@ -11,7 +11,7 @@ use super::{Answer, Call, answer, fields};
 /// `GET …/namespaces/{namespace}/access`: 200, contract 5.2.
 pub(super) async fn show_namespace_auth(call: &Call, namespace: &str) -> Answer {
     let name = parse_namespace(namespace)?;
-    let grants = call.registry.namespace_grants(&call.principal, &name).await?;
+    let grants = call.registry.access().namespace_grants(&call.principal, &name).await?;
     Ok(Json(grants_view(&call.principal, &grants)).into_response())
 }
 
@@ -19,7 +19,7 @@ pub(super) async fn show_namespace_auth(call: &Call, namespace: &str) -> Answer 
 pub(super) async fn create_namespace_auth(call: &Call, namespace: &str) -> Answer {
     let name = parse_namespace(namespace)?;
     let specs = fields::grants(&call.body)?;
-    call.registry.add_namespace_grants(&call.principal, &name, &specs).await?;
+    call.registry.access().add_namespace_grants(&call.principal, &name, &specs).await?;
     Ok(answer::done())
 }
 
@@ -27,7 +27,7 @@ pub(super) async fn create_namespace_auth(call: &Call, namespace: &str) -> Answe
 pub(super) async fn update_namespace_auth(call: &Call, namespace: &str) -> Answer {
     let name = parse_namespace(namespace)?;
     let specs = fields::grants(&call.body)?;
-    call.registry.update_namespace_grants(&call.principal, &name, &specs).await?;
+    call.registry.access().update_namespace_grants(&call.principal, &name, &specs).await?;
     Ok(answer::created())
 }
 
@@ -35,7 +35,7 @@ pub(super) async fn update_namespace_auth(call: &Call, namespace: &str) -> Answe
 pub(super) async fn delete_namespace_auth(call: &Call, namespace: &str) -> Answer {
     let name = parse_namespace(namespace)?;
     let user_ids = fields::user_ids(&call.body)?;
-    call.registry.remove_namespace_grants(&call.principal, &name, &user_ids).await?;
+    call.registry.access().remove_namespace_grants(&call.principal, &name, &user_ids).await?;
     Ok(answer::gone())
 }
 

@@ -38,7 +38,7 @@ impl From<NamespaceSummary> for NamespaceView {
 pub(super) async fn create_namespace(call: &Call) -> Answer {
     let fields = Fields::parse(&call.body)?;
     let name = parse_namespace(fields.text("namespace")?)?;
-    call.registry.create_namespace(&call.principal, &name).await?;
+    call.registry.content().create_namespace(&call.principal, &name).await?;
     Ok(answer::created())
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn list_namespaces(call: &Call) -> Answer {
         Some("visible") => true,
         Some(other) => return Err(super::query::bad_query("mode", other, "visible")),
     };
-    let found = call.registry.list_namespaces(&call.principal, query.get("namespace"), visible).await?;
+    let found = call.registry.content().list_namespaces(&call.principal, query.get("namespace"), visible).await?;
     let namespaces: Vec<NamespaceView> = found.into_iter().map(NamespaceView::from).collect();
     Ok(Json(serde_json::json!({ "namespaces": namespaces })).into_response())
 }
@@ -58,13 +58,13 @@ pub(super) async fn list_namespaces(call: &Call) -> Answer {
 /// `GET /v2/manage/namespaces/{namespace}`, contract 5.1.
 pub(super) async fn show_namespace(call: &Call, namespace: &str) -> Answer {
     let name = parse_namespace(namespace)?;
-    let shown = call.registry.show_namespace(&call.principal, &name).await?;
+    let shown = call.registry.content().show_namespace(&call.principal, &name).await?;
     Ok(Json(NamespaceView::from(shown)).into_response())
 }
 
 /// `DELETE /v2/manage/namespaces/{namespace}`: 204, or 406 while a repository is left, contract 5.1.
 pub(super) async fn delete_namespaces(call: &Call, namespace: &str) -> Answer {
     let name = parse_namespace(namespace)?;
-    call.registry.delete_namespace(&call.principal, &name).await.map_err(ManageError::from)?;
+    call.registry.content().delete_namespace(&call.principal, &name).await.map_err(ManageError::from)?;
     Ok(answer::gone())
 }

@@ -10,6 +10,7 @@ use super::Call;
 pub(super) fn list_sync_regions(call: &Call) -> Response {
     let regions: Vec<Value> = call
         .registry
+        .replication()
         .list_regions()
         .into_iter()
         .map(|(id, registry)| json!({ "regionID": id, "registryURL": registry }))

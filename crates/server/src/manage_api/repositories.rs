@@ -137,13 +137,13 @@ pub(super) async fn create_repo(call: &Call, namespace: &str) -> Answer {
         category: fields.optional_text("category")?.filter(|text| !text.is_empty()).unwrap_or("other").to_owned(),
         description: fields.optional_text("description")?.unwrap_or_default().to_owned(),
     };
-    call.registry.create_repository(&call.principal, &at.name()?, attributes).await?;
+    call.registry.content().create_repository(&call.principal, &at.name()?, attributes).await?;
     Ok(answer::done())
 }
 
 /// `GET …/repos/{repository}`: 200, contract 5.3.
 pub(super) async fn show_repository(call: &Call, at: &RepositoryAt) -> Answer {
-    let summary = call.registry.show_repository(&call.principal, &at.name()?).await?;
+    let summary = call.registry.content().show_repository(&call.principal, &at.name()?).await?;
     let repository = summary.repository;
     let path = pull_path(call.registry.settings(), repository.full_name().as_ref());
     let view = json!({
@@ -176,13 +176,13 @@ pub(super) async fn update_repo(call: &Call, at: &RepositoryAt) -> Answer {
     let is_public = fields.is_public()?;
     let category = fields.optional_text("category")?.filter(|text| !text.is_empty()).map(str::to_owned);
     let description = fields.optional_text("description")?.map(str::to_owned);
-    call.registry.update_repository(&call.principal, &name, is_public, category, description).await?;
+    call.registry.content().update_repository(&call.principal, &name, is_public, category, description).await?;
     Ok(answer::created())
 }
 
 /// `DELETE …/repos/{repository}`: 204, with all its tags, contract 5.3.
 pub(super) async fn delete_repo(call: &Call, at: &RepositoryAt) -> Answer {
-    call.registry.delete_repository(&call.principal, &at.name()?).await?;
+    call.registry.content().delete_repository(&call.principal, &at.name()?).await?;
     Ok(answer::gone())
 }
 
@@ -193,7 +193,7 @@ pub(super) async fn list_repos_details(call: &Call) -> Answer {
     let page = Page::of(&query)?;
     let list = list(&query, page.limit, RepositoryPage::Offset(page.offset))?;
     let RepositoryList { repositories, total, room, .. } =
-        call.registry.list_repositories(&call.principal, list).await?;
+        call.registry.content().list_repositories(&call.principal, list).await?;
     let settings = call.registry.settings();
     let views: Vec<RepositoryView> =
         repositories.into_iter().map(|row| RepositoryView::new(settings, row, total)).collect();
@@ -215,7 +215,7 @@ pub(super) async fn list_repo_details(call: &Call) -> Answer {
     // One more than the page tells whether another follows.
     let list = list(&query, limit + 1, RepositoryPage::AfterId(marker.max(0)))?;
     let RepositoryList { mut repositories, ended_early, room, .. } =
-        call.registry.list_repositories(&call.principal, list).await?;
+        call.registry.content().list_repositories(&call.principal, list).await?;
     let more = ended_early || i64::try_from(repositories.len()).unwrap_or(i64::MAX) > limit;
     repositories.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let next_marker = repositories.last().filter(|_| more).map(|row| row.repository.id);

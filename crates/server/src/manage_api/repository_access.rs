@@ -11,7 +11,7 @@ use crate::http::manage_error::{ManageCode, ManageError};
 
 /// `GET …/repos/{repository}/access`: 200, contract 5.4.
 pub(super) async fn show_user_repository_auth(call: &Call, at: &RepositoryAt) -> Answer {
-    let grants = call.registry.repository_grants(&call.principal, &at.name()?).await?;
+    let grants = call.registry.access().repository_grants(&call.principal, &at.name()?).await?;
     Ok(Json(grants_view(&call.principal, &grants)).into_response())
 }
 
@@ -19,7 +19,7 @@ pub(super) async fn show_user_repository_auth(call: &Call, at: &RepositoryAt) ->
 pub(super) async fn create_user_repository_auth(call: &Call, at: &RepositoryAt) -> Answer {
     let name = at.name()?;
     let specs = fields::grants(&call.body)?;
-    call.registry.add_repository_grants(&call.principal, &name, &specs).await.map_err(on_repository)?;
+    call.registry.access().add_repository_grants(&call.principal, &name, &specs).await.map_err(on_repository)?;
     Ok(answer::created())
 }
 
@@ -27,7 +27,7 @@ pub(super) async fn create_user_repository_auth(call: &Call, at: &RepositoryAt) 
 pub(super) async fn update_user_repository_auth(call: &Call, at: &RepositoryAt) -> Answer {
     let name = at.name()?;
     let specs = fields::grants(&call.body)?;
-    call.registry.update_repository_grants(&call.principal, &name, &specs).await.map_err(on_repository)?;
+    call.registry.access().update_repository_grants(&call.principal, &name, &specs).await.map_err(on_repository)?;
     Ok(answer::created())
 }
 
@@ -35,7 +35,7 @@ pub(super) async fn update_user_repository_auth(call: &Call, at: &RepositoryAt) 
 pub(super) async fn delete_user_repository_auth(call: &Call, at: &RepositoryAt) -> Answer {
     let name = at.name()?;
     let user_ids = fields::user_ids(&call.body)?;
-    call.registry.remove_repository_grants(&call.principal, &name, &user_ids).await.map_err(on_repository)?;
+    call.registry.access().remove_repository_grants(&call.principal, &name, &user_ids).await.map_err(on_repository)?;
     Ok(answer::gone())
 }
 

@@ -106,7 +106,7 @@ struct TagRecords {
 
 /// The account that a repository belongs to: a public one may be another's.
 async fn owner(call: &Call, name: &RepositoryName) -> Result<String, ManageError> {
-    let access = call.registry.effective_access(name, Some(&call.principal)).await?;
+    let access = call.registry.access().effective_access(name, Some(&call.principal)).await?;
     Ok(access.repository.map_or_else(|| call.principal.account_id.clone(), |repository| repository.account_id))
 }
 
@@ -123,7 +123,7 @@ pub(super) async fn list_repository_tags(call: &Call, at: &RepositoryAt) -> Answ
         page: TagPage::Offset(page.offset),
         manifests: Manifests::AsFarAsTheyFit,
     };
-    let found = call.registry.list_tags(&call.principal, &name, list).await?;
+    let found = call.registry.content().list_tags(&call.principal, &name, list).await?;
     let owner = owner(call, &name).await?;
     let records: Vec<TagRecord> = found.tags.into_iter().map(|tag| TagRecord::new(&owner, Key::V2, tag)).collect();
     Ok(page.answer_large(&records, found.total, found.room))
@@ -145,7 +145,8 @@ pub(super) async fn list_repository_tag(call: &Call, at: &RepositoryAt) -> Answe
         page: marker.map_or(TagPage::Offset(0), |tag| TagPage::After(tag.to_owned())),
         manifests: if with_manifest { Manifests::EndThePage } else { Manifests::No },
     };
-    let TagList { mut tags, ended_early, room, .. } = call.registry.list_tags(&call.principal, &name, list).await?;
+    let TagList { mut tags, ended_early, room, .. } =
+        call.registry.content().list_tags(&call.principal, &name, list).await?;
     let has_more = ended_early || i64::try_from(tags.len()).unwrap_or(i64::MAX) > limit;
     tags.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let next_marker = tags.last().filter(|_| has_more).map(|tag| tag.tag.clone());
@@ -157,7 +158,7 @@ pub(super) async fn list_repository_tag(call: &Call, at: &RepositoryAt) -> Answe
 /// `GET …/tags/{tag}`: 200, contract 5.5.
 pub(super) async fn show_repo_tag(call: &Call, at: &RepositoryAt, tag: &str) -> Answer {
     let (name, tag) = (at.name()?, parse_tag(tag)?);
-    let (shown, room) = call.registry.show_tag(&call.principal, &name, &tag).await?;
+    let (shown, room) = call.registry.content().show_tag(&call.principal, &name, &tag).await?;
     Ok(pieces::json(&TagRecord::new(&owner(call, &name).await?, Key::V3, shown), room))
 }
 
@@ -168,13 +169,13 @@ pub(super) async fn create_repo_tag(call: &Call, at: &RepositoryAt) -> Answer {
     let source = parse_tag(fields.text("source_tag")?)?;
     let destination = parse_tag(fields.text("destination_tag")?)?;
     let override_existing = fields.optional_bool("override")?.unwrap_or(false);
-    call.registry.create_tag(&call.principal, &name, &source, &destination, override_existing).await?;
+    call.registry.content().create_tag(&call.principal, &name, &source, &destination, override_existing).await?;
     Ok(answer::created())
 }
 
 /// `DELETE …/tags/{tag}`: 204; other tags of the digest stay, contract 5.5.
 pub(super) async fn delete_repo_tag(call: &Call, at: &RepositoryAt, tag: &str) -> Answer {
     let (name, tag) = (at.name()?, parse_tag(tag)?);
-    call.registry.delete_tag(&call.principal, &name, &tag).await?;
+    call.registry.content().delete_tag(&call.principal, &name, &tag).await?;
     Ok(answer::gone())
 }

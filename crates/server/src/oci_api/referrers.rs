@@ -28,7 +28,7 @@ pub(super) async fn list(call: &Call, name: &RepositoryName, subject: &Digest) -
         Some(text) => Some(text.parse::<Digest>().map_err(|e| OciError::bad(ErrorCode::DigestInvalid, e.to_string()))?),
     };
     let asks = call.grant.principal.as_ref();
-    let page = call.registry.referrers(asks, call.grant.on(name), subject, filter, after.as_ref()).await?;
+    let page = call.registry.content().referrers(asks, call.grant.on(name), subject, filter, after.as_ref()).await?;
     let index = Index { schema_version: 2, media_type: media::OCI_INDEX, manifests: page.entries };
     let mut response = pieces::json(&index, page.room);
     let headers = response.headers_mut();

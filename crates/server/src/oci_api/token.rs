@@ -62,7 +62,7 @@ async fn by_basic(registry: &Registry, parts: &Parts) -> Result<Response, OciErr
     };
     let refresh = match &principal {
         Some(principal) if query.first("offline_token") == Some("true") => {
-            Some(registry.issue_refresh_token(principal, &user).await?.token)
+            Some(registry.identity().issue_refresh_token(principal, &user).await?.token)
         }
         _ => None,
     };
@@ -87,7 +87,7 @@ async fn by_form(registry: &Registry, parts: &Parts, body: Body) -> Result<Respo
             };
             let principal = log_in(registry, user, password).await?;
             let refresh = if form.first("access_type") == Some("offline") {
-                Some(registry.issue_refresh_token(&principal, user).await?.token)
+                Some(registry.identity().issue_refresh_token(&principal, user).await?.token)
             } else {
                 None
             };
@@ -95,10 +95,10 @@ async fn by_form(registry: &Registry, parts: &Parts, body: Body) -> Result<Respo
         }
         Some("refresh_token") => {
             let Some(token) = form.first("refresh_token") else { return Ok(oauth("invalid_request")) };
-            let principal = registry
-                .verify_refresh_token(token)
-                .await?
-                .map_err(|error| OciError::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, error.to_string()))?;
+            let principal =
+                registry.identity().verify_refresh_token(token).await?.map_err(|error| {
+                    OciError::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, error.to_string())
+                })?;
             crate::http::context::set_caller(&principal);
             issue(registry, Some(&principal), &form, Some(token.to_owned())).await
         }
@@ -121,7 +121,7 @@ async fn issue(
         ));
     }
     let scopes: Vec<&str> = query.all("scope").collect();
-    let issued = match registry.issue_registry_token(principal, &parse_scopes(&scopes)).await {
+    let issued = match registry.identity().issue_registry_token(principal, &parse_scopes(&scopes)).await {
         Ok(issued) => issued,
         Err(ServiceError::NamespaceAbsent { namespace, .. }) => {
             let is_reserved = namespace.parse::<NamespaceName>().is_ok_and(|name| name.is_reserved());
@@ -137,7 +137,8 @@ async fn issue(
         Err(error) => return Err(error.into()),
     };
     let issued_at = jiff::Timestamp::from_second(i64::try_from(issued.issued_at_seconds).unwrap_or(0));
-    let granted = registry.verify_registry_token(&issued.token).map(|grant| grant.scope()).unwrap_or_default();
+    let granted =
+        registry.identity().verify_registry_token(&issued.token).map(|grant| grant.scope()).unwrap_or_default();
     let mut body = json!({
         "token": issued.token,
         "access_token": issued.token,
@@ -152,7 +153,7 @@ async fn issue(
 }
 
 async fn log_in(registry: &Registry, user: &str, password: &str) -> Result<Principal, OciError> {
-    let principal = match registry.authenticate_login(context::client(), user, password).await {
+    let principal = match registry.identity().authenticate_login(context::client(), user, password).await {
         Err(hint @ ServiceError::SecretKeyAsPassword) => {
             let message = format!("Authenticate Error: {hint}");
             return Err(OciError::new(StatusCode::UNAUTHORIZED, ErrorCode::Denied, message));

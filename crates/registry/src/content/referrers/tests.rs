@@ -32,7 +32,7 @@ async fn sign(region: &TestRegion, subject: &Digest, kind: &str) -> Digest {
 }
 
 async fn at(region: &TestRegion, reference: impl Into<Reference>) -> Result<Arc<StoredManifest>, ServiceError> {
-    region.registry.find_manifest(&name(NAME), &reference.into()).await
+    region.registry.content().find_manifest(&name(NAME), &reference.into()).await
 }
 
 fn entries(index: &StoredManifest) -> Vec<Digest> {
@@ -64,10 +64,10 @@ async fn the_tag_of_a_subject_lists_what_refers_to_it() {
     assert_eq!(at(&region, tag.clone()).await.unwrap().raw, index.raw);
     assert_eq!(at(&region, index.digest.clone()).await.unwrap().raw, index.raw);
     // It is no tag of the repository.
-    let tags = region.registry.tag_names(&name(NAME), None, 10).await.unwrap();
+    let tags = region.registry.content().tag_names(&name(NAME), None, 10).await.unwrap();
     assert_eq!(tags.iter().map(transship_oci::Tag::as_str).collect::<Vec<_>>(), ["v1"]);
 
-    region.registry.delete_manifest(&name(NAME), &Reference::Digest(first)).await.unwrap();
+    region.registry.content().delete_manifest(&name(NAME), &Reference::Digest(first)).await.unwrap();
     assert_eq!(entries(&at(&region, tag).await.unwrap()), sorted([second]));
     assert!(matches!(at(&region, index.digest.clone()).await, Err(ServiceError::ManifestAbsent(_))), "it has changed");
 }
@@ -94,7 +94,7 @@ async fn an_index_that_a_client_keeps_is_brought_up_to_date() {
     assert!(text.contains("by hand") && text.contains("\"mine\":\"yes\""), "what the client wrote stays: {text}");
     assert_eq!(at(&region, pushed.digest.clone()).await.unwrap().digest, pushed.digest, "by digest: as pushed");
 
-    region.registry.delete_manifest(&name(NAME), &Reference::Digest(mine)).await.unwrap();
+    region.registry.content().delete_manifest(&name(NAME), &Reference::Digest(mine)).await.unwrap();
     assert_eq!(entries(&at(&region, tag.clone()).await.unwrap()), sorted([theirs.clone()]));
 
     // What was read may be the condition of what is put, though nobody has stored it.
@@ -111,7 +111,7 @@ async fn an_index_that_a_client_keeps_is_brought_up_to_date() {
             condition: PushCondition::IfDigest(condition),
         };
         let grant = region.grant(&region.admin, &name(NAME)).await;
-        region.registry.push_manifest(&grant, &name(NAME), push).await
+        region.registry.content().push_manifest(&grant, &name(NAME), push).await
     };
     put(read.digest.clone(), "first").await.unwrap();
     let late = put(read.digest.clone(), "second").await;

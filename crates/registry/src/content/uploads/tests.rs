@@ -28,16 +28,18 @@ fn sha256(content: &[u8]) -> Digest {
 #[tokio::test]
 async fn chunks_make_a_blob() {
     let (region, app, grant) = region().await;
-    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
-    let first = region.registry.append_upload(&grant, &app, &session, None, body(&[b"hello", b" "])).await.unwrap();
+    let session = region.registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let first =
+        region.registry.content().append_upload(&grant, &app, &session, None, body(&[b"hello", b" "])).await.unwrap();
     assert_eq!(first.offset_bytes, 6);
     let range = ContentRange::of_chunk(6, 5);
-    let second = region.registry.append_upload(&grant, &app, &session, range, body(&[b"world"])).await.unwrap();
+    let second =
+        region.registry.content().append_upload(&grant, &app, &session, range, body(&[b"world"])).await.unwrap();
     assert_eq!(second.offset_bytes, 11);
     let digest = sha256(b"hello world");
-    region.registry.finish_upload(&grant, &app, &session, None, body(&[]), digest.clone()).await.unwrap();
+    region.registry.content().finish_upload(&grant, &app, &session, None, body(&[]), digest.clone()).await.unwrap();
     assert_eq!(region.read_blob(&app, &digest).await, b"hello world");
-    let gone = region.registry.upload_status(&grant, &app, &session).await.unwrap_err();
+    let gone = region.registry.content().upload_status(&grant, &app, &session).await.unwrap_err();
     assert!(matches!(gone, ServiceError::UploadAbsent), "{gone}");
 }
 
@@ -57,16 +59,22 @@ async fn endless_bodies_end_at_the_quota() {
             count.fetch_add(1, Ordering::Relaxed);
             Ok(Bytes::from(vec![0; 1 << 20]))
         });
-        let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+        let session =
+            region.registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
         let refused = if closing {
             let digest = sha256(b"whatever");
-            region.registry.finish_upload(&grant, &app, &session, None, Box::pin(frames), digest).await.unwrap_err()
+            region
+                .registry
+                .content()
+                .finish_upload(&grant, &app, &session, None, Box::pin(frames), digest)
+                .await
+                .unwrap_err()
         } else {
-            region.registry.append_upload(&grant, &app, &session, None, Box::pin(frames)).await.unwrap_err()
+            region.registry.content().append_upload(&grant, &app, &session, None, Box::pin(frames)).await.unwrap_err()
         };
         assert!(matches!(refused, ServiceError::NamespaceFull(_)), "{refused}");
         assert!(taken.load(Ordering::Relaxed) < 100, "the whole body was taken, closing: {closing}");
-        let gone = region.registry.upload_status(&grant, &app, &session).await.unwrap_err();
+        let gone = region.registry.content().upload_status(&grant, &app, &session).await.unwrap_err();
         assert!(matches!(gone, ServiceError::UploadAbsent), "{gone}");
     }
 }
@@ -76,13 +84,13 @@ async fn endless_bodies_end_at_the_quota() {
 async fn a_stalled_writer_removes_nothing_of_its_successor() {
     let (region, app, grant) = region().await;
     let (registry, digest) = (&region.registry, sha256(b"content"));
-    let session = registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let session = registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
     // One writer stops behind its first statement, another one behind its first bytes. Their leases run out.
     let fresh = Location::fresh().to_string();
     let mut stalled = registry.catalog().take_writer(&session, "stalled", 0, &fresh).await.unwrap().unwrap();
     let mut writing = Receiving::begin(
-        registry,
-        registry.upload(&grant, &app, &session).await.unwrap(),
+        registry.content(),
+        registry.content().upload(&grant, &app, &session).await.unwrap(),
         None,
         Duration::from_secs(1),
     )
@@ -91,12 +99,12 @@ async fn a_stalled_writer_removes_nothing_of_its_successor() {
     writing.writer.write(Bytes::from_static(b"cont")).await.unwrap();
     registry.catalog().release_orphans().await.unwrap();
 
-    registry.finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone()).await.unwrap();
+    registry.content().finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone()).await.unwrap();
     // Both go on with what they were about to do.
-    let opened = Receiving::open(registry, &mut stalled, "stalled", None).await;
+    let opened = Receiving::open(registry.content(), &mut stalled, "stalled", None).await;
     drop(opened);
-    registry.discard(&session, Abandon::Writer("stalled")).await.unwrap();
-    let ended = writing.leave(registry, Ok(())).await.unwrap_err();
+    registry.content().discard(&session, Abandon::Writer("stalled")).await.unwrap();
+    let ended = writing.leave(registry.content(), Ok(())).await.unwrap_err();
     assert!(matches!(ended, ServiceError::UploadBusy), "{ended}");
     assert_eq!(region.read_blob(&app, &digest).await, b"content");
     // What they have left behind is garbage that is found.
@@ -105,7 +113,7 @@ async fn a_stalled_writer_removes_nothing_of_its_successor() {
 
 /// How many locations hold bytes when all garbage is gone.
 async fn locations_in_the_end(region: &TestRegion) -> usize {
-    region.registry.collect_once().await;
+    region.registry.upkeep().collect_once().await;
     region.store.list(None, 10).await.unwrap().len()
 }
 
@@ -114,29 +122,38 @@ async fn locations_in_the_end(region: &TestRegion) -> usize {
 async fn a_writer_that_lost_its_session_does_not_end_it() {
     let (region, app, grant) = region().await;
     let registry = &region.registry;
-    let session = registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
-    let upload = registry.upload(&grant, &app, &session).await.unwrap();
-    let mut old = Receiving::begin(registry, upload, None, Duration::ZERO).await.unwrap();
-    old.receive(registry, None, body(&[b"other"])).await.unwrap();
+    let session = registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let upload = registry.content().upload(&grant, &app, &session).await.unwrap();
+    let mut old = Receiving::begin(registry.content(), upload, None, Duration::ZERO).await.unwrap();
+    old.receive(registry.content(), None, body(&[b"other"])).await.unwrap();
     registry.catalog().release_orphans().await.unwrap();
     let fresh = Location::fresh().to_string();
     registry.catalog().take_writer(&session, "new", WRITER_LEASE_MS, &fresh).await.unwrap().unwrap();
-    let error = old.commit(registry, sha256(b"content")).await.unwrap_err();
+    let error = old.commit(registry.content(), sha256(b"content")).await.unwrap_err();
     assert!(matches!(error, ServiceError::DigestMismatch { .. }), "{error}");
-    assert_eq!(registry.upload_status(&grant, &app, &session).await.unwrap().offset_bytes, 0, "it is still there");
+    assert_eq!(
+        registry.content().upload_status(&grant, &app, &session).await.unwrap().offset_bytes,
+        0,
+        "it is still there"
+    );
 }
 
 /// After a power cut the row may know less than the disk: bytes lie where nobody has written as far as it knows.
 #[tokio::test]
 async fn bytes_that_nobody_wrote_are_stepped_round() {
     let (region, app, grant) = region().await;
-    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
-    let upload = region.registry.upload(&grant, &app, &session).await.unwrap();
+    let session = region.registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let upload = region.registry.content().upload(&grant, &app, &session).await.unwrap();
     let mut writer = region.store.create(&Location::from(upload.location.clone())).await.unwrap();
     writer.write(Bytes::from_static(b"from before")).await.unwrap();
     writer.finish().await.unwrap();
     let digest = sha256(b"content");
-    region.registry.finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone()).await.unwrap();
+    region
+        .registry
+        .content()
+        .finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone())
+        .await
+        .unwrap();
     assert_eq!(region.read_blob(&app, &digest).await, b"content");
     assert_eq!(locations_in_the_end(&region).await, 1);
 }
@@ -169,7 +186,7 @@ async fn what_the_organization_has_comes_beyond_the_limit() {
     let content = vec![7; 65 << 20];
     let digest = region.push_blob(&app, &content).await;
     let limit = [(transship_catalog::Resource::Bytes, transship_catalog::Limit::At(66 << 20))];
-    region.registry.set_quotas(app.namespace(), &limit).await.unwrap();
+    region.registry.content().set_quotas(app.namespace(), &limit).await.unwrap();
     let other = name("group/other");
     let grant = region.grant(&region.admin, &other).await;
     let frames = |count: usize| -> Body {
@@ -177,8 +194,9 @@ async fn what_the_organization_has_comes_beyond_the_limit() {
         Box::pin(futures::stream::iter((0..count).map(move |_| Ok(frame.clone()))))
     };
     let close = async |count: usize, digest: &Digest| {
-        let session = region.registry.start_upload(&grant, &other, DigestAlgorithm::Sha256).await.unwrap().session;
-        region.registry.finish_upload(&grant, &other, &session, None, frames(count), digest.clone()).await
+        let session =
+            region.registry.content().start_upload(&grant, &other, DigestAlgorithm::Sha256).await.unwrap().session;
+        region.registry.content().finish_upload(&grant, &other, &session, None, frames(count), digest.clone()).await
     };
     close(65, &digest).await.unwrap();
     // It is no way round the limit: more bytes than that content has are refused, and so is anything else.
@@ -187,57 +205,74 @@ async fn what_the_organization_has_comes_beyond_the_limit() {
         assert!(matches!(refused, ServiceError::NamespaceFull(_)), "{refused}");
     }
     // A PATCH does not say what it brings, so its bytes must fit.
-    let session = region.registry.start_upload(&grant, &other, DigestAlgorithm::Sha256).await.unwrap().session;
-    let refused = region.registry.append_upload(&grant, &other, &session, None, frames(2)).await.unwrap_err();
+    let session =
+        region.registry.content().start_upload(&grant, &other, DigestAlgorithm::Sha256).await.unwrap().session;
+    let refused = region.registry.content().append_upload(&grant, &other, &session, None, frames(2)).await.unwrap_err();
     assert!(matches!(refused, ServiceError::NamespaceFull(_)), "{refused}");
-    assert!(region.registry.upload_status(&grant, &other, &session).await.is_err());
-    let usages = region.registry.namespace_usages().await.unwrap();
+    assert!(region.registry.content().upload_status(&grant, &other, &session).await.is_err());
+    let usages = region.registry.content().namespace_usages().await.unwrap();
     assert_eq!(usages[0].usage[0].used, 65 << 20, "what was refused counts no more");
 }
 
 #[tokio::test]
 async fn a_chunk_out_of_order_changes_nothing() {
     let (region, app, grant) = region().await;
-    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
-    region.registry.append_upload(&grant, &app, &session, None, body(&[b"0123"])).await.unwrap();
+    let session = region.registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    region.registry.content().append_upload(&grant, &app, &session, None, body(&[b"0123"])).await.unwrap();
     for first in [0, 2, 5] {
         let range = ContentRange::of_chunk(first, 4);
-        let error = region.registry.append_upload(&grant, &app, &session, range, body(&[b"4567"])).await.unwrap_err();
+        let error =
+            region.registry.content().append_upload(&grant, &app, &session, range, body(&[b"4567"])).await.unwrap_err();
         assert!(matches!(error, ServiceError::RangeInvalid { offset_bytes: 4, .. }), "{first}: {error}");
         let digest = sha256(b"01234567");
-        let error = region.registry.finish_upload(&grant, &app, &session, range, body(&[b"4567"]), digest).await;
+        let error =
+            region.registry.content().finish_upload(&grant, &app, &session, range, body(&[b"4567"]), digest).await;
         assert!(matches!(error.unwrap_err(), ServiceError::RangeInvalid { offset_bytes: 4, .. }), "{first}, closing");
     }
     let digest = sha256(b"01234567");
     let range = ContentRange::of_chunk(4, 4);
-    region.registry.finish_upload(&grant, &app, &session, range, body(&[b"4567"]), digest.clone()).await.unwrap();
+    region
+        .registry
+        .content()
+        .finish_upload(&grant, &app, &session, range, body(&[b"4567"]), digest.clone())
+        .await
+        .unwrap();
     assert_eq!(region.read_blob(&app, &digest).await, b"01234567");
 }
 
 #[tokio::test]
 async fn a_client_that_vanishes_goes_on_where_its_bytes_are_durable() {
     let (region, app, grant) = region().await;
-    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let session = region.registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
     let broken: crate::content::uploads::Body =
         Box::pin(futures::stream::iter([Ok(Bytes::from_static(b"abc")), Err("cut".to_owned())]));
-    let error = region.registry.append_upload(&grant, &app, &session, None, broken).await.unwrap_err();
+    let error = region.registry.content().append_upload(&grant, &app, &session, None, broken).await.unwrap_err();
     assert!(matches!(error, ServiceError::BodyBroken(_)), "{error}");
-    let status = region.registry.upload_status(&grant, &app, &session).await.unwrap();
+    let status = region.registry.content().upload_status(&grant, &app, &session).await.unwrap();
     assert_eq!(status.offset_bytes, 3);
     let digest = sha256(b"abcdef");
-    region.registry.finish_upload(&grant, &app, &session, None, body(&[b"def"]), digest.clone()).await.unwrap();
+    region
+        .registry
+        .content()
+        .finish_upload(&grant, &app, &session, None, body(&[b"def"]), digest.clone())
+        .await
+        .unwrap();
     assert_eq!(region.read_blob(&app, &digest).await, b"abcdef");
 }
 
 #[tokio::test]
 async fn wrong_bytes_are_never_linked_and_end_the_session() {
     let (region, app, grant) = region().await;
-    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let session = region.registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
     let digest = sha256(b"what was promised");
-    let error = region.registry.finish_upload(&grant, &app, &session, None, body(&[b"other"]), digest.clone()).await;
+    let error =
+        region.registry.content().finish_upload(&grant, &app, &session, None, body(&[b"other"]), digest.clone()).await;
     assert!(matches!(error.unwrap_err(), ServiceError::DigestMismatch { .. }));
-    assert!(matches!(region.registry.find_blob(&app, &digest).await.unwrap_err(), ServiceError::BlobAbsent(_)));
-    assert!(region.registry.upload_status(&grant, &app, &session).await.is_err());
+    assert!(matches!(
+        region.registry.content().find_blob(&app, &digest).await.unwrap_err(),
+        ServiceError::BlobAbsent(_)
+    ));
+    assert!(region.registry.content().upload_status(&grant, &app, &session).await.is_err());
     assert!(region.store.list(None, 10).await.unwrap().is_empty(), "the bytes are freed");
 }
 
@@ -246,8 +281,13 @@ async fn either_algorithm_verifies_whatever_the_session_expected() {
     let (region, app, grant) = region().await;
     let digest = Digest::of(DigestAlgorithm::Sha512, b"content");
     for expects in [DigestAlgorithm::Sha256, DigestAlgorithm::Sha512] {
-        let session = region.registry.start_upload(&grant, &app, expects).await.unwrap().session;
-        region.registry.finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone()).await.unwrap();
+        let session = region.registry.content().start_upload(&grant, &app, expects).await.unwrap().session;
+        region
+            .registry
+            .content()
+            .finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone())
+            .await
+            .unwrap();
         assert_eq!(region.read_blob(&app, &digest).await, b"content");
     }
     assert_eq!(region.store.list(None, 10).await.unwrap().len(), 1, "the same content is stored once");
@@ -257,54 +297,62 @@ async fn either_algorithm_verifies_whatever_the_session_expected() {
 async fn the_closing_put_may_be_repeated_by_whoever_closed() {
     let (region, app, grant) = region().await;
     let registry = &region.registry;
-    let session = registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let session = registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
     let digest = sha256(b"content");
     for _ in 0..3 {
-        registry.finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone()).await.unwrap();
+        registry
+            .content()
+            .finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone())
+            .await
+            .unwrap();
     }
-    let other = registry.finish_upload(&grant, &app, &session, None, body(&[]), sha256(b"other")).await.unwrap_err();
+    let other =
+        registry.content().finish_upload(&grant, &app, &session, None, body(&[]), sha256(b"other")).await.unwrap_err();
     assert!(matches!(other, ServiceError::UploadAbsent), "{other}");
     // Somebody else who may push here does not get a blob by knowing session and digest (H2).
     let other = region.user("other").await;
     let spec = crate::access::grants::GrantSpec { user_id: other.user_id.clone(), user_name: String::new(), level: 3 };
-    registry.add_namespace_grants(&region.admin, app.namespace(), &[spec]).await.unwrap();
+    registry.access().add_namespace_grants(&region.admin, app.namespace(), &[spec]).await.unwrap();
     let theirs = region.grant(&other, &app).await;
-    let refused = registry.finish_upload(&theirs, &app, &session, None, body(&[b"content"]), digest.clone()).await;
+    let refused =
+        registry.content().finish_upload(&theirs, &app, &session, None, body(&[b"content"]), digest.clone()).await;
     assert!(matches!(refused.unwrap_err(), ServiceError::UploadAbsent));
     // Nor does a deleted blob come back.
-    registry.delete_blob(&app, &digest).await.unwrap();
-    let gone = registry.finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone()).await;
+    registry.content().delete_blob(&app, &digest).await.unwrap();
+    let gone =
+        registry.content().finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone()).await;
     assert!(matches!(gone.unwrap_err(), ServiceError::UploadAbsent));
-    assert!(registry.find_blob(&app, &digest).await.is_err());
+    assert!(registry.content().find_blob(&app, &digest).await.is_err());
 }
 
 #[tokio::test]
 async fn a_closing_body_that_was_cut_short_may_be_repeated() {
     let (region, app, grant) = region().await;
     let registry = &region.registry;
-    let session = registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let session = registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
     for begun in [0, 3] {
         let cut: crate::content::uploads::Body =
             Box::pin(futures::stream::iter([Ok(Bytes::from_static(b"de")), Err("cut".to_owned())]));
         let digest = sha256(b"abcdef");
-        let error = registry.finish_upload(&grant, &app, &session, None, cut, digest).await.unwrap_err();
+        let error = registry.content().finish_upload(&grant, &app, &session, None, cut, digest).await.unwrap_err();
         assert!(matches!(error, ServiceError::BodyBroken(_)), "{error}");
-        assert_eq!(registry.upload_status(&grant, &app, &session).await.unwrap().offset_bytes, begun);
+        assert_eq!(registry.content().upload_status(&grant, &app, &session).await.unwrap().offset_bytes, begun);
         if begun == 0 {
-            registry.append_upload(&grant, &app, &session, None, body(&[b"abc"])).await.unwrap();
+            registry.content().append_upload(&grant, &app, &session, None, body(&[b"abc"])).await.unwrap();
         }
     }
     let digest = sha256(b"abcdef");
-    registry.finish_upload(&grant, &app, &session, None, body(&[b"def"]), digest.clone()).await.unwrap();
+    registry.content().finish_upload(&grant, &app, &session, None, body(&[b"def"]), digest.clone()).await.unwrap();
     assert_eq!(region.read_blob(&app, &digest).await, b"abcdef");
 }
 
 #[tokio::test]
 async fn two_closers_at_once_both_hear_of_the_blob() {
     let (region, app, grant) = region().await;
-    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let session = region.registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
     let digest = sha256(b"content");
-    let close = || region.registry.finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone());
+    let close =
+        || region.registry.content().finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone());
     let (one, other) = tokio::join!(close(), close());
     one.unwrap();
     other.unwrap();
@@ -316,17 +364,17 @@ async fn a_session_belongs_to_its_repository_and_its_user() {
     let (region, app, grant) = region().await;
     let other = region.user("other").await;
     let spec = crate::access::grants::GrantSpec { user_id: other.user_id.clone(), user_name: String::new(), level: 3 };
-    region.registry.add_namespace_grants(&region.admin, app.namespace(), &[spec]).await.unwrap();
-    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    region.registry.access().add_namespace_grants(&region.admin, app.namespace(), &[spec]).await.unwrap();
+    let session = region.registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
     let theirs = region.grant(&other, &app).await;
-    let status = region.registry.upload_status(&theirs, &app, &session).await.unwrap_err();
+    let status = region.registry.content().upload_status(&theirs, &app, &session).await.unwrap_err();
     assert!(matches!(status, ServiceError::UploadAbsent), "{status}");
-    assert!(region.registry.cancel_upload(&theirs, &app, &session).await.is_err());
+    assert!(region.registry.content().cancel_upload(&theirs, &app, &session).await.is_err());
     let elsewhere = name("group/elsewhere");
     region.push_image(&elsewhere, "v1", b"layer").await;
     let grant_elsewhere = region.grant(&region.admin, &elsewhere).await;
-    assert!(region.registry.upload_status(&grant_elsewhere, &elsewhere, &session).await.is_err());
-    region.registry.cancel_upload(&grant, &app, &session).await.unwrap();
+    assert!(region.registry.content().upload_status(&grant_elsewhere, &elsewhere, &session).await.is_err());
+    region.registry.content().cancel_upload(&grant, &app, &session).await.unwrap();
 }
 
 #[tokio::test]
@@ -335,7 +383,7 @@ async fn a_manifest_names_only_what_its_own_repository_holds() {
     let digest = region.push_image(&app, "v1", b"layer").await;
     let elsewhere = name("group/elsewhere");
     region.push_image(&elsewhere, "v1", b"another layer").await;
-    let manifest = region.registry.find_manifest(&app, &Reference::Digest(digest)).await.unwrap();
+    let manifest = region.registry.content().find_manifest(&app, &Reference::Digest(digest)).await.unwrap();
     let value: serde_json::Value = serde_json::from_slice(&manifest.raw).unwrap();
     let error = region.push_manifest(&elsewhere, "stolen", &value).await.unwrap_err();
     assert!(matches!(error, ServiceError::BlobUnknown(_)), "{error}");
@@ -347,22 +395,22 @@ async fn a_mount_needs_pull_on_the_source_in_the_same_token() {
     let layer = region.push_blob(&app, b"layer").await;
     let target = name("group/target");
     let mount = async |grant: &crate::access::token_grant::Grant, digest: &Digest, from: &RepositoryName| {
-        region.registry.mount_blob(grant, &target, digest, from).await.unwrap()
+        region.registry.content().mount_blob(grant, &target, digest, from).await.unwrap()
     };
     // The user may pull there, and nobody has asked for that yet.
     let only_target = region.grant(&region.admin, &target).await;
     assert_eq!(mount(&only_target, &layer, &app).await, Mount::AskForMore);
     assert_eq!(mount(&only_target, &layer, &name("group/none")).await, Mount::Nothing);
     let scopes = [Scope::repository(&target, &[Action::All]), Scope::repository(&app, &[Action::Pull])];
-    let both = region.registry.issue_registry_token(Some(&region.admin), &scopes).await.unwrap().token;
-    let both = region.registry.verify_registry_token(&both).unwrap();
+    let both = region.registry.identity().issue_registry_token(Some(&region.admin), &scopes).await.unwrap().token;
+    let both = region.registry.identity().verify_registry_token(&both).unwrap();
     assert_eq!(mount(&both, &layer, &app).await, Mount::Done);
     assert_eq!(region.read_blob(&target, &layer).await, b"layer");
     assert_eq!(mount(&both, &sha256(b"absent"), &app).await, Mount::Nothing);
     // A token that was asked for with the source in mind, and got no pull there, is not sent back for more.
     let scopes = [Scope::repository(&target, &[Action::All]), Scope::repository(&app, &[Action::Push])];
-    let push_only = region.registry.issue_registry_token(Some(&region.admin), &scopes).await.unwrap().token;
-    let push_only = region.registry.verify_registry_token(&push_only).unwrap();
+    let push_only = region.registry.identity().issue_registry_token(Some(&region.admin), &scopes).await.unwrap().token;
+    let push_only = region.registry.identity().verify_registry_token(&push_only).unwrap();
     assert_eq!(mount(&push_only, &layer, &app).await, Mount::Nothing);
     // Who may not pull from the source learns nothing, whether it exists or not.
     let writer = region.user("writer").await;
@@ -371,6 +419,7 @@ async fn a_mount_needs_pull_on_the_source_in_the_same_token() {
     let secret = region.push_blob(&hidden, b"secret").await;
     region
         .registry
+        .access()
         .add_namespace_grants(
             &region.admin,
             target.namespace(),

@@ -23,38 +23,38 @@ const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// Makes a temporary login with an access key or, without one, with a token.
 async fn temporary(region: &TestRegion, access_key: Option<&str>) -> RegistryLogin {
-    let basis = region.registry.login_basis(&region.admin, access_key).await.unwrap();
-    region.registry.create_login(&basis, None).await.unwrap()
+    let basis = region.registry.identity().login_basis(&region.admin, access_key).await.unwrap();
+    region.registry.identity().create_login(&basis, None).await.unwrap()
 }
 
 async fn lets_in(region: &TestRegion, login: &RegistryLogin) -> bool {
-    region.registry.authenticate_login(HERE, &login.user, &login.password).await.unwrap().is_some()
+    region.registry.identity().authenticate_login(HERE, &login.user, &login.password).await.unwrap().is_some()
 }
 
 #[tokio::test]
 async fn a_temporary_login_ends_with_what_it_was_made_with_and_stays_ended() {
     let region = TestRegion::start("region-a").await;
     let (registry, user) = (&region.registry, &region.admin.user_id);
-    registry.create_access_key(user, Some(("AK2".to_owned(), "SK2".to_owned()))).await.unwrap();
+    registry.identity().create_access_key(user, Some(("AK2".to_owned(), "SK2".to_owned()))).await.unwrap();
 
     let (by_key, by_other, by_token) =
         (temporary(&region, Some("AK1")).await, temporary(&region, Some("AK2")).await, temporary(&region, None).await);
     for login in [&by_key, &by_other, &by_token] {
         assert!(lets_in(&region, login).await);
     }
-    registry.set_access_key_enabled("AK1", false).await.unwrap();
+    registry.identity().set_access_key_enabled("AK1", false).await.unwrap();
     assert!(!lets_in(&region, &by_key).await);
-    registry.set_access_key_enabled("AK1", true).await.unwrap();
+    registry.identity().set_access_key_enabled("AK1", true).await.unwrap();
     assert!(!lets_in(&region, &by_key).await, "enabling the key brings nothing back");
     assert!(lets_in(&region, &by_other).await && lets_in(&region, &by_token).await);
-    registry.rotate_access_key("AK2").await.unwrap();
+    registry.identity().rotate_access_key("AK2").await.unwrap();
     assert!(!lets_in(&region, &by_other).await);
 
-    registry.set_password(user, "another password".to_owned()).await.unwrap();
+    registry.identity().set_password(user, "another password".to_owned()).await.unwrap();
     assert!(!lets_in(&region, &by_token).await);
     let again = temporary(&region, Some("AK1")).await;
     for enabled in [false, true] {
-        registry.set_user_enabled(user, enabled).await.unwrap();
+        registry.identity().set_user_enabled(user, enabled).await.unwrap();
         assert!(!lets_in(&region, &again).await, "enabled: {enabled}");
     }
     assert!(lets_in(&region, &temporary(&region, Some("AK1")).await).await, "what is made now is good");
@@ -64,16 +64,16 @@ async fn a_temporary_login_ends_with_what_it_was_made_with_and_stays_ended() {
 async fn a_login_of_somebody_who_was_shut_out_meanwhile_is_never_good() {
     let region = TestRegion::start("region-a").await;
     let registry = &region.registry;
-    let by_key = registry.login_basis(&region.admin, Some("AK1")).await.unwrap();
+    let by_key = registry.identity().login_basis(&region.admin, Some("AK1")).await.unwrap();
     for enabled in [false, true] {
-        registry.set_access_key_enabled("AK1", enabled).await.unwrap();
+        registry.identity().set_access_key_enabled("AK1", enabled).await.unwrap();
     }
-    assert!(!lets_in(&region, &registry.create_login(&by_key, None).await.unwrap()).await);
-    let by_token = registry.login_basis(&region.admin, None).await.unwrap();
-    registry.set_password(&region.admin.user_id, "another password".to_owned()).await.unwrap();
-    assert!(!lets_in(&region, &registry.create_login(&by_token, None).await.unwrap()).await);
+    assert!(!lets_in(&region, &registry.identity().create_login(&by_key, None).await.unwrap()).await);
+    let by_token = registry.identity().login_basis(&region.admin, None).await.unwrap();
+    registry.identity().set_password(&region.admin.user_id, "another password".to_owned()).await.unwrap();
+    assert!(!lets_in(&region, &registry.identity().create_login(&by_token, None).await.unwrap()).await);
     let stranger = region.user("stranger").await;
-    assert!(registry.login_basis(&stranger, Some("AK1")).await.is_err(), "the key of somebody else");
+    assert!(registry.identity().login_basis(&stranger, Some("AK1")).await.is_err(), "the key of somebody else");
 }
 
 #[tokio::test]
@@ -90,11 +90,11 @@ async fn the_oldest_temporary_login_makes_room() {
     let third = temporary(&region, None).await;
     assert!(!lets_in(&region, &first).await);
     // One that has ended takes no room from those that are good.
-    region.registry.set_access_key_enabled("AK1", false).await.unwrap();
+    region.registry.identity().set_access_key_enabled("AK1", false).await.unwrap();
     assert!(!lets_in(&region, &second).await);
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     let fourth = temporary(&region, None).await;
     assert!(lets_in(&region, &third).await && lets_in(&region, &fourth).await);
-    let keys = region.registry.list_access_keys(Some(&region.admin.user_id)).await.unwrap();
+    let keys = region.registry.identity().list_access_keys(Some(&region.admin.user_id)).await.unwrap();
     assert_eq!(keys.len(), 3, "the key itself and two logins");
 }

@@ -12,17 +12,17 @@ use super::target::by_digest;
 use super::{Copy, JobError};
 use crate::content::repositories::RepositoryAttributes;
 use crate::error::ServiceError;
-use crate::registry::Registry;
+use crate::replication::service::Replication;
 
-impl Registry {
+impl Replication {
     pub(super) async fn copy_within(&self, copy: &Copy<'_>, plan: &Plan) -> Result<JobState, JobError> {
-        self.require_push(&copy.principal, &copy.target).await?;
+        self.content.require_push(&copy.principal, &copy.target).await?;
         let attributes = RepositoryAttributes {
             is_public: false,
             category: copy.category.clone(),
             description: copy.description.clone(),
         };
-        let target = self.ensure_repository(&copy.principal, &copy.target, attributes).await?.id;
+        let target = self.content.ensure_repository(&copy.principal, &copy.target, attributes).await?.id;
         let mut looks = Looks::new(copy);
         loop {
             let look = self.link_missing(copy, plan, target).await;
@@ -102,7 +102,7 @@ impl Registry {
         let stored = stored
             .ok_or_else(|| JobError::Retry(format!("manifest {digest} is not in the source repository any more")))?;
         let view = ManifestView::parse(Some(&stored.media_type), &stored.raw).map_err(ServiceError::from)?;
-        match self.store_manifest(target, digest.clone(), &view, &stored.raw, tags, condition).await {
+        match self.content.store_manifest(target, digest.clone(), &view, &stored.raw, tags, condition).await {
             Ok(_) => Ok(()),
             Err(ServiceError::PreconditionFailed(current)) => {
                 let at = current.map_or_else(|| "nothing".to_owned(), |digest| digest.to_string());

@@ -27,7 +27,7 @@ pub(crate) use withdraw::NotWithdrawn;
 use crate::access::policy::Principal;
 use crate::content::tags::tag_absent;
 use crate::error::ServiceError;
-use crate::registry::Registry;
+use crate::replication::service::Replication;
 
 /// The bodies that two regions exchange, for the server that answers them.
 pub mod wire {
@@ -118,11 +118,11 @@ struct Copy<'a> {
     progress: &'a Progress,
 }
 
-impl Registry {
+impl Replication {
     /// Does what a job says, once. The answer is its final state, or why there is none yet.
     pub(crate) async fn run_copy(&self, job: &Job, progress: &Progress) -> Result<JobState, JobError> {
         let copy = self.begin_copy(job, progress).await?;
-        let digest = self.resolve_tag(copy.source_id, &copy.tag).await?;
+        let digest = self.content.resolve_tag(copy.source_id, &copy.tag).await?;
         let Some(digest) = digest else {
             // An earlier run has seen it: it was deleted since.
             let had = job.digest.is_some();
@@ -147,7 +147,7 @@ impl Registry {
             job.target_namespace.parse().map_err(|_| parse("target namespace", &job.target_namespace))?;
         let region: RegionId = job.target_region.parse().map_err(|_| parse("target region", &job.target_region))?;
         let tag: Tag = job.tag.parse().map_err(|_| parse("tag", &job.tag))?;
-        let user = self.user_by_id(&job.operator_id).await?;
+        let user = self.identity.user_by_id(&job.operator_id).await?;
         if let Some(user) = &user {
             tracing::Span::current().record("account", &user.account_name);
         }
@@ -158,7 +158,7 @@ impl Registry {
             ))
         })?;
         let source = RepositoryName::new(namespace, path.clone());
-        let (repository, _) = self.repository_for(&principal, &source, Level::Read).await?;
+        let (repository, _) = self.access.repository_for(&principal, &source, Level::Read).await?;
         Ok(Copy {
             job,
             principal,

@@ -8,7 +8,7 @@ use transship_client::{ClientError, TokenSource};
 use transship_oci::{RegionId, RepositoryName};
 
 use crate::access::policy::Principal;
-use crate::registry::Registry;
+use crate::replication::trust::Trust;
 
 /// A registry token is not used in its last seconds: the request has to arrive before its end.
 const TOKEN_MARGIN: Duration = Duration::from_secs(20);
@@ -18,7 +18,7 @@ const MAX_TOKEN_LIFE: Duration = Duration::from_mins(5);
 
 /// Registry tokens of one user for one repository of another region, renewed in time.
 pub(crate) struct PeerTokens {
-    registry: Registry,
+    trust: Trust,
     principal: Principal,
     region: RegionId,
     target: RepositoryName,
@@ -26,9 +26,9 @@ pub(crate) struct PeerTokens {
 }
 
 impl PeerTokens {
-    pub(crate) fn new(registry: &Registry, principal: &Principal, region: &RegionId, target: &RepositoryName) -> Self {
+    pub(crate) fn new(trust: &Trust, principal: &Principal, region: &RegionId, target: &RepositoryName) -> Self {
         Self {
-            registry: registry.clone(),
+            trust: trust.clone(),
             principal: principal.clone(),
             region: region.clone(),
             target: target.clone(),
@@ -47,7 +47,7 @@ impl PeerTokens {
             return Ok(token.clone());
         }
         let asked_at = Instant::now();
-        let reply = self.registry.fetch_peer_token(&self.principal, &self.region, &self.target).await?;
+        let reply = self.trust.fetch_peer_token(&self.principal, &self.region, &self.target).await?;
         *current = Some((reply.token.clone(), asked_at + usable_for(reply.expires_in)));
         Ok(reply.token)
     }

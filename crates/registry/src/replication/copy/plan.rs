@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use transship_oci::{Digest, ManifestView, Reference, Tag};
 
 use super::JobError;
-use crate::registry::Registry;
+use crate::replication::service::Replication;
 
 /// Deepest nesting of indexes that is followed (H14).
 const MAX_DEPTH: usize = 8;
@@ -49,7 +49,7 @@ struct Walk {
     blobs: HashMap<Digest, u64>,
 }
 
-impl Registry {
+impl Replication {
     pub(super) async fn plan_copy(&self, repository_id: i64, root: Digest) -> Result<Plan, JobError> {
         let mut walk = Walk::default();
         self.walk(repository_id, &root, 0, &mut walk).await?;
@@ -136,7 +136,7 @@ impl Registry {
             }
             for ending in ATTACHED_TAG_ENDINGS {
                 let Ok(tag) = format!("{}{ending}", subject.referrers_tag()).parse::<Tag>() else { continue };
-                if let Some(digest) = self.resolve_tag(repository_id, &tag).await? {
+                if let Some(digest) = self.content.resolve_tag(repository_id, &tag).await? {
                     self.walk(repository_id, &digest, 0, walk).await?;
                     attached_tags.push((tag, digest));
                 }

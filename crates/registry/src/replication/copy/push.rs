@@ -18,7 +18,7 @@ use super::plan::Plan;
 use super::target::by_digest;
 use super::{Copy, JobError, PeerTokens, tag_differs};
 use crate::error::ServiceError;
-use crate::registry::Registry;
+use crate::replication::service::Replication;
 
 /// Manifests of one height in flight at once: small requests, so the round trip is what costs.
 const MANIFESTS_IN_PARALLEL: usize = 8;
@@ -29,10 +29,11 @@ const READ_BACKS: u32 = 5;
 /// The pause between two of them.
 const READ_BACK_PAUSE: Duration = Duration::from_millis(500);
 
-impl Registry {
+impl Replication {
     /// Copies to a peer what it lacks of an image, the tag last.
     pub(super) async fn copy_to_peer(&self, copy: &Copy<'_>, plan: &Plan) -> Result<JobState, JobError> {
         let peer = self
+            .trust
             .peer_client(&copy.region)
             .ok_or_else(|| JobError::Terminal(format!("region {} is not configured here any more", copy.region)))?;
         let tokens = self.peer_tokens(&copy.principal, &copy.region, &copy.target).await;

@@ -20,9 +20,9 @@ use crate::access::token_grant::Grant;
 use crate::content::repositories::RepositoryAttributes;
 use crate::error::ServiceError;
 use crate::identity::tokens::TokenError;
-use crate::registry::Registry;
 use crate::replication::region_tokens::RegionClaims;
 use crate::replication::region_tokens::RegionTokenError;
+use crate::replication::service::Replication;
 
 /// Why a target does not take the image.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl From<ClientError> for TargetRefusal {
 }
 
 /// The asking side.
-impl Registry {
+impl Replication {
     /// Asks a target whether this user may write this repository.
     pub(crate) async fn ask_target(
         &self,
@@ -66,42 +66,18 @@ impl Registry {
         target: &RepositoryName,
     ) -> Arc<PeerTokens> {
         let key = format!("{region}/{target}/{}", principal.user_id);
-        self.flights().tokens(key, || PeerTokens::new(self, principal, region, target)).await
-    }
-
-    pub(super) async fn fetch_peer_token(
-        &self,
-        principal: &Principal,
-        region: &RegionId,
-        target: &RepositoryName,
-    ) -> Result<TokenReply, ClientError> {
-        let peer = self.peer_client(region).ok_or_else(|| {
-            ClientError::permanent("peer token", format!("region {region} is not configured here any more"))
-        })?;
-        let proof = self.mint_region_token(region, &principal.account_name, &principal.user_name, target);
-        let request = TokenRequest { namespace: target.namespace().clone(), repository: target.repository().clone() };
-        peer.token(&proof, &request).await.map_err(|error| self.explain_refused_proof(region, error))
-    }
-
-    /// Adds to a peer's refusal of this region's word what its operators have to compare, and says it in the log.
-    pub(crate) fn explain_refused_proof(&self, region: &RegionId, error: ClientError) -> ClientError {
-        if error.status() != Some(401) {
-            return error;
-        }
-        let hint = self.own_key_hint(region);
-        tracing::warn!(peer = %region, "the peer does not believe this region: {error}; {hint}");
-        error.explained(&hint)
+        self.flights().tokens(key, || PeerTokens::new(&self.trust, principal, region, target)).await
     }
 }
 
 /// The answering side.
-impl Registry {
+impl Replication {
     /// Whether a region token is good, which its holder may learn before the rest of the question is read; and whose it is.
     ///
     /// # Errors
-    /// Why [`Registry::answer_token`] would not take it either.
+    /// Why [`Replication::answer_token`] would not take it either.
     pub fn check_region_token(&self, proof: &str) -> Result<RegionId, RegionTokenError> {
-        self.verify_region_token::<RegionClaims>(proof).map(|(peer, _)| peer.settings.id.clone())
+        self.trust.verify_region_token::<RegionClaims>(proof).map(|(peer, _)| peer.settings.id.clone())
     }
 
     /// Answers another region that asks for a registry token.
@@ -113,7 +89,7 @@ impl Registry {
         proof: &str,
         request: &TokenRequest,
     ) -> Result<Result<TokenReply, RegionTokenError>, ServiceError> {
-        let (peer, claims) = match self.verify_region_token::<RegionClaims>(proof) {
+        let (peer, claims) = match self.trust.verify_region_token::<RegionClaims>(proof) {
             Ok(verified) => verified,
             Err(error) => return Ok(Err(error)),
         };
@@ -122,7 +98,7 @@ impl Registry {
         }
         let own = &self.settings().region;
         peer.admit(own, &claims.account, &claims.namespace)?;
-        if let Err(error) = self.use_region_token(&claims).await? {
+        if let Err(error) = self.trust.use_region_token(&claims).await? {
             return Ok(Err(error));
         }
         let region = peer.settings.id.clone();
@@ -142,8 +118,8 @@ impl Registry {
         }
         let principal = Principal::from(user);
         let target = RepositoryName::new(request.namespace.clone(), request.repository.clone());
-        let namespace_id = self.pushable_namespace(&principal, &target).await?;
-        let issued = self.issue_peer_token(principal, region, &target, namespace_id);
+        let namespace_id = self.content.pushable_namespace(&principal, &target).await?;
+        let issued = self.identity.issue_peer_token(principal, region, &target, namespace_id);
         Ok(Ok(TokenReply { expires_in: issued.life_seconds(), token: issued.token }))
     }
 
@@ -151,7 +127,7 @@ impl Registry {
     pub async fn answer_prepare(&self, grant: &Grant, request: &PrepareRequest) -> Result<PrepareReply, ServiceError> {
         let target = RepositoryName::new(request.namespace.clone(), request.repository.clone());
         let principal = grant.principal.as_ref().filter(|_| grant.allows(&target, Action::Push));
-        let peer = grant.via.as_ref().and_then(|via| self.peer(via.as_str()));
+        let peer = grant.via.as_ref().and_then(|via| self.trust.peer(via.as_str()));
         let Some((principal, peer)) = principal.zip(peer) else {
             return Err(ServiceError::Denied(format!("the token was not given to a region for a copy to {target}")));
         };
@@ -170,7 +146,7 @@ impl Registry {
         }
         let repository = match found {
             Some(repository) => repository,
-            None => self.ensure_granted_repository(principal, grant.on(&target), attributes).await?,
+            None => self.content.ensure_granted_repository(principal, grant.on(&target), attributes).await?,
         };
         // Also where the tag is right already: of what belongs to the image anything may be gone, or new.
         let mut tags = request.attached.clone();
@@ -178,7 +154,7 @@ impl Registry {
         let mut attached = self.catalog().resolve_tags(repository.id, &tags).await?;
         let own = attached.iter().position(|(tag, _)| *tag == request.tag);
         let tag_digest = own.map(|own| attached.swap_remove(own).1);
-        self.refuse_moving_immutable(repository.id, &request.tag, tag_digest.as_ref(), &request.digest).await?;
+        self.content.refuse_moving_immutable(repository.id, &request.tag, tag_digest.as_ref(), &request.digest).await?;
         let linked = self.catalog().find_linked(repository.id, &request.blobs).await?;
         let present: HashSet<Digest> = linked.into_iter().map(|(digest, _)| digest).collect();
         let absent: Vec<Digest> = request.blobs.iter().filter(|digest| !present.contains(*digest)).cloned().collect();

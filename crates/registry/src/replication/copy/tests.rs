@@ -3,6 +3,7 @@ use transship_oci::{Digest, media};
 
 use super::*;
 use crate::access::token_grant::Grant;
+use crate::registry::Registry;
 use crate::replication::calls::{SyncImages, TagOutcome};
 use crate::testing::{TestRegion, name, settings};
 
@@ -22,8 +23,8 @@ async fn region() -> (TestRegion, tokio_util::sync::CancellationToken) {
 async fn copy_grant(region: &TestRegion, principal: &Principal, target: &RepositoryName) -> std::sync::Arc<Grant> {
     let namespace = region.registry.catalog().find_namespace(target.namespace()).await.unwrap().unwrap();
     let via = "region-b".parse().unwrap();
-    let token = region.registry.issue_peer_token(principal.clone(), via, target, namespace.id).token;
-    region.registry.verify_registry_token(&token).unwrap()
+    let token = region.registry.identity().issue_peer_token(principal.clone(), via, target, namespace.id).token;
+    region.registry.identity().verify_registry_token(&token).unwrap()
 }
 
 fn call(tags: &[&str], override_existing: bool) -> SyncImages {
@@ -36,7 +37,7 @@ fn call(tags: &[&str], override_existing: bool) -> SyncImages {
 }
 
 async fn states(region: &TestRegion, call: SyncImages) -> Vec<(String, JobState)> {
-    let outcome = region.registry.sync_images(&region.admin, &name("group/app"), call).await.unwrap();
+    let outcome = region.registry.replication().sync_images(&region.admin, &name("group/app"), call).await.unwrap();
     outcome.tags.into_iter().map(|TagOutcome { tag, state }| (tag, state)).collect()
 }
 
@@ -46,7 +47,7 @@ async fn an_image_gets_to_another_organization_once() {
     let (app, copy) = (name("group/app"), name("copies/app"));
     let digest = region.push_image(&app, "v1", b"layer").await;
     assert_eq!(states(&region, call(&["v1", "v1"], false)).await, [("v1".to_owned(), JobState::Success)]);
-    let copied = region.registry.find_manifest(&copy, &"v1".parse().unwrap()).await.unwrap();
+    let copied = region.registry.content().find_manifest(&copy, &"v1".parse().unwrap()).await.unwrap();
     assert_eq!(copied.digest, digest);
     assert_eq!(region.read_blob(&copy, &Digest::of(transship_oci::DigestAlgorithm::Sha256, b"layer")).await, b"layer");
     assert_eq!(states(&region, call(&["v1"], false)).await, [("v1".to_owned(), JobState::Existed)]);
@@ -60,13 +61,13 @@ async fn override_decides_about_a_different_image() {
     states(&region, call(&["v1"], false)).await;
     let second = region.push_image(&app, "v1", b"second").await;
     assert_eq!(states(&region, call(&["v1"], false)).await, [("v1".to_owned(), JobState::Failed)]);
-    let kept = region.registry.find_manifest(&copy, &"v1".parse().unwrap()).await.unwrap();
+    let kept = region.registry.content().find_manifest(&copy, &"v1".parse().unwrap()).await.unwrap();
     assert_eq!(kept.digest, first);
-    let (jobs, total) = region.registry.list_jobs(&region.admin, &app, 1, 0, true).await.unwrap();
+    let (jobs, total) = region.registry.replication().list_jobs(&region.admin, &app, 1, 0, true).await.unwrap();
     assert_eq!(total, 2);
     assert!(jobs[0].last_error.as_deref().unwrap().contains("override is false"), "{:?}", jobs[0].last_error);
     assert_eq!(states(&region, call(&["v1"], true)).await, [("v1".to_owned(), JobState::Success)]);
-    let moved = region.registry.find_manifest(&copy, &"v1".parse().unwrap()).await.unwrap();
+    let moved = region.registry.content().find_manifest(&copy, &"v1".parse().unwrap()).await.unwrap();
     assert_eq!(moved.digest, second);
 }
 
@@ -105,7 +106,9 @@ async fn the_plan_holds_the_closure_and_what_refers_to_it() {
     let sizes: Vec<usize> = {
         let mut sizes = Vec::new();
         for digest in [&amd, &arm] {
-            sizes.push(region.registry.find_manifest(&app, &target::by_digest(digest)).await.unwrap().raw.len());
+            sizes.push(
+                region.registry.content().find_manifest(&app, &target::by_digest(digest)).await.unwrap().raw.len(),
+            );
         }
         sizes
     };
@@ -133,8 +136,8 @@ async fn the_plan_holds_the_closure_and_what_refers_to_it() {
     let signature_tag = format!("sha256-{}.sig", index.hex());
     let attached = region.push_image(&app, &signature_tag, b"signature layer").await;
 
-    let id = region.registry.repository(&app).await.unwrap().id;
-    let plan = region.registry.plan_copy(id, index.clone()).await.unwrap();
+    let id = region.registry.content().repository(&app).await.unwrap().id;
+    let plan = region.registry.replication().plan_copy(id, index.clone()).await.unwrap();
     assert_eq!(plan.root, index);
     assert_eq!(plan.manifests.len(), 2);
     assert_eq!(plan.manifests[1], [index]);
@@ -148,9 +151,9 @@ async fn the_plan_holds_the_closure_and_what_refers_to_it() {
 
     assert_eq!(states(&region, call(&["multi"], false)).await, [("multi".to_owned(), JobState::Success)]);
     let referrers =
-        region.registry.referrers(None, &name("copies/app"), &arm_digest, None, None).await.unwrap().entries;
+        region.registry.content().referrers(None, &name("copies/app"), &arm_digest, None, None).await.unwrap().entries;
     assert_eq!(referrers.len(), 1, "the signature still refers to its image");
-    let signed = region.registry.find_manifest(&name("copies/app"), &signature_tag.parse().unwrap()).await;
+    let signed = region.registry.content().find_manifest(&name("copies/app"), &signature_tag.parse().unwrap()).await;
     assert!(signed.is_ok(), "the signature tag went along");
 }
 
@@ -160,7 +163,7 @@ async fn push_index(region: &TestRegion, app: &transship_oci::RepositoryName) ->
         [region.push_image(app, "amd", b"amd layer").await, region.push_image(app, "arm", b"arm layer").await];
     let mut entries = Vec::new();
     for child in &children {
-        let size = region.registry.find_manifest(app, &target::by_digest(child)).await.unwrap().raw.len();
+        let size = region.registry.content().find_manifest(app, &target::by_digest(child)).await.unwrap().raw.len();
         entries.push(json!({"mediaType": media::OCI_MANIFEST, "digest": child, "size": size}));
     }
     let index = json!({"schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": entries});
@@ -174,22 +177,23 @@ async fn what_is_gone_in_the_target_is_there_again_after_the_same_call() {
     let (_, [_, arm]) = push_index(&region, &app).await;
     let multi = async || states(&region, call(&["multi"], false)).await[0].1;
     assert_eq!(multi().await, JobState::Success);
-    region.registry.delete_manifest(&copy, &target::by_digest(&arm)).await.unwrap();
+    region.registry.content().delete_manifest(&copy, &target::by_digest(&arm)).await.unwrap();
     assert_eq!(multi().await, JobState::Success);
-    assert!(region.registry.find_manifest(&copy, &target::by_digest(&arm)).await.is_ok());
+    assert!(region.registry.content().find_manifest(&copy, &target::by_digest(&arm)).await.is_ok());
     assert_eq!(multi().await, JobState::Existed);
 
     // A signature by tag, and one by subject, pushed after the image.
     let signature_tag = format!("sha256-{}.sig", arm.hex());
     region.push_image(&app, &signature_tag, b"signature layer").await;
     assert_eq!(multi().await, JobState::Success);
-    assert!(region.registry.find_manifest(&copy, &signature_tag.parse().unwrap()).await.is_ok());
+    assert!(region.registry.content().find_manifest(&copy, &signature_tag.parse().unwrap()).await.is_ok());
     assert_eq!(multi().await, JobState::Existed);
     // Signed again, which moves that tag: without override the one in the target stays, as the tag of an image does.
     let second = region.push_image(&app, &signature_tag, b"second signature layer").await;
     multi().await;
-    let now =
-        async || region.registry.find_manifest(&copy, &signature_tag.parse().unwrap()).await.unwrap().digest.clone();
+    let now = async || {
+        region.registry.content().find_manifest(&copy, &signature_tag.parse().unwrap()).await.unwrap().digest.clone()
+    };
     assert_ne!(now().await, second);
     assert_eq!(multi().await, JobState::Existed);
     assert_eq!(states(&region, call(&["multi"], true)).await[0].1, JobState::Success);
@@ -204,7 +208,7 @@ async fn the_question_of_a_copy_tells_whatever_is_missing_behind_a_right_tag() {
     let (index, [amd, arm]) = push_index(&region, &app).await;
     let signature: Tag = format!("sha256-{}.sig", arm.hex()).parse().unwrap();
     let signed = region.push_image(&app, signature.as_str(), b"signature layer").await;
-    let id = region.registry.repository(&app).await.unwrap().id;
+    let id = region.registry.content().repository(&app).await.unwrap().id;
     let layer = Digest::of(transship_oci::DigestAlgorithm::Sha256, b"arm layer");
     let absent: Tag = format!("sha256-{}", amd.hex()).parse().unwrap();
     let request = wire::PrepareRequest {
@@ -219,14 +223,14 @@ async fn the_question_of_a_copy_tells_whatever_is_missing_behind_a_right_tag() {
         attached: vec![absent, signature.clone()],
     };
     let grant = copy_grant(&region, &region.admin, &app).await;
-    let ask = async || region.registry.answer_prepare(&grant, &request).await.unwrap();
+    let ask = async || region.registry.replication().answer_prepare(&grant, &request).await.unwrap();
     let reply = ask().await;
     assert_eq!((reply.missing_blobs, reply.missing_manifests), (Vec::new(), Vec::new()));
     assert_eq!((reply.tag_digest, reply.attached), (Some(index.clone()), vec![(signature, signed)]));
     // Bytes that are known to be wrong are as good as absent, whoever names them.
     let blob = region.registry.catalog().find_blob(id, &layer).await.unwrap().unwrap();
     assert!(region.registry.catalog().quarantine_blob(&blob, "rot").await.unwrap());
-    region.registry.delete_manifest(&app, &target::by_digest(&amd)).await.unwrap();
+    region.registry.content().delete_manifest(&app, &target::by_digest(&amd)).await.unwrap();
     let reply = ask().await;
     assert_eq!((reply.missing_blobs, reply.missing_manifests), (vec![layer], vec![amd]));
     assert_eq!(reply.tag_digest, Some(index));
@@ -247,20 +251,23 @@ async fn only_a_region_that_may_push_takes_a_tag_back() {
     let of_another = copy_grant(&region, &region.admin, &name("group/other")).await;
     let grants = [region.grant(&region.admin, &app).await, of_another];
     for grant in grants {
-        let refused = region.registry.answer_withdraw(&grant, &request).await;
+        let refused = region.registry.replication().answer_withdraw(&grant, &request).await;
         assert!(matches!(refused, Err(ServiceError::Denied(_))), "{refused:?}");
     }
     // A user who may not push any more.
     let stranger = region.user("stranger").await;
     let grant = copy_grant(&region, &stranger, &app).await;
-    let refused = region.registry.answer_withdraw(&grant, &request).await;
+    let refused = region.registry.replication().answer_withdraw(&grant, &request).await;
     assert!(matches!(refused, Err(ServiceError::Denied(_))), "{refused:?}");
-    assert!(region.registry.find_manifest(&app, &"v1".parse().unwrap()).await.is_ok());
+    assert!(region.registry.content().find_manifest(&app, &"v1".parse().unwrap()).await.is_ok());
 
     let grant = copy_grant(&region, &region.admin, &app).await;
-    assert!(region.registry.answer_withdraw(&grant, &request).await.unwrap().withdrawn);
-    assert!(region.registry.find_manifest(&app, &"v1".parse().unwrap()).await.is_err());
-    assert!(region.registry.find_manifest(&app, &target::by_digest(&digest)).await.is_ok(), "the manifest stays");
+    assert!(region.registry.replication().answer_withdraw(&grant, &request).await.unwrap().withdrawn);
+    assert!(region.registry.content().find_manifest(&app, &"v1".parse().unwrap()).await.is_err());
+    assert!(
+        region.registry.content().find_manifest(&app, &target::by_digest(&digest)).await.is_ok(),
+        "the manifest stays"
+    );
 }
 
 /// Makes a job run, writes the target's tag in its name as far as the tag, deletes the source's tag, and lets the runner end it.
@@ -283,21 +290,21 @@ async fn a_job_that_is_cancelled_after_it_wrote_the_tag_takes_it_back() {
         crate::identity::keys::Keys::load_or_create(tempfile::tempdir().unwrap().path()).unwrap(),
     )
     .unwrap();
-    asking.sync_images(&region.admin, &app, call(&["made", "moved", "kept"], true)).await.unwrap();
+    asking.replication().sync_images(&region.admin, &app, call(&["made", "moved", "kept"], true)).await.unwrap();
     // An owner that dies right after it wrote the tags.
     let jobs = region.registry.catalog().claim_jobs("the dead", 1, 10, 10).await.unwrap();
     assert_eq!(jobs.len(), 3);
     for job in &jobs {
-        assert_eq!(region.registry.run_copy(job, &Progress::default()).await.unwrap(), JobState::Success);
+        assert_eq!(region.registry.replication().run_copy(job, &Progress::default()).await.unwrap(), JobState::Success);
     }
     let tag = async |tag: &str| {
-        let found = region.registry.find_manifest(&copy, &tag.parse().unwrap()).await;
+        let found = region.registry.content().find_manifest(&copy, &tag.parse().unwrap()).await;
         found.ok().map(|manifest| manifest.digest.clone())
     };
     assert!(tag("made").await.is_some() && tag("moved").await.is_some_and(|digest| digest != old));
     let kept = tag("kept").await;
     for gone in ["made", "moved", "kept"] {
-        region.registry.delete_tag(&region.admin, &app, &gone.parse().unwrap()).await.unwrap();
+        region.registry.content().delete_tag(&region.admin, &app, &gone.parse().unwrap()).await.unwrap();
     }
     // This one is there again before anybody looked, with the same image.
     region.push_image(&app, "kept", b"three").await;

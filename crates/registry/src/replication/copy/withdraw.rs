@@ -14,7 +14,7 @@ use super::PeerTokens;
 use crate::access::policy::Principal;
 use crate::access::token_grant::Grant;
 use crate::error::ServiceError;
-use crate::registry::Registry;
+use crate::replication::service::Replication;
 
 /// How long the target may take. The job's lease was renewed just before, and nobody renews it meanwhile.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -55,7 +55,7 @@ struct Written {
     before: Option<Digest>,
 }
 
-impl Registry {
+impl Replication {
     /// Makes the target's tag what it was before a job that is cancelled wrote it. Nothing is done when the job has not
     /// written it, when somebody else has moved it since, or when the source's tag is there again with the same image.
     pub(crate) async fn withdraw(&self, job: &Job) -> Result<(), NotWithdrawn> {
@@ -65,11 +65,11 @@ impl Registry {
             return Ok(());
         };
         if job.repository_id != 0
-            && self.resolve_tag(job.repository_id, &written.tag).await? == Some(written.digest.clone())
+            && self.content.resolve_tag(job.repository_id, &written.tag).await? == Some(written.digest.clone())
         {
             return Ok(());
         }
-        let user = self.user_by_id(&job.operator_id).await?.filter(|user| user.enabled);
+        let user = self.identity.user_by_id(&job.operator_id).await?.filter(|user| user.enabled);
         let principal = user.map(Principal::from).ok_or_else(|| {
             NotWithdrawn::Ever(format!(
                 "user {} was removed or disabled since it asked for this copy",
@@ -90,6 +90,7 @@ impl Registry {
 
     async fn withdraw_there(&self, principal: &Principal, written: &Written) -> Result<bool, NotWithdrawn> {
         let peer = self
+            .trust
             .peer_client(&written.region)
             .ok_or_else(|| NotWithdrawn::Ever(format!("region {} is not configured here any more", written.region)))?;
         let tokens = self.peer_tokens(principal, &written.region, &written.target).await;
@@ -133,7 +134,7 @@ impl Registry {
         digest: &Digest,
         before: Option<&Digest>,
     ) -> Result<bool, ServiceError> {
-        self.require_push(principal, target).await?;
+        self.content.require_push(principal, target).await?;
         let Some(repository) = self.catalog().find_repository(target).await? else { return Ok(false) };
         Ok(self.catalog().withdraw_tag(repository.id, tag, digest, before).await?)
     }

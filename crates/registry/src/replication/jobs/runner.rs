@@ -10,8 +10,8 @@ use tracing::Instrument as _;
 use transship_catalog::{Job, JobState};
 
 use crate::error::ServiceError;
-use crate::registry::Registry;
 use crate::replication::copy::{JobError, NotWithdrawn, Progress};
+use crate::replication::service::Replication;
 
 /// How long a claim holds without a heartbeat. A region that dies loses its jobs to another replica after this.
 const LEASE: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ enum Run {
     Draining,
 }
 
-impl Registry {
+impl Replication {
     /// Claims and runs jobs until `shutdown`, then gives those that run back.
     pub(crate) async fn run_jobs(self, shutdown: CancellationToken) {
         let owner = format!("{}/{}", self.settings().region, uuid::Uuid::new_v4().simple());

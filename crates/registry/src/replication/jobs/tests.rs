@@ -41,8 +41,8 @@ fn call(region: &str) -> SyncImages {
 
 async fn ask(region: &TestRegion, user: &Principal, target: &str) -> i64 {
     let app = name("group/app");
-    region.registry.sync_images(user, &app, call(target)).await.unwrap();
-    region.registry.list_jobs(&region.admin, &app, 1, 0, true).await.unwrap().0[0].id
+    region.registry.replication().sync_images(user, &app, call(target)).await.unwrap();
+    region.registry.replication().list_jobs(&region.admin, &app, 1, 0, true).await.unwrap().0[0].id
 }
 
 async fn job(region: &TestRegion, id: i64) -> Job {
@@ -62,7 +62,7 @@ async fn until(region: &TestRegion, id: i64, is: impl Fn(&Job) -> bool) -> Job {
 
 /// A user that may do everything.
 async fn colleague(region: &TestRegion, name: &str) -> Principal {
-    region.registry.create_user("demo", name, None, true).await.unwrap().into()
+    region.registry.identity().create_user("demo", name, None, true).await.unwrap().into()
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a_job_asked_for_again_does_not_fail_for_the_user_who_asked_first() {
     let region = region(|_| ()).await;
     let (alice, bob) = (colleague(&region, "alice").await, colleague(&region, "bob").await);
     let asked = ask(&region, &alice, "region-a").await;
-    region.registry.set_user_enabled(&alice.user_id, false).await.unwrap();
+    region.registry.identity().set_user_enabled(&alice.user_id, false).await.unwrap();
     assert_eq!(ask(&region, &bob, "region-a").await, asked);
     drop(region.registry.start_workers(CancellationToken::new()).await.unwrap());
     let job = until(&region, asked, |job| job.state.is_final()).await;
@@ -115,8 +115,8 @@ async fn jobs_of_a_deleted_repository_are_read_by_administrators() {
     let app = name("group/app");
     let reader = region.user("reader").await;
     let asked = ask(&region, &region.admin, "region-b").await;
-    region.registry.delete_repository(&region.admin, &app).await.unwrap();
-    let list = async |user: &Principal, name| region.registry.list_jobs(user, &name, 10, 0, true).await;
+    region.registry.content().delete_repository(&region.admin, &app).await.unwrap();
+    let list = async |user: &Principal, name| region.registry.replication().list_jobs(user, &name, 10, 0, true).await;
     let (jobs, total) = list(&region.admin, app.clone()).await.unwrap();
     assert_eq!((jobs[0].id, jobs[0].state, total), (asked, JobState::Cancel, 1));
     let refused = list(&reader, app.clone()).await.unwrap_err();
@@ -124,7 +124,7 @@ async fn jobs_of_a_deleted_repository_are_read_by_administrators() {
     let never = list(&region.admin, name("group/never")).await.unwrap_err();
     assert!(matches!(never, ServiceError::RepositoryAbsent(_)), "{never}");
     // The organization may be gone as well.
-    region.registry.delete_namespace(&region.admin, app.namespace()).await.unwrap();
+    region.registry.content().delete_namespace(&region.admin, app.namespace()).await.unwrap();
     assert_eq!(list(&region.admin, app.clone()).await.unwrap().1, 1);
     let refused = list(&reader, app).await.unwrap_err();
     assert!(matches!(refused, ServiceError::NamespaceAbsent { .. }), "{refused}");

@@ -31,8 +31,8 @@ fn target_id() -> RegionId {
 
 /// What the target answers to a new token for a user and a repository.
 async fn ask(source: &TestRegion, target: &TestRegion, user: &str, repository: &str) -> Result<String, String> {
-    let proof = source.registry.mint_region_token(&target_id(), "demo", user, &name(repository));
-    match target.registry.answer_token(&proof, &request(repository)).await {
+    let proof = source.registry.trust().mint_region_token(&target_id(), "demo", user, &name(repository));
+    match target.registry.replication().answer_token(&proof, &request(repository)).await {
         Ok(Ok(reply)) => Ok(reply.token),
         Ok(Err(error)) => Err(error.to_string()),
         Err(error) => Err(error.to_string()),
@@ -47,7 +47,7 @@ fn altered(source: &TestRegion, change: &Value) -> String {
     for (key, value) in change.as_object().unwrap() {
         claims[key] = value.clone();
     }
-    source.registry.sign_region_token(&claims)
+    source.registry.trust().sign_region_token(&claims)
 }
 
 #[tokio::test]
@@ -55,19 +55,19 @@ async fn a_region_token_is_good_once_and_for_its_repository() {
     let (source, target) = pair(|_| {}).await;
     let proof = altered(&source, &json!({}));
     assert_eq!(
-        target.registry.answer_token(&proof, &request("team/other")).await.unwrap().err(),
+        target.registry.replication().answer_token(&proof, &request("team/other")).await.unwrap().err(),
         Some(TokenError::Invalid.into()),
         "the request names another repository than the token"
     );
-    let reply = target.registry.answer_token(&proof, &request("team/app")).await.unwrap().unwrap();
+    let reply = target.registry.replication().answer_token(&proof, &request("team/app")).await.unwrap().unwrap();
     assert!(reply.expires_in <= 300);
-    let again = target.registry.answer_token(&proof, &request("team/app")).await.unwrap();
+    let again = target.registry.replication().answer_token(&proof, &request("team/app")).await.unwrap();
     assert_eq!(again.err(), Some(RegionTokenError::Used));
 
     let digest = transship_oci::Digest::of(DigestAlgorithm::Sha256, b"absent");
-    let proof = source.registry.mint_repair_token(&target_id(), &digest, &["demo".to_owned()]);
-    assert!(matches!(target.registry.answer_repair(&proof).await.err().unwrap(), ServiceError::BlobAbsent(_)));
-    let again = target.registry.answer_repair(&proof).await.unwrap();
+    let proof = source.registry.trust().mint_repair_token(&target_id(), &digest, &["demo".to_owned()]);
+    assert!(matches!(target.registry.upkeep().answer_repair(&proof).await.err().unwrap(), ServiceError::BlobAbsent(_)));
+    let again = target.registry.upkeep().answer_repair(&proof).await.unwrap();
     assert_eq!(again.err(), Some(RegionTokenError::Used));
 }
 
@@ -76,7 +76,7 @@ async fn a_region_token_lives_five_minutes_whatever_it_says() {
     let (source, target) = pair(|_| {}).await;
     let now = now_seconds();
     let verdict = |change: Value| {
-        let verified = target.registry.verify_region_token::<RegionClaims>(&altered(&source, &change));
+        let verified = target.registry.trust().verify_region_token::<RegionClaims>(&altered(&source, &change));
         verified.map(|_| ()).map_err(|error| error.to_string())
     };
     assert_eq!(verdict(json!({})), Ok(()));
@@ -123,10 +123,10 @@ async fn a_key_that_is_not_pinned_is_named_and_a_stranger_learns_nothing() {
     let refused = ask(&unknown, &target, "admin", "team/app").await.unwrap_err();
     assert!(refused.contains("not pinned for region region-x"), "{refused}");
     // Who holds no key, or names one that did not sign, gets the general sentence.
-    let token = another.registry.mint_region_token(&target_id(), "demo", "admin", &name("team/app"));
+    let token = another.registry.trust().mint_region_token(&target_id(), "demo", "admin", &name("team/app"));
     let (message, _) = token.rsplit_once('.').unwrap();
     for bad in [format!("{message}."), format!("{message}.AAAA"), "a.b.c".to_owned()] {
-        let refused = target.registry.answer_token(&bad, &request("team/app")).await.unwrap().err();
+        let refused = target.registry.replication().answer_token(&bad, &request("team/app")).await.unwrap().err();
         assert_eq!(refused, Some(TokenError::Invalid.into()), "{bad}");
     }
 }
@@ -144,7 +144,7 @@ async fn a_peer_acts_for_whom_and_where_its_entry_says() {
         let spec =
             crate::access::grants::GrantSpec { user_id: robot.user_id.clone(), user_name: String::new(), level: 3 };
         let organization = organization.parse().unwrap();
-        target.registry.add_namespace_grants(&target.admin, &organization, &[spec]).await.unwrap();
+        target.registry.access().add_namespace_grants(&target.admin, &organization, &[spec]).await.unwrap();
     }
     ask(&source, &target, "robot", "team/app").await.unwrap();
     let refused = ask(&source, &target, "robot", "private/app").await.unwrap_err();
@@ -160,8 +160,8 @@ async fn a_peer_acts_for_whom_and_where_its_entry_says() {
     assert!(refused.contains("account demo (accounts)"), "{refused}");
     // The same holds for bytes that it says it has lost.
     let blob = target.push_blob(&name("team/app"), b"content").await;
-    let proof = source.registry.mint_repair_token(&target_id(), &blob, &["demo".to_owned()]);
-    assert!(matches!(target.registry.answer_repair(&proof).await.err().unwrap(), ServiceError::BlobAbsent(_)));
+    let proof = source.registry.trust().mint_repair_token(&target_id(), &blob, &["demo".to_owned()]);
+    assert!(matches!(target.registry.upkeep().answer_repair(&proof).await.err().unwrap(), ServiceError::BlobAbsent(_)));
 }
 
 fn prepare(digests: Vec<Digest>) -> PrepareRequest {
@@ -183,17 +183,18 @@ async fn only_a_token_that_was_given_to_a_region_links_what_its_user_may_read() 
     let (source, target) = pair(|_| {}).await;
     let secret = target.push_blob(&name("team/secret"), b"secret").await;
     let scope = Scope::repository(&name("team/ci"), &[Action::Pull, Action::Push]);
-    let ordinary = target.registry.issue_registry_token(Some(&target.admin), &[scope]).await.unwrap().token;
-    let refused = target.registry.verify_copy_token(&ordinary).unwrap_err();
+    let ordinary = target.registry.identity().issue_registry_token(Some(&target.admin), &[scope]).await.unwrap().token;
+    let refused = target.registry.identity().verify_copy_token(&ordinary).unwrap_err();
     assert!(matches!(refused, ServiceError::Denied(_)), "{refused}");
-    let grant = target.registry.verify_registry_token(&ordinary).unwrap();
-    let refused = target.registry.answer_prepare(&grant, &prepare(vec![secret.clone()])).await.unwrap_err();
+    let grant = target.registry.identity().verify_registry_token(&ordinary).unwrap();
+    let refused =
+        target.registry.replication().answer_prepare(&grant, &prepare(vec![secret.clone()])).await.unwrap_err();
     assert!(matches!(refused, ServiceError::Denied(_)), "{refused}");
-    assert!(target.registry.find_blob(&name("team/ci"), &secret).await.is_err());
+    assert!(target.registry.content().find_blob(&name("team/ci"), &secret).await.is_err());
 
     let token = ask(&source, &target, "admin", "team/ci").await.unwrap();
-    let grant = target.registry.verify_copy_token(&token).unwrap().unwrap();
-    let reply = target.registry.answer_prepare(&grant, &prepare(vec![secret])).await.unwrap();
+    let grant = target.registry.identity().verify_copy_token(&token).unwrap().unwrap();
+    let reply = target.registry.replication().answer_prepare(&grant, &prepare(vec![secret])).await.unwrap();
     assert_eq!(reply.missing_blobs, [], "it was linked");
 }
 
@@ -204,20 +205,21 @@ async fn a_peer_of_some_organizations_gets_nothing_out_of_the_others() {
     let secret = target.push_blob(&name("private/app"), b"secret").await;
     let shared = target.push_blob(&name("team/app"), b"shared").await;
     let token = ask(&source, &target, "admin", "team/ci").await.unwrap();
-    let grant = target.registry.verify_copy_token(&token).unwrap().unwrap();
-    let reply = target.registry.answer_prepare(&grant, &prepare(vec![secret.clone(), shared])).await.unwrap();
+    let grant = target.registry.identity().verify_copy_token(&token).unwrap().unwrap();
+    let reply =
+        target.registry.replication().answer_prepare(&grant, &prepare(vec![secret.clone(), shared])).await.unwrap();
     assert_eq!(reply.missing_blobs, std::slice::from_ref(&secret));
-    let proof = source.registry.mint_repair_token(&target_id(), &secret, &["demo".to_owned()]);
-    assert!(matches!(target.registry.answer_repair(&proof).await.err().unwrap(), ServiceError::BlobAbsent(_)));
+    let proof = source.registry.trust().mint_repair_token(&target_id(), &secret, &["demo".to_owned()]);
+    assert!(matches!(target.registry.upkeep().answer_repair(&proof).await.err().unwrap(), ServiceError::BlobAbsent(_)));
 }
 
 #[tokio::test]
 async fn what_a_peer_says_of_a_repository_has_the_limits_of_every_other_way_in() {
     let (source, target) = pair(|_| {}).await;
     let token = ask(&source, &target, "admin", "team/ci").await.unwrap();
-    let grant = target.registry.verify_copy_token(&token).unwrap().unwrap();
+    let grant = target.registry.identity().verify_copy_token(&token).unwrap().unwrap();
     let refused = async |request: PrepareRequest| {
-        let refused = target.registry.answer_prepare(&grant, &request).await.unwrap_err();
+        let refused = target.registry.replication().answer_prepare(&grant, &request).await.unwrap_err();
         assert!(matches!(refused, ServiceError::InvalidParameter { .. }), "{refused}");
     };
     refused(PrepareRequest { category: "nonsense".to_owned(), ..prepare(Vec::new()) }).await;
@@ -226,11 +228,11 @@ async fn what_a_peer_says_of_a_repository_has_the_limits_of_every_other_way_in()
     let many = |count: usize| vec![Digest::of(DigestAlgorithm::Sha256, b"one"); count];
     refused(prepare(many(50_001))).await;
     refused(PrepareRequest { manifests: many(1025), ..prepare(Vec::new()) }).await;
-    assert!(target.registry.repository(&name("team/ci")).await.is_err(), "nothing was made");
+    assert!(target.registry.content().repository(&name("team/ci")).await.is_err(), "nothing was made");
     // What a person may say, a peer may say too.
     let longest = RepositoryAttributes { description: "ä".repeat(30_000), ..RepositoryAttributes::default() };
     let request = PrepareRequest { description: longest.description, ..prepare(Vec::new()) };
-    target.registry.answer_prepare(&grant, &request).await.unwrap();
+    target.registry.replication().answer_prepare(&grant, &request).await.unwrap();
 }
 
 #[tokio::test]
@@ -240,12 +242,12 @@ async fn a_token_ends_with_the_organization_that_it_was_made_for() {
     target.push_image(&app, "v1", b"layer").await;
     let old = target.grant(&target.admin, &app).await;
     let tag = "v1".parse().unwrap();
-    target.registry.find_manifest(old.on(&app), &tag).await.unwrap();
-    target.registry.delete_repository(&target.admin, &app).await.unwrap();
-    target.registry.delete_namespace(&target.admin, app.namespace()).await.unwrap();
+    target.registry.content().find_manifest(old.on(&app), &tag).await.unwrap();
+    target.registry.content().delete_repository(&target.admin, &app).await.unwrap();
+    target.registry.content().delete_namespace(&target.admin, app.namespace()).await.unwrap();
     // Gone, so there is nothing to find; and somebody else may have it now.
     assert!(matches!(
-        target.registry.find_manifest(old.on(&app), &tag).await.unwrap_err(),
+        target.registry.content().find_manifest(old.on(&app), &tag).await.unwrap_err(),
         ServiceError::RepositoryAbsent(_)
     ));
     target.namespace("team").await;
@@ -253,18 +255,18 @@ async fn a_token_ends_with_the_organization_that_it_was_made_for() {
     // Before and after there is something of that name again, in each call.
     for round in 0..2 {
         let registry = &target.registry;
-        outdated(registry.find_manifest(old.on(&app), &tag).await.unwrap_err());
+        outdated(registry.content().find_manifest(old.on(&app), &tag).await.unwrap_err());
         let blob = Digest::of(DigestAlgorithm::Sha256, b"layer");
-        outdated(registry.find_blob(old.on(&app), &blob).await.unwrap_err());
-        outdated(registry.tag_names(old.on(&app), None, 10).await.unwrap_err());
-        outdated(registry.referrers(None, old.on(&app), &blob, None, None).await.unwrap_err());
-        outdated(registry.delete_manifest(old.on(&app), &tag).await.unwrap_err());
-        outdated(registry.delete_blob(old.on(&app), &blob).await.unwrap_err());
-        outdated(registry.start_upload(&old, &app, DigestAlgorithm::Sha256).await.unwrap_err());
+        outdated(registry.content().find_blob(old.on(&app), &blob).await.unwrap_err());
+        outdated(registry.content().tag_names(old.on(&app), None, 10).await.unwrap_err());
+        outdated(registry.content().referrers(None, old.on(&app), &blob, None, None).await.unwrap_err());
+        outdated(registry.content().delete_manifest(old.on(&app), &tag).await.unwrap_err());
+        outdated(registry.content().delete_blob(old.on(&app), &blob).await.unwrap_err());
+        outdated(registry.content().start_upload(&old, &app, DigestAlgorithm::Sha256).await.unwrap_err());
         if round == 0 {
-            assert!(registry.repository(&app).await.is_err(), "the old token made nothing");
+            assert!(registry.content().repository(&app).await.is_err(), "the old token made nothing");
             target.push_image(&app, "v1", b"layer").await;
         }
     }
-    target.registry.find_manifest(target.grant(&target.admin, &app).await.on(&app), &tag).await.unwrap();
+    target.registry.content().find_manifest(target.grant(&target.admin, &app).await.on(&app), &tag).await.unwrap();
 }

@@ -21,7 +21,7 @@ use transship_oci::Digest;
 use transship_store::Location;
 
 use crate::error::ServiceError;
-use crate::registry::Registry;
+use crate::upkeep::service::Upkeep;
 
 /// Rows looked at in one statement, and taken away in one transaction at most: a few milliseconds of either.
 const PAGE: usize = 500;
@@ -43,7 +43,7 @@ pub(crate) struct Collected {
     pub(crate) swept: u64,
 }
 
-impl Registry {
+impl Upkeep {
     /// Collects until `shutdown`.
     pub(crate) async fn collect(self, shutdown: CancellationToken) {
         // Replicas that start together do not walk together.
@@ -148,7 +148,7 @@ impl Registry {
             let page = self.catalog().due_tombstones(remains, after.as_ref(), PAGE).await?;
             let mut deleted = 0;
             for tombstone in &page {
-                if self.sweep_location(&tombstone.location).await {
+                if self.content.sweep_location(&tombstone.location).await {
                     deleted += 1;
                 }
             }

@@ -29,20 +29,20 @@ async fn deleted_images_free_their_bytes_and_shared_layers_stay() {
     let old = region.push_image(&app, "old", b"a layer of the old image").await;
     region.push_image(&app, "new", b"a layer of the new image").await;
     let shared = region.push_blob(&app, b"a layer of the new image").await;
-    assert_eq!(region.registry.collect_once().await, Collected::default(), "everything is needed");
+    assert_eq!(region.registry.upkeep().collect_once().await, Collected::default(), "everything is needed");
     assert_eq!(locations(&region).await.len(), 4);
 
     // A manifest without a tag is kept, and so are its blobs.
-    region.registry.delete_manifest(&app, &"old".parse().unwrap()).await.unwrap();
-    assert_eq!(region.registry.collect_once().await, Collected::default());
-    region.registry.delete_manifest(&app, &Reference::Digest(old)).await.unwrap();
-    let done = region.registry.collect_once().await;
+    region.registry.content().delete_manifest(&app, &"old".parse().unwrap()).await.unwrap();
+    assert_eq!(region.registry.upkeep().collect_once().await, Collected::default());
+    region.registry.content().delete_manifest(&app, &Reference::Digest(old)).await.unwrap();
+    let done = region.registry.upkeep().collect_once().await;
     assert_eq!((done.links, done.blobs, done.unnamed, done.swept), (2, 2, 0, 2));
     assert_eq!(done.blob_bytes, (b"a layer of the old image".len() + "{\"made for\":\"old\"}".len()) as u64);
     assert_eq!(locations(&region).await.len(), 2);
     assert_eq!(region.read_blob(&app, &shared).await, b"a layer of the new image");
     let gone = Digest::of(DigestAlgorithm::Sha256, b"a layer of the old image");
-    let error = region.registry.find_blob(&app, &gone).await.unwrap_err();
+    let error = region.registry.content().find_blob(&app, &gone).await.unwrap_err();
     assert!(matches!(error, ServiceError::BlobAbsent(_)), "{error:?}");
 }
 
@@ -55,13 +55,13 @@ async fn the_graces_keep_links_and_bytes() {
     region.namespace("team").await;
     let app = name("team/app");
     let layer = region.push_blob(&app, b"pushed before its manifest").await;
-    assert_eq!(region.registry.collect_once().await, Collected::default());
+    assert_eq!(region.registry.upkeep().collect_once().await, Collected::default());
     // Deleted by a client, the link goes at once; the bytes stay for whoever is reading them, or copying them.
-    region.registry.delete_blob(&app, &layer).await.unwrap();
-    let done = region.registry.collect_once().await;
+    region.registry.content().delete_blob(&app, &layer).await.unwrap();
+    let done = region.registry.upkeep().collect_once().await;
     assert_eq!((done.links, done.blobs, done.swept), (0, 1, 0));
     assert_eq!(locations(&region).await.len(), 1);
-    assert_eq!(region.registry.collect_once().await, Collected::default());
+    assert_eq!(region.registry.upkeep().collect_once().await, Collected::default());
 }
 
 #[tokio::test]
@@ -71,19 +71,19 @@ async fn bytes_that_no_row_names_are_found() {
     let app = name("team/app");
     let layer = region.push_blob(&app, b"needed").await;
     let grant = region.grant(&region.admin, &app).await;
-    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let session = region.registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
     let body = crate::testing::body(&[b"half of"]);
-    region.registry.append_upload(&grant, &app, &session, None, body).await.unwrap();
+    region.registry.content().append_upload(&grant, &app, &session, None, body).await.unwrap();
     region.push_manifest(&app, "v1", &manifest(&layer, b"needed".len())).await.unwrap();
     let orphan = write(&region, b"left by a process that was killed").await;
     assert_eq!(locations(&region).await.len(), 3);
-    let done = region.registry.collect_once().await;
+    let done = region.registry.upkeep().collect_once().await;
     assert_eq!(done, Collected { unnamed: 1, swept: 1, ..Collected::default() });
     assert!(!locations(&region).await.contains(&orphan));
     // The upload under way goes on.
     let digest = Digest::of(DigestAlgorithm::Sha256, b"half of it");
     let body = crate::testing::body(&[b" it"]);
-    region.registry.finish_upload(&grant, &app, &session, None, body, digest).await.unwrap();
+    region.registry.content().finish_upload(&grant, &app, &session, None, body, digest).await.unwrap();
 }
 
 #[tokio::test]
@@ -94,12 +94,12 @@ async fn a_repository_leaves_nothing_behind() {
     region.push_image(&app, "v1", b"only here").await;
     region.push_image(&other, "v1", b"there").await;
     let grant = region.grant(&region.admin, &app).await;
-    let session = region.registry.start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let session = region.registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
     let body = crate::testing::body(&[b"half of"]);
-    region.registry.append_upload(&grant, &app, &session, None, body).await.unwrap();
+    region.registry.content().append_upload(&grant, &app, &session, None, body).await.unwrap();
     assert_eq!(locations(&region).await.len(), 4, "both have the same config");
-    region.registry.delete_repository(&region.admin, &app).await.unwrap();
-    let done = region.registry.collect_once().await;
+    region.registry.content().delete_repository(&region.admin, &app).await.unwrap();
+    let done = region.registry.upkeep().collect_once().await;
     assert_eq!((done.links, done.blobs, done.unnamed, done.swept), (0, 1, 0, 2));
     assert_eq!(locations(&region).await.len(), 2);
 }
@@ -111,21 +111,21 @@ async fn a_reader_follows_content_that_was_pushed_again() {
     region.namespace("team").await;
     let app = name("team/app");
     let layer = region.push_blob(&app, b"content").await;
-    let found = region.registry.find_blob(&app, &layer).await.unwrap();
-    region.registry.collect_once().await;
-    let absent = region.registry.read_blob(&found, None).await.map(drop).unwrap_err();
+    let found = region.registry.content().find_blob(&app, &layer).await.unwrap();
+    region.registry.upkeep().collect_once().await;
+    let absent = region.registry.content().read_blob(&found, None).await.map(drop).unwrap_err();
     assert!(matches!(absent, ServiceError::BlobAbsent(_)), "{absent:?}");
     region.push_blob(&app, b"content").await;
-    assert!(region.registry.read_blob(&found, None).await.is_ok());
+    assert!(region.registry.content().read_blob(&found, None).await.is_ok());
     // Bytes that a row names and nobody finds are a fault of ours, which the log has; the blob is as good as absent until
     // they come again.
     for location in locations(&region).await {
         region.store.delete(&location).await.unwrap();
     }
-    let lost = region.registry.find_blob(&app, &layer).await.unwrap();
-    let error = region.registry.read_blob(&lost, None).await.map(drop).unwrap_err();
+    let lost = region.registry.content().find_blob(&app, &layer).await.unwrap();
+    let error = region.registry.content().read_blob(&lost, None).await.map(drop).unwrap_err();
     assert!(matches!(error, ServiceError::BlobAbsent(_)), "{error:?}");
-    let error = region.registry.find_blob(&app, &layer).await.unwrap_err();
+    let error = region.registry.content().find_blob(&app, &layer).await.unwrap_err();
     assert!(matches!(error, ServiceError::BlobAbsent(_)), "{error:?}");
 }
 
@@ -146,10 +146,10 @@ async fn a_store_that_fails_is_asked_again_in_the_next_round() {
     faulty.fail_from(Operation::List, 1, Fault::Io);
     faulty.fail(Operation::Delete, 1, Fault::Io);
     faulty.fail(Operation::Delete, 2, Fault::LostAnswer);
-    let done = region.registry.collect_once().await;
+    let done = region.registry.upkeep().collect_once().await;
     assert_eq!((done.links, done.blobs, done.swept), (3, 3, 1), "one failure does not keep the others");
     faulty.heal();
-    assert_eq!(region.registry.collect_once().await, Collected { swept: 2, ..Collected::default() });
+    assert_eq!(region.registry.upkeep().collect_once().await, Collected { swept: 2, ..Collected::default() });
     assert!(locations(&region).await.is_empty());
 }
 

@@ -19,7 +19,7 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
         let mut after: Option<(i64, Digest)> = None;
         loop {
             let from = after.as_ref().map(|(id, digest)| (*id, digest));
-            let page = self.registry.catalog().held_manifests(from, MANIFESTS).await?;
+            let page = self.upkeep.catalog().held_manifests(from, MANIFESTS).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some((last.repository_id, last.digest.clone()));
             for held in &page {
@@ -43,7 +43,7 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
                 return Ok(());
             }
         };
-        let catalog = self.registry.catalog();
+        let catalog = self.upkeep.catalog();
         let blobs: Vec<Digest> = view.blobs().map(|blob| blob.digest.clone()).collect();
         let missing = catalog.missing_links(held.repository_id, &blobs).await?;
         let children: Vec<Digest> = view.children.iter().map(|child| child.digest.clone()).collect();
@@ -67,11 +67,11 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
 
     /// Tags and links that point at nothing.
     pub(super) async fn rows(&mut self) -> Result<(), ServiceError> {
-        for tag in self.registry.catalog().dangling_tags(DANGLING).await? {
+        for tag in self.upkeep.catalog().dangling_tags(DANGLING).await? {
             let subject = format!("{}:{}", tag.repository, tag.name);
             self.found(Problem::DanglingTag, &subject, "its manifest is not there", false);
         }
-        for link in self.registry.catalog().dangling_links(DANGLING).await? {
+        for link in self.upkeep.catalog().dangling_links(DANGLING).await? {
             let subject = format!("{}@{}", link.repository, link.name);
             self.found(Problem::DanglingLink, &subject, "the blob has no row", false);
         }
@@ -80,7 +80,7 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
 
     /// What each account stores.
     pub(super) async fn accounts(&mut self) -> Result<(), ServiceError> {
-        let (catalog, repair) = (self.registry.catalog(), self.options.repair);
+        let (catalog, repair) = (self.upkeep.catalog(), self.options.repair);
         for account in catalog.list_accounts().await? {
             let id = &account.id;
             let wrong =
@@ -95,7 +95,7 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
 
     /// Every counter of the quotas.
     pub(super) async fn counters(&mut self) -> Result<(), ServiceError> {
-        let (catalog, mut after) = (self.registry.catalog(), 0);
+        let (catalog, mut after) = (self.upkeep.catalog(), 0);
         loop {
             let page = catalog.namespace_usages(after, NAMESPACES).await?;
             let Some(last) = page.last() else { return Ok(()) };

@@ -14,7 +14,7 @@ use transship_store::{Location, StoreError};
 use crate::content::inspection::Verdict;
 use crate::content::pace::Pace;
 use crate::error::ServiceError;
-use crate::registry::Registry;
+use crate::upkeep::service::Upkeep;
 
 /// Rows, or locations, looked at together.
 const PAGE: usize = 500;
@@ -100,19 +100,19 @@ pub struct FsckReport {
 
 /// A check under way.
 struct Check<'a, F> {
-    registry: &'a Registry,
+    upkeep: &'a Upkeep,
     options: FsckOptions,
     report: FsckReport,
     tell: F,
 }
 
-impl Registry {
+impl Upkeep {
     /// Checks the whole region and tells each finding as it comes.
     ///
     /// # Errors
     /// The check could not be done: catalog or store do not answer.
     pub async fn fsck(&self, options: FsckOptions, tell: impl FnMut(&Finding)) -> Result<FsckReport, ServiceError> {
-        let mut check = Check { registry: self, options, report: FsckReport::default(), tell };
+        let mut check = Check { upkeep: self, options, report: FsckReport::default(), tell };
         check.blobs().await?;
         check.locations().await?;
         check.manifests().await?;
@@ -140,7 +140,7 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
         let mut pace = Pace::new(self.options.bytes_per_second);
         let mut after: Option<Digest> = None;
         loop {
-            let rows = self.registry.catalog().stored_blobs(after.as_ref(), PAGE).await?;
+            let rows = self.upkeep.catalog().stored_blobs(after.as_ref(), PAGE).await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.blob.digest.clone());
             for stored in rows {
@@ -158,52 +158,52 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
             return Ok(());
         }
         let verdict = if self.options.quick {
-            self.registry.inspect_size(&blob).await
+            self.upkeep.content.inspect_size(&blob).await
         } else {
-            self.registry.inspect(&blob, pace).await
+            self.upkeep.content.inspect(&blob, pace).await
         };
         let reason = match verdict {
             Ok(Verdict::Sound) => return Ok(()),
             Ok(Verdict::Damaged(reason)) => reason,
             Err(ServiceError::StorageFault(reason)) => {
                 // A store that does not answer ends the check; one blob that cannot be read does not.
-                self.registry.store().probe().await?;
+                self.upkeep.store().probe().await?;
                 self.found(Problem::UncheckedBlob, &blob.digest, reason, false);
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
         // Collected or replaced meanwhile: then nothing was wrong.
-        let now = self.registry.catalog().stored_blob(&blob.digest).await?;
+        let now = self.upkeep.catalog().stored_blob(&blob.digest).await?;
         if now.is_none_or(|now| now.blob.location != blob.location || now.quarantined.is_some()) {
             return Ok(());
         }
-        let repaired = self.options.repair && self.registry.quarantine(&blob, &reason).await?;
+        let repaired = self.options.repair && self.upkeep.content.quarantine(&blob, &reason).await?;
         self.found(Problem::DamagedBlob, &blob.digest, format!("{reason}; location {}", blob.location), repaired);
         Ok(())
     }
 
     /// Every location in the store against the rows.
     async fn locations(&mut self) -> Result<(), ServiceError> {
-        let (registry, mut after) = (self.registry, None);
+        let (upkeep, mut after) = (self.upkeep, None);
         loop {
             // Bytes first, then rows: a location is recorded before its first byte.
-            let page = registry.store().list(after.as_ref(), PAGE).await?;
+            let page = upkeep.store().list(after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.clone());
             self.report.locations += page.len() as u64;
-            for location in registry.catalog().unnamed_locations(&page).await? {
+            for location in upkeep.catalog().unnamed_locations(&page).await? {
                 let place = Location::from(location.clone());
-                match registry.store().read(&place, Some(0..0)).await {
+                match upkeep.store().read(&place, Some(0..0)).await {
                     // Swept since it was listed.
                     Err(StoreError::NotFound { .. }) => continue,
                     Err(error) => return Err(error.into()),
                     Ok(_) => {}
                 }
                 if self.options.repair {
-                    registry.catalog().condemn_unnamed(std::slice::from_ref(&location)).await?;
-                    registry.store().delete(&place).await?;
-                    registry.catalog().forget_tombstone(&location).await?;
+                    upkeep.catalog().condemn_unnamed(std::slice::from_ref(&location)).await?;
+                    upkeep.store().delete(&place).await?;
+                    upkeep.catalog().forget_tombstone(&location).await?;
                 }
                 self.found(Problem::OrphanedBytes, &location, "no row names these bytes", self.options.repair);
             }

@@ -14,7 +14,7 @@ use transship_catalog::Blob;
 use crate::content::inspection::Verdict;
 use crate::content::pace::Pace;
 use crate::error::ServiceError;
-use crate::registry::Registry;
+use crate::upkeep::service::Upkeep;
 
 /// How long a process may be silent before another one goes on with its round.
 const LEASE: Duration = Duration::from_mins(1);
@@ -35,7 +35,7 @@ struct Round {
     quarantined: u64,
 }
 
-impl Registry {
+impl Upkeep {
     /// Scrubs and repairs until `shutdown`.
     pub(crate) async fn scrub(self, shutdown: CancellationToken) {
         let owner = uuid::Uuid::new_v4().simple().to_string();
@@ -111,13 +111,13 @@ impl Registry {
                 }
             };
             tokio::select! {
-                verdict = self.inspect(blob, pace) => verdict,
+                verdict = self.content.inspect(blob, pace) => verdict,
                 () = beat => unreachable!("it has no end"),
             }
         };
         match inspected.await {
             Ok(Verdict::Sound) => Ok(false),
-            Ok(Verdict::Damaged(reason)) => self.quarantine(blob, &reason).await,
+            Ok(Verdict::Damaged(reason)) => self.content.quarantine(blob, &reason).await,
             Err(error) => {
                 // One blob that cannot be read now is left to the next round; a store that does not answer ends this one.
                 self.store().probe().await?;

@@ -14,9 +14,9 @@ use super::{REPAIRS, millis};
 use crate::content::inspection::Verdict;
 use crate::content::pace::Pace;
 use crate::error::ServiceError;
-use crate::registry::Registry;
 use crate::replication::region_tokens::RegionTokenError;
 use crate::replication::region_tokens::RepairClaims;
+use crate::upkeep::service::Upkeep;
 
 /// The owner of the sessions of repairs: nobody who can push has this id.
 const NOBODY: &str = "!repair";
@@ -45,7 +45,7 @@ enum RepairError {
 }
 
 /// The asking side.
-impl Registry {
+impl Upkeep {
     /// Tries to get back what is due.
     pub(super) async fn repair_due(&self) -> Result<(), ServiceError> {
         let pause_ms = millis(self.settings().scrub.repair_interval);
@@ -58,7 +58,7 @@ impl Registry {
     async fn repair(&self, blob: &Blob) -> Result<(), ServiceError> {
         // Somebody may have put the file back, or the volume was only unplugged.
         let mut pace = Pace::new(self.settings().scrub.bytes_per_second);
-        if self.inspect(blob, &mut pace).await? == Verdict::Sound {
+        if self.content.inspect(blob, &mut pace).await? == Verdict::Sound {
             if self.catalog().release_blob(blob).await? {
                 tracing::info!(digest = %blob.digest, "the bytes are right again where they were; the blob is back");
             }
@@ -92,9 +92,9 @@ impl Registry {
         blob: &Blob,
         accounts: &[String],
     ) -> Result<Answer, RepairError> {
-        let Some(peer) = self.peer_client(region) else { return Ok(Answer::Lacks) };
-        let proof = self.mint_repair_token(region, &blob.digest, accounts);
-        let asked = peer.blob(&proof).await.map_err(|error| self.explain_refused_proof(region, error));
+        let Some(peer) = self.trust.peer_client(region) else { return Ok(Answer::Lacks) };
+        let proof = self.trust.mint_repair_token(region, &blob.digest, accounts);
+        let asked = peer.blob(&proof).await.map_err(|error| self.trust.explain_refused_proof(region, error));
         let Some(stream) = asked? else { return Ok(Answer::Lacks) };
         // An upload session records the location before its first byte, and frees it should this process die.
         let upload = NewUpload {
@@ -113,7 +113,7 @@ impl Registry {
         taken.map_err(ServiceError::from)?.ok_or(ServiceError::UploadAbsent)?;
         let received = self.receive_repair(stream, blob, &upload, &lease).await;
         if received.is_err() {
-            self.discard(&upload.id, Abandon::Writer(&lease)).await?;
+            self.content.discard(&upload.id, Abandon::Writer(&lease)).await?;
         }
         received.map(|()| Answer::Repaired)
     }
@@ -148,7 +148,7 @@ impl Registry {
 }
 
 /// The answering side.
-impl Registry {
+impl Upkeep {
     /// Answers another region that has lost a blob with its size and its bytes.
     ///
     /// # Errors
@@ -158,7 +158,7 @@ impl Registry {
         &self,
         proof: &str,
     ) -> Result<Result<(u64, ByteStream), RegionTokenError>, ServiceError> {
-        let (peer, claims) = match self.verify_region_token::<RepairClaims>(proof) {
+        let (peer, claims) = match self.trust.verify_region_token::<RepairClaims>(proof) {
             Ok(verified) => verified,
             Err(error) => return Ok(Err(error)),
         };
@@ -170,7 +170,7 @@ impl Registry {
                 peer.id
             )));
         }
-        if let Err(error) = self.use_region_token(&claims).await? {
+        if let Err(error) = self.trust.use_region_token(&claims).await? {
             return Ok(Err(error));
         }
         let absent = || ServiceError::BlobAbsent(claims.digest.clone());

@@ -28,11 +28,11 @@ async fn region_with_blob(id: &str, peers: Vec<Peer>) -> (TestRegion, Blob) {
 async fn bytes_that_are_gone_are_not_served_until_they_come_again() {
     let (region, blob) = region_with_blob("region-a", Vec::new()).await;
     let (registry, app) = (&region.registry, name("group/app"));
-    let found = registry.find_blob(&app, &blob.digest).await.unwrap();
+    let found = registry.content().find_blob(&app, &blob.digest).await.unwrap();
     region.store.delete(&Location::from(blob.location.clone())).await.unwrap();
-    let error = registry.read_blob(&found, Some(0..3)).await.err();
+    let error = registry.content().read_blob(&found, Some(0..3)).await.err();
     assert!(matches!(error, Some(ServiceError::BlobAbsent(_))), "{error:?}");
-    let error = registry.find_blob(&app, &blob.digest).await.unwrap_err();
+    let error = registry.content().find_blob(&app, &blob.digest).await.unwrap_err();
     assert!(matches!(error, ServiceError::BlobAbsent(_)), "{error}");
     let quarantined = only_blob(&region).await;
     assert_eq!((quarantined.quarantined.as_deref(), &quarantined.blob), (Some("its bytes are missing"), &blob));
@@ -42,8 +42,8 @@ async fn bytes_that_are_gone_are_not_served_until_they_come_again() {
     let healed = only_blob(&region).await;
     assert!(healed.quarantined.is_none() && healed.blob.location != blob.location);
     // The round finds nothing more; and what it had seen before means nothing for the new bytes.
-    assert!(!registry.quarantine(&blob, "seen long ago").await.unwrap());
-    registry.scrub_round("me", &mut Pace::new(0)).await.unwrap();
+    assert!(!registry.content().quarantine(&blob, "seen long ago").await.unwrap());
+    registry.upkeep().scrub_round("me", &mut Pace::new(0)).await.unwrap();
     assert!(only_blob(&region).await.quarantined.is_none());
 }
 
@@ -58,16 +58,16 @@ async fn bytes_that_are_put_back_are_served_again() {
         writer.finish().await.unwrap();
     };
     write(b"c0ntent").await;
-    registry.scrub_round("me", &mut Pace::new(0)).await.unwrap();
+    registry.upkeep().scrub_round("me", &mut Pace::new(0)).await.unwrap();
     let reason = only_blob(&region).await.quarantined.unwrap();
     assert!(reason.contains("digest"), "{reason}");
     // A round is due once, and one process is at it.
-    registry.scrub_round("me", &mut Pace::new(0)).await.unwrap();
+    registry.upkeep().scrub_round("me", &mut Pace::new(0)).await.unwrap();
     assert_eq!(registry.catalog().take_scrub("other", 1000).await.unwrap(), None);
 
     region.store.delete(&location).await.unwrap();
     write(b"content").await;
-    registry.repair_due().await.unwrap();
+    registry.upkeep().repair_due().await.unwrap();
     assert_eq!(region.read_blob(&name("group/app"), &blob.digest).await, b"content");
 }
 
@@ -80,36 +80,39 @@ async fn a_peer_gives_only_what_accounts_of_the_same_name_link() {
     let b = "region-b".parse().unwrap();
     let proof = |accounts: &[&str]| {
         let accounts: Vec<String> = accounts.iter().map(|&name| name.to_owned()).collect();
-        asking.registry.mint_repair_token(&b, &blob.digest, &accounts)
+        asking.registry.trust().mint_repair_token(&b, &blob.digest, &accounts)
     };
-    let (size_bytes, _) = giving.registry.answer_repair(&proof(&["nobody", "demo"])).await.unwrap().unwrap();
+    let (size_bytes, _) = giving.registry.upkeep().answer_repair(&proof(&["nobody", "demo"])).await.unwrap().unwrap();
     assert_eq!(size_bytes, blob.size_bytes);
     for accounts in [&["nobody"][..], &[]] {
-        let refused = giving.registry.answer_repair(&proof(accounts)).await.err().unwrap();
+        let refused = giving.registry.upkeep().answer_repair(&proof(accounts)).await.err().unwrap();
         assert!(matches!(refused, ServiceError::BlobAbsent(_)), "{accounts:?}: {refused}");
     }
     let absent = transship_oci::Digest::of(DigestAlgorithm::Sha256, b"absent");
-    let absent = asking.registry.mint_repair_token(&b, &absent, &["demo".to_owned()]);
-    assert!(matches!(giving.registry.answer_repair(&absent).await.err().unwrap(), ServiceError::BlobAbsent(_)));
+    let absent = asking.registry.trust().mint_repair_token(&b, &absent, &["demo".to_owned()]);
+    assert!(matches!(
+        giving.registry.upkeep().answer_repair(&absent).await.err().unwrap(),
+        ServiceError::BlobAbsent(_)
+    ));
 
     // Neither purpose opens the other's door, and no other key, target or region does.
     let request = TokenRequest { namespace: "group".parse().unwrap(), repository: "app".parse().unwrap() };
-    let crossed = giving.registry.answer_token(&proof(&["demo"]), &request).await.unwrap();
+    let crossed = giving.registry.replication().answer_token(&proof(&["demo"]), &request).await.unwrap();
     assert_eq!(crossed.err(), Some(TokenError::Invalid.into()));
     let accounts = ["demo".to_owned()];
     for bad in [
-        asking.registry.mint_region_token(&b, "demo", "admin", &name("group/app")),
-        asking.registry.mint_repair_token(&"region-c".parse().unwrap(), &blob.digest, &accounts),
+        asking.registry.trust().mint_region_token(&b, "demo", "admin", &name("group/app")),
+        asking.registry.trust().mint_repair_token(&"region-c".parse().unwrap(), &blob.digest, &accounts),
         String::new(),
     ] {
-        let answer = giving.registry.answer_repair(&bad).await.unwrap();
+        let answer = giving.registry.upkeep().answer_repair(&bad).await.unwrap();
         assert_eq!(answer.err(), Some(TokenError::Invalid.into()), "{bad}");
     }
-    let foreign = stranger.registry.mint_repair_token(&b, &blob.digest, &accounts);
-    let answer = giving.registry.answer_repair(&foreign).await.unwrap();
+    let foreign = stranger.registry.trust().mint_repair_token(&b, &blob.digest, &accounts);
+    let answer = giving.registry.upkeep().answer_repair(&foreign).await.unwrap();
     assert!(matches!(answer.err(), Some(RegionTokenError::NotPinned { .. })));
     let (closed, _) = region_with_blob("region-b", vec![Peer { repair: false, ..peer }]).await;
-    let refused = closed.registry.answer_repair(&proof(&["demo"])).await.err().unwrap();
+    let refused = closed.registry.upkeep().answer_repair(&proof(&["demo"])).await.err().unwrap();
     assert!(matches!(refused, ServiceError::Denied(_)), "{refused}");
 }
 
@@ -128,21 +131,21 @@ async fn what_the_process_lacks_is_no_damage() {
     let (registry, app) = (&region.registry, name("group/app"));
     region.push_blob(&app, b"content").await;
     let blob = only_blob(&region).await.blob;
-    let found = registry.find_blob(&app, &blob.digest).await.unwrap();
+    let found = registry.content().find_blob(&app, &blob.digest).await.unwrap();
     for code in [24, 23, 12, 13] {
         for operation in [Operation::Read, Operation::ReadPiece] {
             faulty.fail_from(operation, 1, Fault::Os(code));
-            registry.inspect(&blob, &mut Pace::new(0)).await.unwrap_err();
+            registry.content().inspect(&blob, &mut Pace::new(0)).await.unwrap_err();
             if operation == Operation::Read {
-                let error = registry.read_blob(&found, None).await.err().unwrap();
+                let error = registry.content().read_blob(&found, None).await.err().unwrap();
                 assert!(matches!(error, ServiceError::StorageFault(_)), "{code}: {error}");
             }
-            assert!(!registry.check(&blob, &mut Pace::new(0), "me").await.unwrap());
+            assert!(!registry.upkeep().check(&blob, &mut Pace::new(0), "me").await.unwrap());
             assert_eq!(only_blob(&region).await.quarantined, None, "{code}");
             let mut told = Vec::new();
             let options =
                 crate::upkeep::fsck::FsckOptions { repair: true, ..crate::upkeep::fsck::FsckOptions::default() };
-            registry.fsck(options, |finding| told.push(finding.problem)).await.unwrap();
+            registry.upkeep().fsck(options, |finding| told.push(finding.problem)).await.unwrap();
             assert_eq!(told, [crate::upkeep::fsck::Problem::UncheckedBlob], "{code}");
             faulty.heal();
         }
@@ -151,13 +154,13 @@ async fn what_the_process_lacks_is_no_damage() {
     assert_eq!(region.read_blob(&app, &blob.digest).await, b"content");
     // A medium is asked twice (EIO).
     faulty.fail(Operation::ReadPiece, 1, Fault::Os(5));
-    assert_eq!(registry.inspect(&blob, &mut Pace::new(0)).await.unwrap(), Verdict::Sound);
+    assert_eq!(registry.content().inspect(&blob, &mut Pace::new(0)).await.unwrap(), Verdict::Sound);
     faulty.fail_from(Operation::ReadPiece, 1, Fault::Os(5));
-    assert!(registry.check(&blob, &mut Pace::new(0), "me").await.unwrap());
+    assert!(registry.upkeep().check(&blob, &mut Pace::new(0), "me").await.unwrap());
     let reason = only_blob(&region).await.quarantined.unwrap();
     assert!(reason.starts_with("its bytes cannot be read"), "{reason}");
     // The cable was the matter after all: the blob comes back by itself.
     faulty.heal();
-    registry.repair_due().await.unwrap();
+    registry.upkeep().repair_due().await.unwrap();
     assert_eq!(only_blob(&region).await.quarantined, None);
 }
