@@ -232,14 +232,14 @@ impl Region {
         self.write_configuration();
     }
 
-    /// Pins these keys for a region that is trusted already; the next start reads them.
+    /// Pins these keys for a region that is trusted already; the next start or [`Region::hang_up`] reads them.
     pub fn pin(&mut self, id: &str, public_keys: &[String]) {
         let peer = self.peers.iter_mut().find(|peer| peer.id == id).expect("the region is a peer");
         peer.public_keys = public_keys.to_vec();
         self.write_configuration();
     }
 
-    /// Gives each `[[peer]]` these lines; the next start reads them.
+    /// Gives each `[[peer]]` these lines; the next start or [`Region::hang_up`] reads them.
     pub fn set_peer_lines(&mut self, lines: &[&str]) {
         self.settings.peer_lines = lines.iter().map(|&line| line.to_owned()).collect();
         self.write_configuration();
@@ -315,6 +315,15 @@ impl Region {
     /// SIGCONT.
     pub async fn thaw(&self) {
         clients::must(clients::command("kill", &["-CONT", &self.process_id().to_string()])).await;
+    }
+
+    /// SIGHUP, and the line that says that the configuration was read again.
+    pub async fn hang_up(&self) {
+        let count = || self.log().matches("the configuration was read again").count();
+        let before = count();
+        clients::must(clients::command("kill", &["-HUP", &self.process_id().to_string()])).await;
+        let read = || async { (count() > before).then_some(()) };
+        wait::until("the configuration to be read again", Duration::from_secs(10), read).await;
     }
 
     /// SIGTERM, and the end of the drain. It must end by itself and with exit code 0.

@@ -42,7 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// The files of `registry` that lie below its rooms. Any room may use them, and they use none.
 const BELOW_ROOMS: &[&str] =
-    &["clock", "detached", "error", "job_signal", "name_patterns", "pull_cache", "settings", "shared"];
+    &["address", "detached", "error", "job_signal", "name_patterns", "pull_cache", "settings", "shared"];
 
 fn written(module: &Module) -> String {
     if module.is_empty() { "the root".to_owned() } else { module.join("::") }

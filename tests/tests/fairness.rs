@@ -81,11 +81,25 @@ async fn an_outage_uses_up_no_attempts() {
     pair.target.kill9().await;
     let reply = pair.manage().sync_images(GROUP, "app", &Sync::of(&["v1"])).await.expect(200);
     assert_eq!((reply.json(), reply.header("x-transship-open")), (serde_json::json!(["v1"]), Some("1")));
-    pair.source.wait_for_log("the target is still away").await;
+    pair.source.wait_for_log("the target or the catalog is still away").await;
     pair.target.start().await;
     assert_eq!(ended(&pair.manage(), GROUP, "v1").await, "success");
     let reply = pair.manage().sync_images(GROUP, "app", &Sync::of(&["v1"])).await.expect(200);
     assert_eq!((reply.json(), reply.header("x-transship-open")), (serde_json::json!([]), Some("0")));
+}
+
+/// The line of the source's log that tells the end of a tag's job.
+fn end_in_log(pair: &Pair, tag: &str) -> Value {
+    let log = pair.source.log();
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let of_tag = |line: &Value| line["message"] == "job ended" && line["span"]["tag"] == tag;
+    lines.find(of_tag).unwrap_or_else(|| panic!("no end of {tag} in {log}"))
+}
+
+fn assert_says_whose_it_was(line: &Value) {
+    for (field, value) in [("account", "demo"), ("repository", "group/app"), ("region", TARGET), ("namespace", SDSAD)] {
+        assert_eq!(line["span"][field], value, "{line}");
+    }
 }
 
 #[tokio::test]
@@ -93,17 +107,23 @@ async fn a_failed_job_is_a_warning_that_says_whose_it_was() {
     let pair = Pair::start(PairSettings::default()).await;
     pair.source_registry().push("group/app", "v1", &image(1)).await;
     assert_eq!(pair.manage().sync(GROUP, "app", &Sync::of(&["none", "v1"])).await, ["none"]);
-    let log = pair.source.log();
-    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let ends = |tag: &str| {
-        let of_tag = |line: &&Value| line["message"] == "job ended" && line["span"]["tag"] == tag;
-        lines.iter().find(of_tag).unwrap_or_else(|| panic!("no end of {tag} in {log}"))
-    };
-    assert_eq!((&ends("none")["level"], &ends("v1")["level"]), (&"WARN".into(), &"INFO".into()));
-    let span = &ends("none")["span"];
-    for (field, value) in [("account", "demo"), ("repository", "group/app"), ("region", TARGET), ("namespace", SDSAD)] {
-        assert_eq!(span[field], value, "{span}");
-    }
+    let (none, v1) = (end_in_log(&pair, "none"), end_in_log(&pair, "v1"));
+    assert_eq!((&none["level"], &v1["level"]), (&"WARN".into(), &"INFO".into()));
+    assert_says_whose_it_was(&none);
+}
+
+/// Its last run has no time to do anything.
+#[tokio::test]
+async fn so_is_a_job_that_timed_out() {
+    let mut settings = PairSettings::default();
+    settings.source.replication = vec!["job_timeout_seconds = 1".to_owned()];
+    let mut pair = Pair::start(settings).await;
+    pair.source_registry().push("group/app", "v1", &image(1)).await;
+    pair.target.kill9().await;
+    assert_eq!(pair.manage().sync(GROUP, "app", &Sync::of(&["v1"])).await, ["v1"]);
+    let end = end_in_log(&pair, "v1");
+    assert_eq!((&end["level"], &end["state"]), (&"WARN".into(), &"timeout".into()), "{end}");
+    assert_says_whose_it_was(&end);
 }
 
 #[tokio::test]
@@ -122,4 +142,8 @@ async fn administrators_read_the_jobs_of_a_deleted_repository() {
     let filter = "/sync_job?filter=limit%3A%3A10%7Coffset%3A%3A0";
     let path = format!("{}{filter}", repository_path(GROUP, "app"));
     assert_eq!(reader.call("GET", &path, None).await.expect(404).error_code(), "4040113");
+    // Another repository has the name: its readers read nothing of the old one.
+    pair.source_registry().push("group/app", "v2", &image(2)).await;
+    assert_eq!(pair.manage().jobs(GROUP, "app").await.len(), 1);
+    assert_eq!(reader.jobs(GROUP, "app").await, []);
 }

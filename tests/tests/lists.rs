@@ -154,6 +154,78 @@ async fn slow_readers_of_large_pages_cost_no_memory_and_no_other_account() {
     drop(slow);
 }
 
+/// A pull on a connection whose kernel takes hardly anything, and whose answer nobody reads beyond its head. Returns the
+/// status too.
+async fn pull_and_stop_reading(region: &Region, token: &str, target: &str) -> (TcpStream, String) {
+    let socket = TcpSocket::new_v4().expect("a socket can be had");
+    socket.set_recv_buffer_size(4096).expect("a socket takes the option");
+    let host = region.host();
+    let mut stream = socket.connect(host.parse().expect("an address")).await.expect("the region listens");
+    let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("a request can be sent");
+    let mut begin = [0; 12];
+    tokio::time::timeout(LIMIT, stream.read_exact(&mut begin)).await.expect("an answer comes").expect("it has a head");
+    (stream, String::from_utf8_lossy(&begin).into_owned())
+}
+
+/// Each of them reads another large manifest. They wait for each other, and keep nobody else waiting for long.
+#[tokio::test]
+async fn slow_readers_of_large_manifests_cost_no_memory_and_no_other_account() {
+    let mut stage = stage().await;
+    let other = User::named("other");
+    stage.region.terminate().await;
+    stage.region.admin(&["account", "create", "--name", "elsewhere"]).await;
+    stage.region.add_user("elsewhere", &other).await;
+    stage.region.start().await;
+    for number in 0..24 {
+        stage.push_padded("group/app", &format!("t{number}"), 3_900_000).await;
+    }
+    let public = json!({"is_public": true});
+    stage.manage().call("PATCH", &repository_path("group", "app"), Some(public)).await.expect(201);
+    let rest = stage.at_rest().await;
+    let opened = stage.region.registry(&stage.admin).open("group/app", "pull").await;
+    let get = opened.request(reqwest::Method::GET, "").build().expect("a request");
+    let token = get.headers()["authorization"].to_str().expect("a token is text").to_owned();
+    let targets: Vec<String> = (0..24).map(|number| format!("/v2/group/app/manifests/t{number}")).collect();
+    let asking = targets.iter().map(|target| pull_and_stop_reading(&stage.region, &token, target));
+    let slow = tokio::time::timeout(LIMIT, futures::future::join_all(asking)).await.expect("all get a head");
+    let statuses: Vec<&str> = slow.iter().map(|(_, head)| &head[9..]).collect();
+    assert!(statuses.contains(&"200") && statuses.contains(&"429"), "{statuses:?}");
+    let reply = stage.region.registry(&other).open("group/app", "pull").await;
+    let reply = http::send(reply.request(reqwest::Method::GET, "manifests/t3")).await.expect(200);
+    assert!(reply.body.len() > 3_900_000);
+    stage.assert_bounded(rest, "slow readers");
+    // The own account gets on too: whoever reads slowly has had its time.
+    let own = http::send(opened.request(reqwest::Method::GET, "manifests/t4")).await.expect(200);
+    assert!(own.body.len() > 3_900_000);
+    stage.assert_bounded(rest, "slow readers, and others");
+    drop(slow);
+}
+
+/// What is asked for by a head, or is known already, needs no room; and nodes that pull the same image share it.
+#[tokio::test]
+async fn a_fleet_pulls_one_large_manifest_at_once() {
+    let mut stage = stage().await;
+    let raw = stage.push_padded("group/app", "v1", 1 << 20).await;
+    let rest = stage.at_rest().await;
+    let opened = stage.region.registry(&stage.admin).open("group/app", "pull").await;
+    for round in 0..2 {
+        let nodes = (0..50).map(|_| http::send(opened.request(reqwest::Method::GET, "manifests/v1")));
+        for reply in futures::future::join_all(nodes).await {
+            let reply = reply.expect(200);
+            assert!(
+                reply.body == raw.as_bytes() && reply.header("content-length") == Some(raw.len().to_string().as_str())
+            );
+        }
+        stage.assert_bounded(rest, &format!("a fleet, round {round}"));
+    }
+    let head = http::send(opened.request(reqwest::Method::HEAD, "manifests/v1")).await.expect(200);
+    assert_eq!(head.header("content-length"), Some(raw.len().to_string().as_str()));
+    let etag = head.header("etag").expect("a validator").to_owned();
+    let same = opened.request(reqwest::Method::GET, "manifests/v1").header("If-None-Match", etag);
+    http::send(same).await.expect(304);
+}
+
 #[tokio::test]
 async fn every_manifest_is_found_page_by_page() {
     let stage = stage().await;
@@ -221,6 +293,37 @@ async fn long_descriptions_have_a_budget() {
     let answers = tokio::time::timeout(LIMIT, futures::future::join_all(pages)).await.expect("all are answered");
     assert!(answers.iter().all(|reply| matches!(reply.status, 200 | 429)), "each is told");
     stage.assert_bounded(rest, "many lists at once");
+}
+
+/// A control character has six bytes in an answer: the room is for what is sent.
+#[tokio::test]
+async fn descriptions_are_counted_as_they_are_sent() {
+    let mut stage = stage().await;
+    let long = "\u{1}".repeat(30_000);
+    for number in 0..100 {
+        let body = json!({"repository": format!("r{number:02}"), "is_public": false, "description": long});
+        stage.manage().call("POST", "/v2/manage/namespaces/group/repos", Some(body)).await.expect(200);
+    }
+    let rest = stage.at_rest().await;
+    let manage = stage.manage();
+    let list = manage.call("GET", "/v2/manage/repos?limit=1000&offset=0", None).await.expect(200);
+    assert!(list.body.len() < 2 * PAGE_BYTES + PAGE_BYTES / 4, "{} bytes", list.body.len());
+    let list = list.json();
+    let texts: Vec<&str> =
+        list.as_array().expect("a list").iter().map(|row| row["description"].as_str().unwrap()).collect();
+    assert!(texts.len() == 100 && texts[0] == long && texts[99].is_empty());
+    let (mut seen, mut marker) = (0, String::new());
+    loop {
+        let page = manage.call("GET", &format!("/v3/manage/repos?limit=1000{marker}"), None).await.expect(200).json();
+        for row in page["repos"].as_array().expect("a list") {
+            assert!(row["description"] == json!(long), "{}", row["name"]);
+            seen += 1;
+        }
+        let Some(next) = page["nextMarker"].as_i64() else { break };
+        marker = format!("&marker={next}");
+    }
+    assert_eq!(seen, 100);
+    stage.assert_bounded(rest, "control characters");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use transship_tests::fault::{Action, EIO, Faults, Plan, SYNC};
 use transship_tests::http::{self, Reply};
 use transship_tests::image::{self, Image};
 use transship_tests::manage::{Sync, User, repository_path};
@@ -50,6 +51,8 @@ async fn an_ordinary_token_opens_no_call_between_regions() {
     let token = token["token"].as_str().expect("a token");
     let asked = prepare("sdsad/ci", std::slice::from_ref(&blob));
     call(&pair.target, "prepare", token, &asked).await.expect(403);
+    let withdrawal = json!({"namespace": "sdsad", "repository": "ci", "tag": "v1", "digest": image::digest(b"root"), "before": null});
+    call(&pair.target, "withdraw", token, &withdrawal).await.expect(403);
     exchange(&pair.target, token, "sdsad/ci").await.expect(401);
     call(&pair.target, "blob", token, &json!({})).await.expect(401);
     let ci = Repository::with_token(&pair.target.url(), "sdsad/ci", token);
@@ -108,11 +111,30 @@ async fn the_token_of_a_region_opens_one_repository_for_a_copy_and_nothing_else(
         (long["iat"], long["exp"]) = (json!(now + issued), json!(now + expires));
         exchange(&pair.target, &signed(&pair.source, &long).await, "sdsad/app").await.expect(401);
     }
-    // And it ends with the entry of its region.
-    pair.target.terminate().await;
+    // And it ends at once when the entry of its region says so.
+    http::send(app.request(Method::HEAD, "manifests/v1")).await.expect(200);
     pair.target.set_peer_lines(&["administrators = true", "accept = false"]);
-    pair.target.start().await;
+    pair.target.hang_up().await;
     http::send(app.request(Method::HEAD, "manifests/v1")).await.expect(401);
+}
+
+/// A power cut must not make a region forget a token that it has taken: it is back before the token is old.
+#[tokio::test]
+async fn a_region_token_is_used_only_when_that_is_on_the_disk() {
+    let mut pair = Pair::start(PairSettings::default()).await;
+    let faults = Faults::new();
+    pair.target.terminate().await;
+    pair.target.meet(&faults);
+    pair.target.start().await;
+    let target = &pair.target;
+    let proof = async || signed(&pair.source, &claims(&pair.source, target, "admin", "sdsad/app")).await;
+    let (first, second, third) = (proof().await, proof().await, proof().await);
+    exchange(target, &first, "sdsad/app").await.expect(200);
+    faults.arm(&Plan { calls: SYNC, path: "catalog", first: 1, last: u64::MAX, action: Action::Error(EIO) });
+    exchange(target, &second, "sdsad/app").await.expect(503);
+    assert!(faults.seen() > 0, "nothing was synced");
+    faults.disarm();
+    exchange(target, &third, "sdsad/app").await.expect(200);
 }
 
 #[tokio::test]
@@ -138,9 +160,8 @@ async fn a_peer_acts_for_whom_and_where_its_entry_says() {
     assert!(refused.contains("organization private (namespaces)"), "{refused}");
 
     // It still gets nothing once it may not write at all, and images go there all the same.
-    pair.target.terminate().await;
     pair.target.set_peer_lines(&["administrators = true", "accept = false"]);
-    pair.target.start().await;
+    pair.target.hang_up().await;
     let refused = copy(&pair, &robot, "v2").await.expect(403).text();
     assert!(refused.contains("accept = false"), "{refused}");
     pair.target_registry().push("sdsad/back", "v1", &image()).await;
@@ -163,9 +184,8 @@ async fn a_region_key_is_replaced_without_an_interruption_and_a_wrong_one_is_tol
     let prepared = pair.source.admin(&["rekey", "--region", "--prepare"]).await;
     let next = prepared.split_whitespace().next_back().expect("the key stands last").to_owned();
     assert_ne!(next, old.trim());
-    pair.target.terminate().await;
     pair.target.pin(SOURCE, &[old.trim().to_owned(), next.clone()]);
-    pair.target.start().await;
+    pair.target.hang_up().await;
     assert_eq!(copy(&pair, &pair.admin, "v2").await.expect(200).json(), done, "with the old key");
     pair.source.terminate().await;
     pair.source.admin(&["rekey", "--region"]).await;
@@ -173,9 +193,8 @@ async fn a_region_key_is_replaced_without_an_interruption_and_a_wrong_one_is_tol
     assert_eq!(copy(&pair, &pair.admin, "v3").await.expect(200).json(), done, "with the new key");
 
     // Had the old one alone stayed pinned:
-    pair.target.terminate().await;
     pair.target.pin(SOURCE, &[old.trim().to_owned()]);
-    pair.target.start().await;
+    pair.target.hang_up().await;
     let refused = copy(&pair, &pair.admin, "v4").await.expect(403).text();
     let seen = run(&pair.source, &["region-key", "--fingerprint"]).await.trim().to_owned();
     assert!(refused.contains("not pinned for region cn-north-4") && refused.contains(&seen), "{refused}");
@@ -184,6 +203,19 @@ async fn a_region_key_is_replaced_without_an_interruption_and_a_wrong_one_is_tol
     // A stranger learns nothing, not even whether the region is known.
     let nobody = exchange(&pair.target, "a.b.c", "sdsad/app").await.expect(401).text();
     assert!(!nobody.contains("SHA256") && !nobody.contains("not pinned"), "{nobody}");
+
+    // Had the old one been seen by others (docs/operations.md):
+    pair.target.set_peer_lines(&["administrators = true", "accept = false", "repair = false"]);
+    pair.target.hang_up().await;
+    let proof = signed(&pair.source, &claims(&pair.source, &pair.target, "admin", "sdsad/app")).await;
+    exchange(&pair.target, &proof, "sdsad/app").await.expect(401);
+    pair.target.pin(SOURCE, &[next]);
+    pair.target.hang_up().await;
+    let refused = copy(&pair, &pair.admin, "v4").await.expect(403).text();
+    assert!(refused.contains("accept = false"), "{refused}");
+    pair.target.set_peer_lines(&["administrators = true"]);
+    pair.target.hang_up().await;
+    assert_eq!(copy(&pair, &pair.admin, "v4").await.expect(200).json(), done, "with the new key alone");
 }
 
 #[tokio::test]

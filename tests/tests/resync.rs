@@ -227,6 +227,32 @@ async fn a_tag_that_is_written_between_question_and_copy_is_looked_at_again() {
     assert_eq!(asked(&pair, &["\"status\":412"]), 2);
 }
 
+/// The same with a signature's tag, which the call moves.
+#[tokio::test]
+async fn a_signature_tag_that_is_written_between_question_and_copy_is_looked_at_again() {
+    let pair = Pair::start(far()).await;
+    let image = image(13);
+    let signature_tag = image.digest().replace(':', "-") + ".sig";
+    let [old, new, third] = [&b"old"[..], b"new", b"third"].map(|content| Image::of(vec![content.to_vec()]));
+    push(&pair, &[("v1", &image), (&signature_tag, &new)]).await;
+    let there = pair.target_registry().open(THERE, "pull,push").await;
+    for (tag, image) in [("v1", &image), (&signature_tag, &old), ("new", &new), ("third", &third)] {
+        there.push(tag, image).await;
+    }
+    let manage = pair.manage();
+    let meanwhile = async {
+        let answered = || async { (asked(&pair, &["/transship/v1/prepare"]) > 0).then_some(()) };
+        wait::until("the target to be asked", LIMIT, answered).await;
+        there.put_manifest(&signature_tag, third.media_type, &third.raw).await.expect(201);
+    };
+    let call = Sync::of(&["v1"]).replacing();
+    let (answer, ()) = tokio::join!(manage.sync(GROUP, "app", &call), meanwhile);
+    assert_eq!(answer, [""; 0]);
+    assert_eq!(asked(&pair, &["\"status\":412"]), 1, "it was written unseen");
+    assert_eq!(asked(&pair, &["/transship/v1/prepare"]), 2, "the target was not asked again");
+    assert_eq!(target_digest(&pair, &signature_tag).await, Some(new.digest()));
+}
+
 #[tokio::test]
 async fn a_tag_that_is_deleted_before_it_is_copied_cancels_its_job() {
     let link = WanSettings { mbit: 8, ..WanSettings::default() };

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use transship_tests::http2::{self, ACK, DATA, FIRST_WINDOW, SETTINGS, WINDOW_UPDATE};
 use transship_tests::image::{self, Image};
-use transship_tests::manage::User;
+use transship_tests::manage::{Sync, User, repository_path};
 use transship_tests::pair::{Pair, PairSettings, SDSAD};
 use transship_tests::random::Random;
 use transship_tests::region::{ACCOUNT, Region, RegionSettings};
@@ -262,6 +262,7 @@ async fn what_a_head_can_refuse_is_refused_before_the_body() {
         ("POST", "/transship/v1/token", vec![], 100, 401),
         ("POST", "/transship/v1/token", vec![("Authorization", "Bearer abc")], 100, 401),
         ("POST", "/transship/v1/prepare", vec![("Authorization", "Bearer abc")], 100, 401),
+        ("POST", "/transship/v1/withdraw", vec![("Authorization", "Bearer abc")], 100, 401),
         ("POST", TOKEN, vec![], (64 << 10) + 1, 400),
         ("PUT", &manifest, vec![], 100, 401),
         ("PUT", &manifest, vec![("Authorization", "Bearer abc")], 100, 401),
@@ -277,6 +278,33 @@ async fn what_a_head_can_refuse_is_refused_before_the_body() {
             .unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"), "{what}");
     }
+}
+
+/// A call that waits for its jobs for a minute holds nothing of its body, so its account can go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_wait_leave_their_account_its_room() {
+    let mut pair = Pair::start(PairSettings::waiting(60)).await;
+    let image = Image::random(&mut Random::seeded(1), 1, 100);
+    pair.source_registry().push(APP, "v1", &image).await;
+    pair.target.terminate().await;
+    let (namespace, repository) = APP.split_once('/').expect("a full name");
+    let mut body = Sync::of(&["v1"]).body();
+    body["padding"] = json!("x".repeat((1 << 20) - 1000));
+    let path = format!("{}/sync_images", repository_path(namespace, repository));
+    let calls: Vec<_> = (0..8)
+        .map(|_| {
+            let (manage, path, body) = (pair.manage(), path.clone(), body.clone());
+            tokio::spawn(async move { manage.call("POST", &path, Some(body)).await.status })
+        })
+        .collect();
+    // All of them are in their wait by then.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(!calls.iter().any(tokio::task::JoinHandle::is_finished), "they wait");
+    let opened = pair.source_registry().open(APP, "pull,push").await;
+    let mut manifest: serde_json::Value = serde_json::from_slice(&image.raw).expect("a manifest is JSON");
+    manifest["annotations"] = json!({"pad": "x".repeat(2_000_000)});
+    opened.put_manifest("large", image::IMAGE, manifest.to_string().as_bytes()).await.expect(201);
+    calls.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// A refusal that comes before the body must not be lost under it, and a small body does not cost its connection.

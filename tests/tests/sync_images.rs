@@ -445,6 +445,19 @@ async fn the_other_reading_of_the_answer() {
     assert_eq!(sync(&pair, &Sync::of(&["none", "good", "best"])).await, ["good", "best"]);
     assert_eq!(sync(&pair, &Sync::of(&["none"])).await, [""; 0]);
     assert_eq!(sync(&pair, &Sync::of(&["best", "none", "good"])).await, ["best", "good"], "what was there is there");
+    let (answer, open) = sync_open(&pair, &Sync::of(&["good"])).await;
+    assert_eq!((answer, open.as_deref()), (json!(["good"]), Some("0")));
+}
+
+#[tokio::test]
+async fn the_other_reading_counts_what_is_still_under_way_too() {
+    let mut settings = PairSettings::waiting(1);
+    settings.source.sync_images_response = "succeeded";
+    let mut pair = Pair::start(settings).await;
+    push(&pair, &[("v1", &image(1))]).await;
+    pair.target.kill9().await;
+    let (answer, open) = sync_open(&pair, &Sync::of(&["v1", "none"])).await;
+    assert_eq!((answer, open.as_deref()), (json!([]), Some("1")), "one has failed");
 }
 
 /// 3.4: an index goes with all its manifests, and what refers to it goes too.

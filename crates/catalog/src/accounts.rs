@@ -121,6 +121,9 @@ macro_rules! select_user {
     };
 }
 
+pub(crate) const ACCOUNT_BY_ID: &str = "SELECT id, name, created_at FROM account WHERE id = $1";
+pub(crate) const USER_BY_NAME: &str = concat!(select_user!(), "WHERE a.name = $1 AND u.name = $2");
+
 impl Catalog {
     /// How many accounts there are.
     pub async fn account_count(&self) -> Result<i64, CatalogError> {
@@ -150,8 +153,7 @@ impl Catalog {
 
     /// The account with that id.
     pub async fn find_account_by_id(&self, id: &str) -> Result<Option<Account>, CatalogError> {
-        let sql = "SELECT id, name, created_at FROM account WHERE id = $1";
-        let row = self.read_optional(|| self.query(sql).bind(id)).await?;
+        let row = self.read_optional(|| self.query(ACCOUNT_BY_ID).bind(id)).await?;
         row.as_ref().map(account).transpose()
     }
 
@@ -178,8 +180,7 @@ impl Catalog {
 
     /// The user of that name in the account of that name.
     pub async fn find_user(&self, account_name: &str, user_name: &str) -> Result<Option<User>, CatalogError> {
-        let sql = concat!(select_user!(), "WHERE a.name = $1 AND u.name = $2");
-        let row = self.read_optional(|| self.query(sql).bind(account_name).bind(user_name)).await?;
+        let row = self.read_optional(|| self.query(USER_BY_NAME).bind(account_name).bind(user_name)).await?;
         row.as_ref().map(user).transpose()
     }
 
@@ -271,10 +272,9 @@ impl Catalog {
         })
     }
 
-    /// Deletes the access keys that ended before a time, and tells how many those were.
-    pub async fn delete_expired_access_keys(&self, now_ms: i64) -> Result<u64, CatalogError> {
-        let sql = "DELETE FROM access_key WHERE expires_at > 0 AND expires_at < $1";
-        self.write(|| self.query(sql).bind(now_ms)).await
+    /// Deletes the access keys whose end has come by the database's clock, and tells how many those were.
+    pub async fn delete_expired_access_keys(&self) -> Result<u64, CatalogError> {
+        self.write(|| self.query("DELETE FROM access_key WHERE expires_at > 0 AND expires_at < {now}")).await
     }
 
     /// Makes the first account with its administrator in one transaction; nothing when there is an account already.

@@ -6,7 +6,7 @@
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use transship_oci::{DigestAlgorithm, Tag};
 
-use crate::row::{Columns as _, limit_parameter, one_changed};
+use crate::row::{Columns as _, limit_parameter, one_changed, touched};
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError};
 
@@ -139,7 +139,7 @@ pub(crate) async fn touch_judging(
     repository_id: i64,
     lost: impl IntoIterator<Item = &str>,
 ) -> Result<(), CatalogError> {
-    let sql = "UPDATE repository SET updated_at = {now} WHERE id = $1 RETURNING immutable_tags";
+    let sql = concat!("UPDATE repository SET ", touched!(), " WHERE id = $1 RETURNING immutable_tags");
     let row = tx.optional(tx.query(sql).bind(repository_id)).await?;
     let row = row.ok_or_else(|| CatalogError::not_found(format!("repository {repository_id}")))?;
     let patterns = row.text("immutable_tags")?;

@@ -26,7 +26,7 @@ pub enum JobState {
     Timeout,
     /// Taken back.
     Cancel,
-    /// The digest was in the target already.
+    /// The tag and everything that belongs to it was in the target already.
     Existed,
 }
 
@@ -99,6 +99,8 @@ pub struct Job {
     pub id: i64,
     /// The account of source and target.
     pub account_id: String,
+    /// That account's name.
+    pub account_name: String,
     /// The source repository; 0 once that is deleted.
     pub repository_id: i64,
     /// Its namespace.
@@ -195,8 +197,9 @@ fallible!(EnqueueError);
 
 macro_rules! job_columns {
     () => {
-        "id, account_id, COALESCE(repository_id, 0) AS repository_id, namespace, repository, tag, target_region, \
-         target_namespace, override_existing, operator_id, operator_name, state, attempt, failures, away, spent_ms, \
+        "id, account_id, COALESCE((SELECT a.name FROM account a WHERE a.id = job.account_id), '') AS account_name, \
+         COALESCE(repository_id, 0) AS repository_id, namespace, repository, tag, target_region, target_namespace, \
+          override_existing, operator_id, operator_name, state, attempt, failures, away, spent_ms, \
          digest, last_error, bytes_done, bytes_total, blobs_done, blobs_total, cancel_requested, target_before, \
          created_at, updated_at"
     };
@@ -208,8 +211,9 @@ impl Catalog {
     /// `max_open_for_account` open ones.
     ///
     /// A job that waits already with the same source, target and `override_existing` is used again: it belongs to the newest
-    /// caller from then on, and begins anew with its time and its failures. A running one is used again when it copies the
-    /// digest which the tag has now and was asked for by the same user: whatever ends it was that user's doing.
+    /// caller from then on, and begins anew with its time and its failures. A running one is used again when its repository is as
+    /// it was when the run began (what belongs to an image may be pushed after it) and it was asked for by the same user:
+    /// whatever ends it was that user's doing.
     pub async fn enqueue_jobs(&self, jobs: &[NewJob], max_open_for_account: i64) -> Result<Vec<i64>, EnqueueError> {
         let Some(first) = jobs.first() else { return Ok(Vec::new()) };
         if let Some(other) = jobs.iter().find(|job| job.account_id != first.account_id) {
@@ -221,22 +225,23 @@ impl Catalog {
             // Others of the account wait here, so that the count stays right and no copy is queued twice.
             let own = tx.query("UPDATE account SET name = name WHERE id = $1").bind(&first.account_id);
             one_changed(tx.execute(own).await?, || format!("account {}", first.account_id))?;
+            let open = open_jobs(&mut tx, &first.account_id).await?;
             let mut ids = Vec::with_capacity(jobs.len());
-            let mut added = false;
+            let mut added = 0;
             for job in jobs {
                 if let Some(id) = same_copy(&mut tx, job).await? {
                     ids.push(id);
                 } else {
+                    added += 1;
+                    // Told before the rest is looked at: with SQLite nobody else writes meanwhile.
+                    if open.saturating_add(added) > max_open_for_account {
+                        return Err(EnqueueError::QueueFull);
+                    }
                     ids.push(insert(&mut tx, job).await?);
-                    added = true;
                 }
             }
-            if added {
-                let sql = "SELECT COUNT(*) AS open FROM job WHERE account_id = $1 AND state IN ('waiting', 'running')";
-                let row = tx.optional(tx.query(sql).bind(&first.account_id)).await?;
-                if row.map_or(Ok(0), |row| row.number("open"))? > max_open_for_account {
-                    return Err(EnqueueError::QueueFull);
-                }
+            if added > 0 && open_jobs(&mut tx, &first.account_id).await? > max_open_for_account {
+                return Err(EnqueueError::QueueFull);
             }
             tx.commit().await?;
             Ok(ids)
@@ -282,22 +287,26 @@ impl Catalog {
         Ok((rows.iter().map(job).collect::<Result<_, _>>()?, total))
     }
 
-    /// The same for the deleted repositories of an account that had this name.
-    pub async fn list_jobs_of_deleted(
+    /// The same, with the jobs of deleted repositories of an account that had this name. There need not be a repository that
+    /// has it now.
+    pub async fn list_jobs_with_deleted(
         &self,
+        repository_id: Option<i64>,
         account_id: &str,
         name: &RepositoryName,
         limit: i64,
         offset: i64,
         descending: bool,
     ) -> Result<(Vec<Job>, i64), CatalogError> {
-        let sql = if descending { OF_DELETED_DESCENDING } else { OF_DELETED };
+        let sql = if descending { WITH_DELETED_DESCENDING } else { WITH_DELETED };
         let named = |sql: &'static str| {
-            let statement = self.query(sql).bind(account_id);
+            let statement = self.query(sql).bind(repository_id.unwrap_or(0)).bind(account_id);
             statement.bind(name.namespace().as_str()).bind(name.repository().as_str())
         };
-        let rows = self.read_all(|| named(sql).bind(limit.max(0)).bind(offset.max(0))).await?;
-        let total = self.read_optional(|| named(COUNT_OF_DELETED)).await?;
+        let (limit, offset) = (limit.max(0), offset.max(0));
+        let end = limit.saturating_add(offset);
+        let rows = self.read_all(|| named(sql).bind(end).bind(limit).bind(offset)).await?;
+        let total = self.read_optional(|| named(COUNT_WITH_DELETED)).await?;
         let total = total.map_or(Ok(0), |row| row.number("total"))?;
         Ok((rows.iter().map(job).collect::<Result<_, _>>()?, total))
     }
@@ -312,27 +321,38 @@ impl Catalog {
         })
     }
 
-    /// Deletes the jobs that ended before this time. Returns how many that were.
-    pub async fn prune_jobs(&self, older_than_ms: i64) -> Result<u64, CatalogError> {
-        let sql = "DELETE FROM job WHERE state NOT IN ('waiting', 'running') AND updated_at < $1";
-        self.write(|| self.query(sql).bind(older_than_ms)).await
+    /// Deletes the jobs that ended longer ago than this. Returns how many that were.
+    pub async fn prune_jobs(&self, kept_ms: i64) -> Result<u64, CatalogError> {
+        let sql = "DELETE FROM job WHERE state NOT IN ('waiting', 'running') AND updated_at < {now} - $1";
+        self.write(|| self.query(sql).bind(kept_ms)).await
     }
 }
 
-macro_rules! of_deleted {
-    ($columns:expr, $rest:literal) => {
+/// A repository's jobs, and those of deleted ones of its name: two walks that are merged, each along an index of its own and no
+/// further than the fifth parameter, the end of the page.
+macro_rules! with_deleted {
+    ($order:literal) => {
         concat!(
-            "SELECT ",
-            $columns,
-            " FROM job WHERE repository_id IS NULL AND account_id = $1 AND namespace = $2 AND repository = $3",
-            $rest
+            "SELECT * FROM (SELECT ",
+            job_columns!(),
+            " FROM job WHERE repository_id = $1",
+            $order,
+            " LIMIT $5) present UNION ALL SELECT * FROM (SELECT ",
+            job_columns!(),
+            " FROM job WHERE repository_id IS NULL AND account_id = $2 AND namespace = $3 AND repository = $4",
+            $order,
+            " LIMIT $5) gone",
+            $order,
+            " LIMIT $6 OFFSET $7"
         )
     };
 }
 
-pub(crate) const OF_DELETED: &str = of_deleted!(job_columns!(), " ORDER BY id LIMIT $4 OFFSET $5");
-pub(crate) const OF_DELETED_DESCENDING: &str = of_deleted!(job_columns!(), " ORDER BY id DESC LIMIT $4 OFFSET $5");
-const COUNT_OF_DELETED: &str = of_deleted!("COUNT(*) AS total", "");
+pub(crate) const WITH_DELETED: &str = with_deleted!(" ORDER BY id");
+pub(crate) const WITH_DELETED_DESCENDING: &str = with_deleted!(" ORDER BY id DESC");
+const COUNT_WITH_DELETED: &str = "SELECT (SELECT COUNT(*) FROM job WHERE repository_id = $1)
+    + (SELECT COUNT(*) FROM job WHERE repository_id IS NULL AND account_id = $2 AND namespace = $3 AND repository = $4)
+    AS total";
 
 /// What being asked for again does to a waiting job: it is the newest caller's, with a new deadline. It need not wait out
 /// the pause after a failure, and it keeps its place in the queue.
@@ -349,6 +369,12 @@ macro_rules! asked_again {
     };
 }
 
+/// How many open jobs an account has.
+async fn open_jobs(tx: &mut Tx, account_id: &str) -> Result<i64, CatalogError> {
+    let sql = "SELECT COUNT(*) AS open FROM job WHERE account_id = $1 AND state IN ('waiting', 'running')";
+    tx.optional(tx.query(sql).bind(account_id)).await?.map_or(Ok(0), |row| row.number("open"))
+}
+
 /// The open job, if there is one, that will do what this one should.
 async fn same_copy(tx: &mut Tx, job: &NewJob) -> Result<Option<i64>, CatalogError> {
     let waiting = concat!(
@@ -359,6 +385,7 @@ async fn same_copy(tx: &mut Tx, job: &NewJob) -> Result<Option<i64>, CatalogErro
         RETURNING id"
     );
     let running = "SELECT j.id FROM job j
+        JOIN repository r ON r.id = j.repository_id AND r.updated_at = j.repository_updated_at
         JOIN tag t ON t.repository_id = j.repository_id AND t.name = j.tag AND t.digest = j.digest
         WHERE j.repository_id = $1 AND j.tag = $2 AND j.target_region = $3 AND j.target_namespace = $4
             AND j.override_existing = $5 AND j.operator_id = $6 AND j.state = 'running' AND j.cancel_requested = 0
@@ -410,28 +437,34 @@ async fn insert(tx: &mut Tx, job: &NewJob) -> Result<i64, CatalogError> {
     }
 }
 
-/// Ends a repository's waiting jobs and asks the running ones to stop. One that waits and has written its target's tag
-/// counts as one whose owner is gone: whoever claims it takes the tag back.
+/// Makes waiting jobs end and running ones stop. One that waits and has written its target's tag counts as one whose owner is
+/// gone: whoever claims it takes the tag back. One statement does both: between two of them a job could begin to run, and
+/// neither would see it.
+macro_rules! cancel {
+    ($gone:literal, $which:literal) => {
+        concat!(
+            "UPDATE job SET cancel_requested = 1, updated_at = {now},
+                last_error = CASE WHEN state = 'waiting' THEN 'cancelled: its ",
+            $gone,
+            " was deleted' ELSE last_error END,
+                state = CASE WHEN state = 'waiting' AND target_before IS NULL THEN 'cancel' ELSE 'running' END
+            WHERE repository_id = $1 AND state IN ('waiting', 'running')",
+            $which
+        )
+    };
+}
+
+const CANCEL_OF_REPOSITORY: &str = cancel!("repository", "");
+pub(crate) const CANCEL_OF_TAGS: &str = cancel!("tag", " AND tag IN (SELECT value FROM {list:$2})");
+
+/// Ends a repository's waiting jobs and asks the running ones to stop.
 pub(crate) async fn cancel_jobs(tx: &mut Tx, repository_id: i64) -> Result<u64, CatalogError> {
-    let sql = "UPDATE job SET cancel_requested = 1, updated_at = {now},
-            last_error = CASE WHEN state = 'waiting' THEN 'cancelled: its repository was deleted' ELSE last_error END,
-            state = CASE WHEN state = 'waiting' AND target_before IS NULL THEN 'cancel' ELSE 'running' END
-        WHERE repository_id = $1 AND state IN ('waiting', 'running')";
-    tx.execute(tx.query(sql).bind(repository_id)).await
+    tx.execute(tx.query(CANCEL_OF_REPOSITORY).bind(repository_id)).await
 }
 
 /// The same for the jobs of some tags that are deleted in this transaction, given as a list.
 pub(crate) async fn cancel_jobs_of_tags(tx: &mut Tx, repository_id: i64, tags: &str) -> Result<(), CatalogError> {
-    // Two statements, each with an index of its own. The first must not see what the second makes running.
-    let running = "UPDATE job SET cancel_requested = 1, updated_at = {now}
-        WHERE repository_id = $1 AND tag IN (SELECT value FROM {list:$2}) AND state = 'running'";
-    let waiting =
-        "UPDATE job SET cancel_requested = 1, updated_at = {now}, last_error = 'cancelled: its tag was deleted',
-            state = CASE WHEN target_before IS NULL THEN 'cancel' ELSE 'running' END
-        WHERE repository_id = $1 AND tag IN (SELECT value FROM {list:$2}) AND state = 'waiting'";
-    for sql in [running, waiting] {
-        tx.execute(tx.query(sql).bind(repository_id).bind(tags)).await?;
-    }
+    tx.execute(tx.query(CANCEL_OF_TAGS).bind(repository_id).bind(tags)).await?;
     Ok(())
 }
 
@@ -439,6 +472,7 @@ pub(crate) fn job(row: &AnyRow) -> Result<Job, CatalogError> {
     Ok(Job {
         id: row.number("id")?,
         account_id: row.text("account_id")?,
+        account_name: row.text("account_name")?,
         repository_id: row.number("repository_id")?,
         namespace: row.text("namespace")?,
         repository: row.text("repository")?,

@@ -23,6 +23,11 @@ pub struct SealedAgain {
 }
 
 impl Catalog {
+    /// Whether keys are noted in these tables; older ones have no place for it.
+    pub async fn notes_keys(&self) -> Result<bool, CatalogError> {
+        self.has_table("key_check").await
+    }
+
     /// What identifies the key of that name, as it was noted last.
     pub async fn key_check(&self, name: &str) -> Result<Option<String>, CatalogError> {
         let sql = "SELECT value FROM key_check WHERE name = $1";

@@ -60,7 +60,7 @@ pub use limits::{QuotaExceeded, Quotas, Resource};
 pub use logins::{FoundAccessKey, MadeWith};
 pub use manifests::{ManifestPut, PutManifest, StoredManifest};
 pub use namespaces::{CreateNamespaceError, Deleted, ListNamespaces, Namespace, NamespaceSummary};
-pub use pull::Pulled;
+pub use pull::{Pulled, PulledManifest};
 pub use put_error::PutManifestError;
 pub use quarantine::{ScrubTurn, StoredBlob};
 pub use quotas::{Limit, NamespaceUsage, Usage, WrongCounter};

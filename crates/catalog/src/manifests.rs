@@ -175,6 +175,15 @@ impl Catalog {
         row.as_ref().map(stored).transpose()
     }
 
+    /// How many bytes the manifest has that a tag points at now.
+    pub async fn tagged_size(&self, repository_id: i64, tag: &Tag) -> Result<Option<u64>, CatalogError> {
+        let sql = "SELECT octet_length(m.raw) AS size_bytes FROM tag t
+            JOIN manifest m ON m.repository_id = t.repository_id AND m.digest = t.digest
+            WHERE t.repository_id = $1 AND t.name = $2";
+        let row = self.read_optional(|| self.query(sql).bind(repository_id).bind(tag.as_str())).await?;
+        row.as_ref().map(|row| row.size("size_bytes")).transpose()
+    }
+
     /// Those of some manifests that the repository holds, by digest.
     pub async fn manifest_exists(&self, repository_id: i64, digests: &[Digest]) -> Result<Vec<Digest>, CatalogError> {
         let sql = "SELECT digest FROM manifest

@@ -22,6 +22,7 @@ pub(crate) const FILES: &[&str] = &[
     include_str!("../migrations/0012_region_token.sql"),
     include_str!("../migrations/0013_key_check.sql"),
     include_str!("../migrations/0014_job_target.sql"),
+    include_str!("../migrations/0015_jobs_that_saw_all.sql"),
 ];
 
 impl Catalog {
@@ -31,22 +32,22 @@ impl Catalog {
 
     /// Makes the tables of a new database, and changes nothing in one that has tables already.
     pub(crate) async fn make_or_check_schema(&self) -> Result<(), CatalogError> {
-        if self.has_tables().await? { self.check_schema().await } else { self.migrate().await }
+        if self.has_table("migration").await? { self.check_schema().await } else { self.migrate().await }
     }
 
     /// The version of the tables, if there are any, and the one that this program needs.
-    pub(crate) async fn schema_versions(&self) -> Result<(Option<i64>, i64), CatalogError> {
+    pub async fn schema_versions(&self) -> Result<(Option<i64>, i64), CatalogError> {
         let known = i64::try_from(FILES.len()).expect("there are few files");
-        if !self.has_tables().await? {
+        if !self.has_table("migration").await? {
             return Ok((None, known));
         }
         let row = self.read_optional(|| self.query("SELECT MAX(version) AS version FROM migration")).await?;
         Ok((row.map_or(Ok(None), |row| row.optional_number("version"))?, known))
     }
 
-    async fn has_tables(&self) -> Result<bool, CatalogError> {
-        let sql = "SELECT COUNT(*) AS tables FROM {tables} WHERE name = 'migration'";
-        let row = self.read_optional(|| self.query(sql)).await?;
+    pub(crate) async fn has_table(&self, name: &str) -> Result<bool, CatalogError> {
+        let sql = "SELECT COUNT(*) AS tables FROM {tables} WHERE name = $1";
+        let row = self.read_optional(|| self.query(sql).bind(name)).await?;
         Ok(row.map_or(Ok(0), |row| row.number("tables"))? > 0)
     }
 

@@ -100,9 +100,15 @@ impl Catalog {
         })
     }
 
-    /// Records the digest that is being copied. `false` when the job is not the caller's any more.
+    /// Records the digest that is being copied, and the state of the repository that the copy is planned from. What an earlier
+    /// run noted about the target's tag stands as long as the digest is the same. `false` when the job is not the caller's any
+    /// more.
     pub async fn pin_digest(&self, id: i64, attempt: i64, digest: &Digest) -> Result<bool, CatalogError> {
-        let sql = "UPDATE job SET digest = $3, updated_at = {now} WHERE id = $1 AND attempt = $2 AND state = 'running'";
+        let sql = "UPDATE job SET digest = $3, target_before = CASE WHEN digest = $3 THEN target_before END,
+                repository_updated_at =
+                    COALESCE((SELECT r.updated_at FROM repository r WHERE r.id = job.repository_id), 0),
+                updated_at = {now}
+            WHERE id = $1 AND attempt = $2 AND state = 'running'";
         Ok(self.write(|| self.query(sql).bind(id).bind(attempt).bind(digest.as_str())).await? > 0)
     }
 
@@ -143,7 +149,7 @@ impl Catalog {
     }
 
     /// Puts a job back after a failure, to be claimed again after `delay_ms`. When the same copy waits already, this job
-    /// ends as cancelled instead, superseded by the other. `false` when it is not the caller's any more.
+    /// ends as cancelled instead, superseded by the other, which takes over what was noted about the target's tag. `false` when it is not the caller's any more.
     pub async fn retry_job(&self, id: i64, attempt: i64, delay_ms: i64, error: &str) -> Result<bool, CatalogError> {
         self.put_back(id, attempt, delay_ms, Some(error_column(error)), 1).await
     }
@@ -153,7 +159,8 @@ impl Catalog {
         self.put_back(id, attempt, delay_ms, Some(error_column(error)), 0).await
     }
 
-    /// Puts a job back in its old place and counts no failure: its owner is stopping. Otherwise like [`Catalog::retry_job`].
+    /// Puts a job back in its old place and counts no failure: its owner is stopping. One whose target was away at its last try
+    /// has paid for its wait already and is due from now on. Otherwise like [`Catalog::retry_job`].
     pub async fn release_job(&self, id: i64, attempt: i64) -> Result<bool, CatalogError> {
         self.put_back(id, attempt, 0, None, 0).await
     }
@@ -182,7 +189,7 @@ impl Catalog {
         failures: i64,
     ) -> Result<bool, CatalogError> {
         let wait = "UPDATE job SET state = 'waiting', lease_owner = NULL, lease_until = 0, updated_at = {now},
-                run_at = CASE WHEN $4 IS NULL THEN run_at ELSE {now} + $3 END,
+                run_at = CASE WHEN $4 IS NULL AND away = 0 THEN run_at ELSE {now} + $3 END,
                 spent_ms = spent_ms + $3
                     + CASE WHEN claimed_at > 0 AND {now} > claimed_at THEN {now} - claimed_at ELSE 0 END,
                 claimed_at = 0, failures = failures + CAST($5 AS BIGINT),
@@ -195,6 +202,13 @@ impl Catalog {
         let give_way = "UPDATE job SET state = 'cancel', lease_owner = NULL, lease_until = 0, updated_at = {now},
                 last_error = CASE WHEN cancel_requested = 1 THEN 'cancelled' ELSE 'superseded by a newer job' END
             WHERE id = $1 AND attempt = $2 AND state = 'running' AND (cancel_requested = 0 OR target_before IS NULL)";
+        let hand_over = "UPDATE job SET digest = (SELECT a.digest FROM job a WHERE a.id = $1),
+                target_before = (SELECT a.target_before FROM job a WHERE a.id = $1)
+            WHERE target_before IS NULL AND id = (SELECT o.id FROM job a
+                JOIN job o ON o.state = 'waiting' AND o.repository_id = a.repository_id AND o.tag = a.tag
+                    AND o.target_region = a.target_region AND o.target_namespace = a.target_namespace
+                    AND o.override_existing = a.override_existing
+                WHERE a.id = $1 AND a.target_before IS NOT NULL)";
         repeated!(Write, {
             let mut tx = self.begin().await?;
             let statement = tx.query(wait).bind(id).bind(attempt).bind(delay_ms.max(0)).bind(error.as_deref());
@@ -207,6 +221,9 @@ impl Catalog {
             };
             if changed == 0 {
                 changed = tx.execute(tx.query(give_way).bind(id).bind(attempt)).await?;
+                if changed > 0 {
+                    tx.execute(tx.query(hand_over).bind(id)).await?;
+                }
             }
             tx.commit().await?;
             Ok::<_, CatalogError>(changed > 0)
@@ -226,7 +243,8 @@ const OPEN_REGIONS: &str = "WITH RECURSIVE region(name) AS (
         WHERE j.state = 'running' AND j.target_region = region.name AND j.lease_until > {now}) AS running
     FROM region WHERE name IS NOT NULL";
 
-/// Another job with a living lease has the same source and target tag as `j`.
+/// Another job with a living lease has the same source and target tag as `j`. Compared by name: a job of a repository that was
+/// deleted still has its tag in the target to take back, while the one that was made again is copied there.
 macro_rules! is_held {
     ($job:literal) => {
         concat!(
@@ -235,9 +253,11 @@ macro_rules! is_held {
             ".id
                 AND o.target_region = ",
             $job,
-            ".target_region AND o.repository_id = ",
+            ".target_region AND o.namespace = ",
             $job,
-            ".repository_id
+            ".namespace AND o.repository = ",
+            $job,
+            ".repository
                 AND o.tag = ",
             $job,
             ".tag AND o.target_namespace = ",
@@ -273,7 +293,7 @@ const TURN: &str = "INSERT INTO job_turn (target_region, account_id) VALUES ($1,
 
 /// Jobs of an account that wait for a region and are due.
 pub(crate) const DUE: &str = concat!(
-    "SELECT j.id, j.attempt, j.account_id, COALESCE(j.repository_id, 0) AS repository_id, j.tag, j.target_namespace
+    "SELECT j.id, j.attempt, j.account_id, j.namespace, j.repository, j.tag, j.target_namespace
     FROM job j
     WHERE j.target_region = $1 AND j.account_id = $2 AND j.state = 'waiting' AND j.run_at <= {now} AND NOT ",
     is_held!("j"),
@@ -282,7 +302,7 @@ pub(crate) const DUE: &str = concat!(
 
 /// Jobs of a region whose owner's lease ran out. They have had their turn.
 const ORPHANED: &str = concat!(
-    "SELECT j.id, j.attempt, j.account_id, COALESCE(j.repository_id, 0) AS repository_id, j.tag, j.target_namespace
+    "SELECT j.id, j.attempt, j.account_id, j.namespace, j.repository, j.tag, j.target_namespace
     FROM job j
     WHERE j.target_region = $1 AND j.state = 'running' AND j.lease_until <= {now} AND NOT ",
     is_held!("j"),
@@ -290,11 +310,19 @@ const ORPHANED: &str = concat!(
 );
 
 /// Takes a job. The run of an owner that died counts up to the end of its lease.
-const CLAIM: &str = concat!(
+///
+/// A job whose last try found the target away also pays for its wait: it waits behind others that try the same target in vain,
+/// and a thousand of them would otherwise stay open for weeks. Once some copy to that region has ended well, the wait is
+/// one for others again.
+pub(crate) const CLAIM: &str = concat!(
     "UPDATE job SET state = 'running', attempt = attempt + 1, lease_owner = $3, lease_until = {now} + $4,
         updated_at = {now}, claimed_at = {now},
         spent_ms = spent_ms + CASE WHEN state = 'running' AND claimed_at > 0 AND lease_until > claimed_at
             THEN lease_until - claimed_at ELSE 0 END
+            + CASE WHEN state = 'waiting' AND away > 0 AND {now} > run_at AND NOT EXISTS (SELECT 1 FROM job o
+                WHERE o.state NOT IN ('waiting', 'running') AND o.state IN ('success', 'existed')
+                    AND o.updated_at >= job.run_at AND o.target_region = job.target_region)
+            THEN {now} - run_at ELSE 0 END
     WHERE id = $1 AND attempt = $2 AND (state = 'waiting' OR (state = 'running' AND lease_until <= {now}))
     RETURNING ",
     job_columns!()
@@ -333,7 +361,7 @@ struct Due {
     attempt: i64,
     account: String,
     /// What it writes: of those with the same only one runs.
-    copy: (i64, String, String),
+    copy: [String; 4],
 }
 
 fn due(row: &AnyRow) -> Result<Due, CatalogError> {
@@ -341,7 +369,7 @@ fn due(row: &AnyRow) -> Result<Due, CatalogError> {
         id: row.number("id")?,
         attempt: row.number("attempt")?,
         account: row.text("account_id")?,
-        copy: (row.number("repository_id")?, row.text("tag")?, row.text("target_namespace")?),
+        copy: [row.text("namespace")?, row.text("repository")?, row.text("tag")?, row.text("target_namespace")?],
     })
 }
 

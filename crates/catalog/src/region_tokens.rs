@@ -1,6 +1,5 @@
 //! Which tokens of other regions were used already, so that each is good once, whichever process of this region it meets.
 
-use crate::catalog::Commit;
 use crate::row::Columns as _;
 use crate::{Catalog, CatalogError};
 
@@ -18,7 +17,7 @@ pub enum TokenUse {
 impl Catalog {
     /// Remembers for `kept_ms` that a region's token with this id was used, unless `most` tokens of the region are remembered.
     ///
-    /// The commit does not wait for the disk: what a power cut makes forgotten is minutes old when the machine is back.
+    /// The commit waits for the disk: a machine may be back in seconds after a power cut, and the token good for minutes more.
     pub async fn use_region_token(
         &self,
         region: &str,
@@ -32,7 +31,7 @@ impl Catalog {
             ON CONFLICT (region, id) DO NOTHING";
         let known = "SELECT COUNT(*) AS known FROM region_token WHERE region = $1 AND id = $2";
         let statement = || self.query(sql).bind(region).bind(id).bind(kept_ms).bind(most);
-        if self.write_with(Commit::Volatile, statement).await? > 0 {
+        if self.write(statement).await? > 0 {
             return Ok(TokenUse::First);
         }
         let row = self.read_optional(|| self.query(known).bind(region).bind(id)).await?;

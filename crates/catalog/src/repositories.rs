@@ -10,7 +10,7 @@ use crate::jobs::cancel_jobs;
 use crate::level::has_level;
 use crate::quotas::{repository_goes, repository_made};
 use crate::retry::{is_foreign_key_violation, repeated};
-use crate::row::{Columns as _, list_parameter, one_changed, storable};
+use crate::row::{Columns as _, list_parameter, one_changed, storable, touched};
 use crate::stored::stored_repository_goes;
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError};
@@ -253,8 +253,11 @@ impl Catalog {
         description: &str,
     ) -> Result<(), CatalogError> {
         let (category, description) = (storable("category", category)?, storable("description", description)?);
-        let sql = "UPDATE repository SET is_public = $2, category = $3, description = $4, updated_at = {now}
-            WHERE id = $1";
+        let sql = concat!(
+            "UPDATE repository SET is_public = $2, category = $3, description = $4, ",
+            touched!(),
+            " WHERE id = $1"
+        );
         let changed =
             self.write(|| self.query(sql).bind(id).bind(i64::from(is_public)).bind(category).bind(description)).await?;
         one_changed(changed, || format!("repository {id}"))

@@ -18,7 +18,8 @@ pub struct Checkpoint<'a> {
     pub durable_bytes: u64,
     /// What another writer needs to go on there. Without it the next one begins where the last checkpoint with it was.
     pub resume: Option<Resume<'a>>,
-    /// Whether the bytes count where there is no room for them too, since they are content that the namespace has already.
+    /// Whether the bytes may come where there is no room for them too, since they are said to be content that the namespace
+    /// has already. They are not counted, so that nothing else can come out of them.
     pub beyond_quota: bool,
 }
 
@@ -32,7 +33,7 @@ pub struct Resume<'a> {
 }
 
 impl Catalog {
-    /// Records how far the writer's bytes are durable, counts them, and renews its lease and the session's life. `false`
+    /// Records how far the writer's bytes are durable, counts them unless they come beyond the quota, and renews its lease and the session's life. `false`
     /// when it is not the writer any more.
     ///
     /// # Errors
@@ -52,7 +53,7 @@ impl Catalog {
         );
         repeated!(Write, {
             let mut tx = self.begin().await?;
-            let statement = self.record(id, token, durable, checkpoint.resume, lease_ms);
+            let statement = self.record(id, token, checkpoint, durable, lease_ms);
             let Some(session) = tx.optional(statement).await? else { return Ok(false) };
             let more = session.number("more")?;
             if more != 0 {
@@ -61,7 +62,7 @@ impl Catalog {
                 let counted = usage(&row, &tx.default_quotas())?;
                 // The row counts them already.
                 let refused = if more > 0 { exceeded(&counted, Resource::Bytes, 0) } else { None };
-                if let Some(refused) = refused.filter(|_| !checkpoint.beyond_quota) {
+                if let Some(refused) = refused {
                     return Err(QuotaExceeded { used: refused.used - more, asked: more, ..refused }.into());
                 }
             }
@@ -74,21 +75,26 @@ impl Catalog {
         &self,
         id: &'q str,
         token: &'q str,
+        checkpoint: Checkpoint<'q>,
         durable: i64,
-        resume: Option<Resume<'q>>,
         lease_ms: i64,
     ) -> Statement<'q> {
-        let Some(Resume { hash_state, store_state }) = resume else {
-            let sql = "UPDATE upload SET reserved_before = reserved_bytes, reserved_bytes = $3,
+        // What counts has been let in, and becomes a blob without being asked for room again.
+        let uncounted = i64::from(checkpoint.beyond_quota);
+        let Some(Resume { hash_state, store_state }) = checkpoint.resume else {
+            let sql = "UPDATE upload SET reserved_before = reserved_bytes,
+                    reserved_bytes = CASE WHEN $5 = 1 THEN reserved_bytes ELSE $3 END,
                     writer_until = {now} + $4, expires_at = {now} + life_ms
                 WHERE id = $1 AND writer_token = $2 RETURNING repository_id, reserved_bytes - reserved_before AS more";
-            return self.query(sql).bind(id).bind(token).bind(durable).bind(lease_ms);
+            return self.query(sql).bind(id).bind(token).bind(durable).bind(lease_ms).bind(uncounted);
         };
-        let sql = "UPDATE upload SET reserved_before = reserved_bytes, reserved_bytes = $3, offset_bytes = $3,
-                writer_until = {now} + $4, expires_at = {now} + life_ms, hash_state = $5, store_state = $6
+        let sql = "UPDATE upload SET reserved_before = reserved_bytes,
+                reserved_bytes = CASE WHEN $5 = 1 THEN reserved_bytes ELSE $3 END, offset_bytes = $3,
+                writer_until = {now} + $4, expires_at = {now} + life_ms, hash_state = $6, store_state = $7
             WHERE id = $1 AND writer_token = $2 AND offset_bytes <= $3
             RETURNING repository_id, reserved_bytes - reserved_before AS more";
-        self.query(sql).bind(id).bind(token).bind(durable).bind(lease_ms).bind(hash_state).bind(store_state)
+        let statement = self.query(sql).bind(id).bind(token).bind(durable).bind(lease_ms).bind(uncounted);
+        statement.bind(hash_state).bind(store_state)
     }
 
     /// The size of a blob that the namespace of a repository links, in whichever repository.

@@ -17,6 +17,9 @@ impl Catalog {
                 spent_ms = spent_ms + CASE WHEN claimed_at = 0 THEN 0 ELSE MAX(0, MIN(lease_until, {now}) - claimed_at) END
             WHERE state = 'running'";
         self.write(|| self.query(jobs)).await?;
+        // Nor is it the time of those that wait for a target that is away, which pay for their wait.
+        let away = "UPDATE job SET run_at = {now} WHERE state = 'waiting' AND away > 0 AND run_at < {now}";
+        self.write(|| self.query(away)).await?;
         self.write(|| self.query("UPDATE scrub SET owner = NULL, lease_until = 0")).await?;
         let uploads = "UPDATE upload SET writer_token = NULL, writer_until = {now} WHERE writer_token IS NOT NULL";
         self.write(|| self.query(uploads)).await?;

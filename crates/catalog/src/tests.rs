@@ -172,17 +172,20 @@ suite! {
     tags::{ tags_sort_by_bytes, tag_pages, put_tag_follows_conditions, withdrawn_tags_are_as_before, details_filter_and_sort }
     immutability::{ immutable_tags_neither_move_nor_go, patterns_hold_from_the_moment_they_are_set }
     jobs::{
-        equal_jobs_are_one, running_copies_of_the_same_digest_are_used, queues_have_limits, jobs_are_listed,
-        deleted_repositories_cancel_jobs, deleted_tags_cancel_jobs, jobs_that_wrote_their_tag_take_it_back, old_jobs_are_pruned,
+        equal_jobs_are_one, running_copies_of_the_same_digest_are_used, running_copies_that_have_not_seen_all_are_not_used,
+        each_change_of_a_repository_raises_its_time, queues_have_limits, jobs_are_listed, deleted_repositories_cancel_jobs,
+        deleted_tags_cancel_jobs, a_job_that_is_claimed_while_its_tag_is_deleted_is_cancelled, a_note_goes_with_its_digest,
+        a_superseded_job_hands_its_note_on, jobs_that_wrote_their_tag_take_it_back, old_jobs_are_pruned,
     }
     queue::{
-        claims_respect_region_limits, leases_run_out_and_fence, one_copy_at_a_time, retries_wait_and_give_way,
+        claims_respect_region_limits, leases_run_out_and_fence, one_copy_at_a_time, a_deleted_repository_holds_its_targets,
+        retries_wait_and_give_way,
         released_jobs_are_due_at_once, ends_are_final, progress_and_cancellation, next_run_is_told, late_owners_may_go_on,
-        orphans_are_released,
+        orphans_are_released, orphans_pay_for_their_run,
     }
     fairness::{
         claims_go_round_the_accounts, free_slots_are_shared, only_the_own_time_counts, a_target_that_is_away_is_no_failure,
-        a_waiting_job_is_its_newest_callers, a_running_job_is_joined_by_its_own_user_only,
+        waiting_for_a_target_that_is_away_counts, a_waiting_job_is_its_newest_callers, a_running_job_is_joined_by_its_own_user_only,
         jobs_of_a_deleted_repository_are_found_by_its_name,
     }
     quarantine::{
@@ -194,7 +197,7 @@ suite! {
         counters_are_made_right, manifests_count_once_in_a_namespace, open_uploads_count,
         uploads_at_once_do_not_overshoot,
     }
-    plans::{ pages_walk_an_index, claims_walk_an_index }
+    plans::{ pages_walk_an_index, accounts_and_users_are_found_by_an_index, claims_walk_an_index }
     faults::{ broken_connections_are_replaced, dropped_transactions_change_nothing, cancelled_callers_leave_nothing_locked }
     concurrency::{
         no_job_is_claimed_twice, equal_enqueues_make_one_job, pushes_against_unlinking, tags_move_one_after_another,

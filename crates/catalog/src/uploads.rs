@@ -265,7 +265,8 @@ impl Catalog {
         })
     }
 
-    /// Whether this session of this user ended with this blob not long ago, and the repository still links it.
+    /// Whether this session of this user ended with this blob not long ago, and the repository still links it, and it is in
+    /// service.
     pub async fn has_finished_upload(
         &self,
         id: &str,
@@ -275,6 +276,7 @@ impl Catalog {
     ) -> Result<bool, CatalogError> {
         let sql = "SELECT f.id FROM finished_upload f
             JOIN blob_link l ON l.repository_id = f.repository_id AND l.digest = f.digest
+            JOIN blob b ON b.digest = l.digest AND b.quarantined_at = 0
             WHERE f.id = $1 AND f.repository_id = $2 AND f.user_id = $3 AND f.digest = $4";
         let row = self
             .read_optional(|| self.query(sql).bind(id).bind(repository_id).bind(user_id).bind(digest.as_str()))

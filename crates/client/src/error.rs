@@ -46,6 +46,8 @@ enum Cause {
     Silence,
     /// There was no connection: refused, unreachable, not known by name, or not made in time.
     NoConnection,
+    /// The connection ended before any answer.
+    Unanswered,
     /// Everything else: a broken answer, a request that was never made.
     Other,
 }
@@ -91,9 +93,10 @@ impl ClientError {
         let mut message = error.to_string();
         let mut source = error.source();
         let (connecting, late) = (error.is_connect(), error.is_timeout());
-        let mut distrusted = false;
+        let (mut distrusted, mut closed) = (false, false);
         while let Some(cause) = source {
             distrusted |= is_distrust(cause);
+            closed |= is_close(cause);
             let text = cause.to_string();
             if !message.ends_with(&text) {
                 message.push_str(": ");
@@ -101,7 +104,13 @@ impl ClientError {
             }
             source = cause.source();
         }
-        let cause = if late || (connecting && !distrusted) { Cause::NoConnection } else { Cause::Other };
+        let cause = if late || (connecting && !distrusted) {
+            Cause::NoConnection
+        } else if closed && error.is_request() {
+            Cause::Unanswered
+        } else {
+            Cause::Other
+        };
         Self::new(kind, cause, request, message)
     }
 
@@ -126,6 +135,15 @@ impl ClientError {
     pub(crate) fn into_retry(mut self, why: &str) -> Self {
         self.kind = ErrorKind::Retry;
         self.message = format!("{}; {why}", self.message);
+        self
+    }
+
+    /// The same error of a request that asks too little to fail at: where nobody answers it, nobody is there. A proxy below
+    /// HTTP takes every connection, and closes those that it finds no server for.
+    pub(crate) fn of_probe(mut self) -> Self {
+        if self.cause == Cause::Unanswered {
+            self.cause = Cause::NoConnection;
+        }
         self
     }
 
@@ -177,7 +195,7 @@ impl ClientError {
         let says_so = match &self.cause {
             Cause::Status { status, .. } => matches!(status, 429 | 502 | 503 | 504),
             Cause::Silence | Cause::NoConnection => true,
-            Cause::SessionLost | Cause::Other => false,
+            Cause::SessionLost | Cause::Unanswered | Cause::Other => false,
         };
         says_so && matches!(self.kind, ErrorKind::Retry | ErrorKind::RetryAfter(_))
     }
@@ -207,6 +225,19 @@ fn is_distrust(error: &(dyn StdError + 'static)) -> bool {
         error = outer.get_ref().and_then(|inner| inner.downcast_ref());
     }
     false
+}
+
+/// Whether this is how a connection that the other side has closed comes out of a request.
+fn is_close(error: &(dyn StdError + 'static)) -> bool {
+    /// What hyper says of one that was closed in order. It has a method for it, and this crate does not know hyper.
+    const CLOSED: &str = "connection closed before message completed";
+    error.downcast_ref::<io::Error>().map_or_else(
+        || error.to_string() == CLOSED,
+        |error| {
+            use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+            matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
+        },
+    )
 }
 
 fn kind_of_status(status: u16, retry_after: Option<Duration>) -> ErrorKind {

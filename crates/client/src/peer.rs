@@ -3,10 +3,13 @@
 //!
 //! Owns: the calls and their bodies, which both ends share. Never: who may do what; the asked region decides.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use transship_oci::{Digest, NamespaceName, RepositoryPath, Tag};
 
 use crate::RegistryClient;
@@ -68,12 +71,42 @@ pub struct PrepareRequest {
     /// Description of a repository that is made now.
     pub description: String,
     /// Every blob of the image.
+    #[serde(deserialize_with = "at_most::<MAX_PREPARE_BLOBS, _, _>")]
     pub blobs: Vec<Digest>,
     /// Every manifest of the image.
+    #[serde(deserialize_with = "at_most::<MAX_PREPARE_MANIFESTS, _, _>")]
     pub manifests: Vec<Digest>,
     /// The tags that belong to the image's digests: those of signatures and the like.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<MAX_PREPARE_ATTACHED, _, _>")]
     pub attached: Vec<Tag>,
+}
+
+/// Reads a list, and stops where it is longer than it may be: its elements may take much more than their text.
+fn at_most<'de, const MOST: usize, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct AtMost<const MOST: usize, T>(PhantomData<T>);
+
+    impl<'de, const MOST: usize, T: Deserialize<'de>> Visitor<'de> for AtMost<MOST, T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(formatter, "a list of at most {MOST}")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(element) = access.next_element()? {
+                if list.len() == MOST {
+                    return Err(A::Error::invalid_length(MOST + 1, &self));
+                }
+                list.push(element);
+            }
+            Ok(list)
+        }
+    }
+
+    deserializer.deserialize_seq(AtMost::<MOST, T>(PhantomData))
 }
 
 /// What the target has and lacks.
@@ -140,9 +173,10 @@ impl PeerClient {
         transport.expect(&call.text(), response, &[StatusCode::OK]).await.map(|_| ())
     }
 
-    /// Proves this region with `region_token` and gets a registry token.
+    /// Proves this region with `region_token` and gets a registry token. It is the first request of a copy, and a region that
+    /// closes the connection without an answer to it is away.
     pub async fn token(&self, region_token: &str, request: &TokenRequest) -> Result<TokenReply, ClientError> {
-        self.ask(TOKEN_PATH, region_token, request).await
+        self.ask(TOKEN_PATH, region_token, request).await.map_err(ClientError::of_probe)
     }
 
     /// Asks, once for a whole image, what the target lacks.
@@ -201,4 +235,35 @@ fn bearer_header(call: &Call, token: &str) -> Result<HeaderValue, ClientError> {
         .map_err(|_| ClientError::permanent(call.text(), format!("the token does not fit into {AUTHORIZATION}")))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{MAX_PREPARE_ATTACHED, MAX_PREPARE_BLOBS, MAX_PREPARE_MANIFESTS, PrepareRequest};
+
+    /// A question of 4 MiB could name a million tags, which would be read before they are counted.
+    #[test]
+    fn a_question_with_longer_lists_than_allowed_is_no_question() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let question = json!({
+            "namespace": "team", "repository": "app", "tag": "v1", "digest": digest, "category": "other",
+            "description": "", "blobs": [], "manifests": [],
+        });
+        for (list, most, element) in [
+            ("blobs", MAX_PREPARE_BLOBS, digest.as_str()),
+            ("manifests", MAX_PREPARE_MANIFESTS, &digest),
+            ("attached", MAX_PREPARE_ATTACHED, "a"),
+        ] {
+            let with = |count: usize| {
+                let mut question = question.clone();
+                question[list] = Value::from(vec![element; count]);
+                serde_json::from_value::<PrepareRequest>(question)
+            };
+            assert!(with(most).is_ok(), "{list}");
+            let refused = with(most + 1).unwrap_err().to_string();
+            assert!(refused.contains(&format!("at most {most}")), "{list}: {refused}");
+        }
+    }
 }

@@ -133,9 +133,9 @@ pub enum ServiceError {
         /// When it is worth trying again.
         wait_seconds: u64,
     },
-    /// Other large pages of the same account, or of all, are still being sent.
+    /// Other large answers of the same account, or of all, are still being sent.
     #[error(
-        "too many large lists are being sent at once; try again shortly, ask for fewer records, or without manifests"
+        "too many large lists or manifests are being sent at once; try again shortly, ask for fewer records, or without manifests"
     )]
     TooManyLargeAnswers,
     /// The user has too many upload sessions open.
@@ -252,6 +252,7 @@ impl ServiceError {
     pub const fn wait_seconds(&self) -> Option<u64> {
         match self {
             Self::TooManyAttempts { wait_seconds } => Some(*wait_seconds),
+            Self::TooManyLargeAnswers => Some(2),
             _ => None,
         }
     }

@@ -8,7 +8,6 @@
 //! names is for the server.
 
 mod access;
-mod clock;
 mod content;
 mod detached;
 mod error;
@@ -28,24 +27,25 @@ pub use access::grants::{GrantList, GrantSpec};
 pub use access::policy::{EffectiveAccess, Principal};
 pub use access::service::Access;
 pub use access::token_grant::{Grant, GrantedName};
+pub use address::counted_address;
 pub use content::blob_content::BlobContent;
 pub use content::blobs::Mount;
-pub use content::large_pages::Room;
-pub use content::manifests::{ManifestPush, PushCondition, Pushed};
+pub use content::large_pages::{Kept, Room};
+pub use content::manifests::{FoundManifest, ManifestPush, PushCondition, Pushed};
 pub use content::namespaces::{NamespaceSummary, Overview};
 pub use content::referrers::ReferrersPage;
 pub use content::repositories::{
     ListRepositories, Overflow, RepositoryAttributes, RepositoryList, RepositoryPage, RepositorySummary,
 };
+pub use content::sending::LargeManifest;
 pub use content::service::Content;
 pub use content::stored_manifest::StoredManifest;
 pub use content::tags::{ListTags, Manifests, TagList, TagPage, TagView};
 pub use content::uploads::{Body, UploadStatus};
 pub use error::ServiceError;
-pub use identity::address::counted_address;
 pub use identity::fingerprint::key_fingerprint;
-pub use identity::keys::{KeyError, Keys, NewKey, Replaced};
-pub use identity::logins::{Bootstrap, LoginBasis, RegistryLogin};
+pub use identity::keys::{FoundKeys, KeyError, Keys, NewKey, Replaced};
+pub use identity::logins::{Bootstrap, LoginBasis, ProvedLogin, RegistryLogin};
 pub use identity::project::Project;
 pub use identity::service::Identity;
 pub use identity::throttle::Attempt;
@@ -54,6 +54,7 @@ pub use name_patterns::NamePatterns;
 pub use registry::Registry;
 pub use replication::calls::{SyncImages, SyncOutcome, TagOutcome};
 pub use replication::copy::wire;
+pub use replication::peers::check_peers;
 pub use replication::peers::peer_answers;
 pub use replication::region_tokens::RegionTokenError;
 pub use replication::service::Replication;

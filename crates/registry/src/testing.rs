@@ -96,13 +96,13 @@ impl TestRegion {
         };
         assert!(registry.identity().bootstrap(bootstrap.clone()).await.unwrap());
         assert!(!registry.identity().bootstrap(bootstrap).await.unwrap(), "only the first account is made this way");
-        let admin = registry
+        let proved = registry
             .identity()
             .authenticate_password(Ipv4Addr::LOCALHOST.into(), "demo", "admin", "a password")
             .await
             .unwrap()
             .unwrap();
-        Self { registry, admin, store, catalog_url: url, _dir: dir }
+        Self { registry, admin: proved.principal, store, catalog_url: url, _dir: dir }
     }
 
     pub(crate) async fn namespace(&self, name: &str) {

@@ -233,8 +233,55 @@ fn a_user_has_so_many_upload_sessions_and_no_more() {
     assert_eq!(start().status, 429);
 }
 
+/// Nobody knows the session of a `POST ?digest=`, so it ends with the request, however that ends.
+#[test]
+fn a_blob_in_one_post_that_breaks_off_leaves_nothing() {
+    let region = Region::start("[limits]\nupload_sessions_per_user = 1");
+    let bearer = region.push_token("team", "app");
+    let target = format!("/v2/team/app/blobs/uploads/?digest=sha256:{}", "0".repeat(64));
+    let head = format!("POST {target} HTTP/1.1\r\nHost: a\r\nAuthorization: {bearer}\r\nContent-Length: 1000\r\n\r\n");
+    let mut closing = region.connect();
+    closing.write_all(head.as_bytes()).unwrap();
+    closing.write_all(&[0; 500]).unwrap();
+    wait_for_blobs(&region, 1);
+    drop(closing);
+    wait_for_blobs(&region, 0);
+
+    let headers = [POST, &literal(4, &target), &literal(23, &bearer)].concat();
+    let mut resetting = http2(&region);
+    resetting.write_all(&frame(HEADERS, END_HEADERS, 1, &headers)).unwrap();
+    resetting.write_all(&frame(DATA, 0, 1, &[0; 500])).unwrap();
+    wait_for_blobs(&region, 1);
+    resetting.write_all(&frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes())).unwrap();
+    wait_for_blobs(&region, 0);
+
+    let start = Request {
+        method: "POST",
+        target: "/v2/team/app/blobs/uploads/",
+        headers: &[("Authorization", &bearer)],
+        ..Request::default()
+    };
+    assert_eq!(region.send(&start).status, 202);
+}
+
+/// Waits until so many files hold bytes of blobs and uploads.
+fn wait_for_blobs(region: &Region, count: usize) {
+    let deadline = Instant::now() + common::PATIENCE;
+    loop {
+        let folders = std::fs::read_dir(region.directory.path().join("data/blobs")).unwrap();
+        let folders = folders.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+        let files: usize = folders.map(|folder| std::fs::read_dir(folder).unwrap().count()).sum();
+        if files == count {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{files} files instead of {count}");
+        pause();
+    }
+}
+
 // --- HTTP/2, frame by frame: no client library would send these ---
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -244,10 +291,30 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// `GET / ` from `a`, by the static table of HPACK.
 const GET: &[u8] = b"\x82\x86\x84\x41\x01a";
+/// `POST` to `a`, without its path.
+const POST: &[u8] = b"\x83\x86\x41\x01a";
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A header field whose name is in the static table of HPACK; names from 15 on take a second byte, long values too.
+fn literal(name: u8, value: &str) -> Vec<u8> {
+    let mut field = if name < 15 { vec![name] } else { vec![15, name - 15] };
+    let mut length = value.len();
+    if length < 127 {
+        field.push(u8::try_from(length).unwrap());
+    } else {
+        field.push(127);
+        length -= 127;
+        while length >= 128 {
+            field.push(u8::try_from(length % 128).unwrap() + 128);
+            length /= 128;
+        }
+        field.push(u8::try_from(length).unwrap());
+    }
+    [field, value.as_bytes().to_vec()].concat()
 }
 
 fn http2(region: &Region) -> TcpStream {

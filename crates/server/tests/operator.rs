@@ -12,6 +12,9 @@ use std::process::Output;
 use base64::Engine as _;
 use common::{ACCESS_KEY, Answer, PASSWORD, Region, Request, SECRET_KEY, pause, transship};
 
+/// A database that cannot be reached is named in this time.
+const DATABASE_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Exit code and everything that was printed.
 fn run(arguments: &[&str], directory: &Path) -> (i32, String) {
     let Output { status, stdout, stderr } = transship(arguments, directory);
@@ -152,7 +155,17 @@ fn a_data_directory_that_others_can_look_into_is_refused_unless_that_is_wanted()
     std::fs::set_permissions(&directory, Permissions::from_mode(0o750)).unwrap();
     let config = region.config();
     let config = config.to_str().unwrap();
-    for command in [&["serve"][..], &["admin", "account", "list"], &["region-key"], &["fsck"]] {
+    let commands: [&[&str]; 8] = [
+        &["serve"],
+        &["admin", "account", "list"],
+        &["region-key"],
+        &["fsck"],
+        &["admin", "rekey"],
+        &["admin", "rekey", "--region"],
+        &["admin", "rekey", "--region", "--prepare"],
+        &["check-config", "--probe"],
+    ];
+    for command in commands {
         let (code, text) = run(&[command, &["--config", config]].concat(), region.directory.path());
         assert!(code > 0, "{command:?}: {text}");
         for part in ["mode 750", "chmod 700", "region.allow_shared_data_dir = true"] {
@@ -162,6 +175,14 @@ fn a_data_directory_that_others_can_look_into_is_refused_unless_that_is_wanted()
     let text = std::fs::read_to_string(config).unwrap();
     std::fs::write(config, text.replace("data_dir = \"data\"", "data_dir = \"data\"\nallow_shared_data_dir = true"))
         .unwrap();
+    let probe = || run(&["check-config", "--probe", "--config", config], region.directory.path());
+    let rekey =
+        |more: &[&str]| run(&[&["admin", "rekey"], more, &["--config", config]].concat(), region.directory.path());
+    for (code, text) in [probe(), rekey(&[]), rekey(&["--region", "--prepare"]), rekey(&["--region"]), probe()] {
+        assert_eq!(code, 0, "{text}");
+    }
+    let keys = ["region.key", "secrets.key"].map(|name| std::fs::metadata(data(&region, name)).unwrap());
+    assert!(keys.iter().all(|key| key.permissions().mode() & 0o777 == 0o600), "the keys are the owner's own");
     let mut region = region;
     region.restart();
     assert_eq!(signs(&region), 200);
@@ -232,6 +253,39 @@ fn a_hang_up_takes_over_what_it_can_and_says_the_rest() {
 }
 
 #[test]
+fn a_hang_up_changes_what_strangers_may_do_and_opens_only_what_this_machine_reaches() {
+    let mut region = Region::start("");
+    let file = region.config();
+    let good = std::fs::read_to_string(&file).unwrap();
+    let hang_up = |region: &mut Region, text: &str| {
+        std::fs::write(&file, text).unwrap();
+        region.signal("-HUP");
+        let line = region.wait_for_log(|line| line["message"] == "the configuration was read again");
+        (line["taken_over"].as_str().unwrap().to_owned(), line["needs_restart"].as_str().unwrap().to_owned())
+    };
+    let token = "/swr/auth/v2/registry/auth/?service=dockyard";
+    assert_eq!((region.get("/v2/").status, region.get(token).status), (401, 200));
+    let none = format!("{good}[access]\nanonymous = \"none\"\n");
+    assert_eq!(hang_up(&mut region, &none), ("access".to_owned(), String::new()));
+    assert_eq!((region.get("/v2/").status, region.get(token).status), (401, 401));
+    let open = format!("{good}[access]\nopen = true\n");
+    assert_eq!(hang_up(&mut region, &open), ("access".to_owned(), String::new()));
+    assert_eq!(region.get("/v2/").status, 200);
+    assert_eq!(hang_up(&mut region, &good), ("access".to_owned(), String::new()));
+    assert_eq!((region.get("/v2/").status, region.get(token).status), (401, 200));
+
+    // A region that others reach, and a file that says another address: the listener is still the old one.
+    region.terminate();
+    assert_eq!(region.wait(), Some(0));
+    std::fs::write(&file, good.replace("127.0.0.1:0", "0.0.0.0:0")).unwrap();
+    region.restart();
+    let says = hang_up(&mut region, &open);
+    assert_eq!((says.0.as_str(), says.1.contains("access")), ("", true), "{says:?}");
+    let local = "GET /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert_eq!(region.send_raw(local.as_bytes()).status, 401);
+}
+
+#[test]
 fn a_command_of_another_version_leaves_the_tables_of_a_region_alone() {
     let region = stopped();
     // The tables as an older program has them, as far as anybody looks before touching one.
@@ -293,31 +347,81 @@ fn organizations_are_made_granted_and_deleted_at_the_command_line() {
 }
 
 #[test]
+fn a_level_on_one_repository_is_given_and_taken_back_at_the_command_line() {
+    let region = Region::start("");
+    let admin = |arguments: &[&str]| region.admin(&[&["organization"], arguments].concat());
+    admin(&["create", "--namespace", "team", "--account", "demo", "--user", "admin"]);
+    region.admin(&["user", "create", "--account", "demo", "--name", "bob"]);
+    let token = iam_token(&region);
+    for name in ["app", "other"] {
+        let body = format!(r#"{{"repository":"{name}","is_public":false}}"#);
+        let headers = [("X-Auth-Token", &*token), ("Content-Type", "application/json")];
+        let target = "/v2/manage/namespaces/team/repos";
+        let made = region.send(&Request { method: "POST", target, headers: &headers, body: &body });
+        assert_eq!(made.status, 200, "{made:?}");
+    }
+    let levels = |name: &str| {
+        let found = with_token(&region, &token, &format!("/v2/manage/namespaces/team/repos/{name}/access")).json();
+        let others = found["others_auths"].as_array().unwrap();
+        others.iter().map(|other| (other["user_name"].to_string(), other["auth"].as_i64().unwrap())).collect::<Vec<_>>()
+    };
+    let grant = |level: &str| {
+        admin(&["grant", "--namespace", "team", "--repository", "app", "--user", "bob", "--level", level])
+    };
+    let granted = grant("read");
+    assert_eq!((&granted["repository"], &granted["level"]), (&"app".into(), &1.into()), "{granted}");
+    let bob = "\"bob\"".to_owned();
+    assert_eq!(levels("app"), [(bob.clone(), 1)]);
+    assert_eq!(levels("other"), [], "this repository only");
+    assert_eq!(admin(&["list"])[0]["users"], 1, "and nothing on the organization");
+    assert_eq!(grant("manage")["level"], 7);
+    assert_eq!(levels("app"), [(bob, 7)]);
+    for _ in 0..2 {
+        assert_eq!(grant("none")["level"], 0);
+        assert_eq!(levels("app"), []);
+    }
+    let config = region.config();
+    let absent = ["--namespace", "team", "--repository", "absent", "--user", "bob", "--level", "read"];
+    let command = [&["admin", "organization", "grant"], &absent[..], &["--config", config.to_str().unwrap()]].concat();
+    let (code, text) = run(&command, region.directory.path());
+    assert!(code == 1 && text.contains("team/absent"), "{text}");
+}
+
+#[test]
 fn a_start_without_a_file_says_what_to_do_next() {
     let directory = tempfile::tempdir().unwrap();
-    let out = directory.path().join("out");
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_transship"))
-        .arg("serve")
-        .current_dir(directory.path())
-        .stdout(std::fs::File::create(&out).unwrap())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let (out, err) = (directory.path().join("out"), directory.path().join("err"));
     let deadline = std::time::Instant::now() + common::PATIENCE;
+    let start = || {
+        std::process::Command::new(env!("CARGO_BIN_EXE_transship"))
+            .arg("serve")
+            .current_dir(directory.path())
+            .stdout(std::fs::File::create(&out).unwrap())
+            .stderr(std::fs::File::create(&err).unwrap())
+            .spawn()
+            .unwrap()
+    };
+    let mut child = start();
     let text = loop {
         let text = std::fs::read_to_string(&out).unwrap();
-        // Its port may be taken by somebody else on this machine; then there is nothing to see here.
-        let ended = child.try_wait().unwrap().is_some();
-        if text.contains("docker push") || ended || std::time::Instant::now() > deadline {
+        if text.contains("docker push") {
             break text;
+        }
+        let why = std::fs::read_to_string(&err).unwrap();
+        assert!(
+            std::time::Instant::now() < deadline,
+            "a start without a file listens on 127.0.0.1:8080, which must be free: {why}"
+        );
+        if child.try_wait().unwrap().is_some() {
+            // The same test in another folder may have the port for a moment.
+            assert!(why.contains("cannot listen on 127.0.0.1:8080"), "{why}");
+            pause();
+            child = start();
         }
         pause();
     };
     let _ = child.kill();
-    let status = child.wait().unwrap();
-    if status.code() == Some(1) {
-        return;
-    }
+    child.wait().unwrap();
     for part in [
         "initial-credentials",
         "transship admin organization create",
@@ -347,13 +451,18 @@ fn a_database_that_cannot_be_reached_is_named_without_its_password() {
     let silent = silent.local_addr().unwrap().port();
     for (port, reason) in [(1, "Connection refused"), (silent, "no answer within 8 s")] {
         config(&format!("postgres://user:hunter2@127.0.0.1:{port}/facts"));
-        let begun = std::time::Instant::now();
-        let (code, text) = run(&["serve", "--config", "c.toml"], directory.path());
-        assert_eq!(code, 1, "{text}");
+        // The fastest of three: a busy machine may take its time to start a process.
+        let mut tries = (0..3).map(|_| {
+            let begun = std::time::Instant::now();
+            let (code, text) = run(&["serve", "--config", "c.toml"], directory.path());
+            assert_eq!(code, 1, "{text}");
+            (begun.elapsed(), text)
+        });
+        let in_time = tries.find(|(took, _)| *took < DATABASE_LIMIT);
+        let (_, text) = in_time.unwrap_or_else(|| panic!("port {port}: not within {DATABASE_LIMIT:?}"));
         let sentence = format!("cannot connect to the database at 127.0.0.1:{port}/facts: ");
         assert_eq!(text.matches(&sentence).count(), 1, "{text}");
         assert!(text.contains(reason) && !text.contains("hunter2"), "{text}");
-        assert!(begun.elapsed() < common::PATIENCE, "{:?}", begun.elapsed());
     }
 }
 
@@ -381,7 +490,56 @@ fn check_config_looks_at_directory_database_and_peers_when_it_is_told_to() {
     let config = running.config();
     let (code, text) = run(&["check-config", "--probe", "--config", config.to_str().unwrap()], directory.path());
     assert!(
-        code == 0 && text.contains("with the keys of the region") && text.contains("answers, with schema"),
+        code == 0 && text.contains("keys: good, those of the catalog") && text.contains("answers, with schema"),
         "{text}"
     );
+}
+
+/// What the start would refuse, and nothing that it would take.
+#[test]
+fn check_config_judges_the_keys_as_the_start_does() {
+    let (region, other) = (stopped(), stopped());
+    let config = region.config();
+    let config = config.to_str().unwrap();
+    let names = || {
+        let entries = std::fs::read_dir(data(&region, "")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        // What SQLite has beside its file comes and goes with whoever reads it.
+        names.filter(|name| !name.starts_with("catalog.db-")).collect::<std::collections::BTreeSet<_>>()
+    };
+    let agree = |expected: i32, part: &str| {
+        let before = names();
+        let (code, text) = run(&["check-config", "--probe", "--config", config], region.directory.path());
+        assert!(code == expected && text.contains(part), "{code}: {text}\nlacks {part}");
+        assert_eq!(names(), before, "nothing is made and nothing goes away: {text}");
+        if expected > 0 {
+            let (code, text) = run(&["serve", "--config", config], region.directory.path());
+            assert!(code == expected && text.contains(part), "{code}: {text}\nlacks {part}");
+        }
+    };
+    agree(0, "keys: good, those of the catalog");
+    for name in ["region.key", "secrets.key"] {
+        let own = std::fs::read(data(&region, name)).unwrap();
+        std::fs::remove_file(data(&region, name)).unwrap();
+        agree(1, &format!("{name} is missing, and the catalog has accounts"));
+        std::fs::copy(data(&other, name), data(&region, name)).unwrap();
+        agree(1, "is not the key of this catalog");
+        std::fs::write(data(&region, name), "abc").unwrap();
+        agree(1, &format!("{name}: is not "));
+        // A replacement that was cut off behind its transaction: the start finishes it.
+        std::fs::write(data(&region, &format!("{name}.new")), &own).unwrap();
+        std::fs::set_permissions(data(&region, &format!("{name}.new")), Permissions::from_mode(0o600)).unwrap();
+        agree(0, "keys: good, those of the catalog");
+        std::fs::rename(data(&region, &format!("{name}.new")), data(&region, name)).unwrap();
+    }
+    // The own key as that of a peer.
+    let own = run(&["region-key", "--config", config], region.directory.path()).1;
+    let text = std::fs::read_to_string(config).unwrap();
+    let peer = format!("[[peer]]\nid = \"b\"\nurl = \"http://127.0.0.1:1\"\npublic_key = \"{}\"\n", own.trim());
+    std::fs::write(config, text.clone() + &peer).unwrap();
+    agree(1, "peer b: public_key is the key of this region itself");
+    std::fs::write(config, text).unwrap();
+    let mut region = region;
+    region.restart();
+    assert_eq!(signs(&region), 200);
 }

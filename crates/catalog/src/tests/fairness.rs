@@ -2,6 +2,7 @@
 
 use super::jobs::new_job;
 use super::{Fixture, fixture, image, namespace_name, pause, repository, repository_name, user};
+use crate::dialect::Dialect;
 use crate::{Catalog, Job, JobState, NewJob};
 
 const LEASE_MS: i64 = 10_000;
@@ -136,6 +137,65 @@ pub(super) async fn a_target_that_is_away_is_no_failure(catalog: Catalog, _: Str
     assert_eq!((job.failures, job.away), (1, 0), "it answered");
 }
 
+/// As if a waiting job had been due for an hour.
+async fn due_for_an_hour(catalog: &Catalog) {
+    let sql = "UPDATE job SET run_at = {now} - 3600000 WHERE state = 'waiting'";
+    catalog.write(|| catalog.query(sql)).await.unwrap();
+}
+
+pub(super) async fn waiting_for_a_target_that_is_away_counts(catalog: Catalog, _: String) {
+    const HOUR: std::ops::Range<i64> = 3_600_000..3_660_000;
+    const NOTHING: std::ops::Range<i64> = 0..60_000;
+    let fixture = fixture(&catalog).await;
+    let jobs = [new_job(&fixture, "v1")];
+    let id = catalog.enqueue_jobs(&jobs, 10).await.unwrap()[0];
+    let mut spent = 0;
+    let mut more = |job: &Job| {
+        let more = job.spent_ms - spent;
+        spent = job.spent_ms;
+        more
+    };
+    due_for_an_hour(&catalog).await;
+    let claimed = claim_one(&catalog).await;
+    assert_eq!(more(&claimed), 0, "nobody knows that its target is away");
+    catalog.postpone_job(id, claimed.attempt, 0, "silent").await.unwrap();
+    due_for_an_hour(&catalog).await;
+    let claimed = claim_one(&catalog).await;
+    assert!(HOUR.contains(&more(&claimed)), "the others wait for the same target: {}", claimed.spent_ms);
+    // A stop of the process does not charge the same wait again.
+    catalog.release_job(id, claimed.attempt).await.unwrap();
+    let claimed = claim_one(&catalog).await;
+    assert!(NOTHING.contains(&more(&claimed)), "{}", claimed.spent_ms);
+    // The target is back, and others have the slots.
+    catalog.postpone_job(id, claimed.attempt, 0, "silent").await.unwrap();
+    let other = catalog.enqueue_jobs(&[new_job(&fixture, "v2")], 10).await.unwrap()[0];
+    due_for_an_hour(&catalog).await;
+    catalog
+        .write(|| catalog.query("UPDATE job SET state = 'success', updated_at = {now} WHERE id = $1").bind(other))
+        .await
+        .unwrap();
+    let claimed = claim_one(&catalog).await;
+    assert!(NOTHING.contains(&more(&claimed)), "{}", claimed.spent_ms);
+    // Away again since then.
+    catalog.write(|| catalog.query("UPDATE job SET updated_at = 0 WHERE id = $1").bind(other)).await.unwrap();
+    catalog.postpone_job(id, claimed.attempt, 0, "silent").await.unwrap();
+    due_for_an_hour(&catalog).await;
+    let claimed = claim_one(&catalog).await;
+    assert!(HOUR.contains(&more(&claimed)), "{}", claimed.spent_ms);
+    // A start that ends all leases: nobody ran jobs before it.
+    catalog.postpone_job(id, claimed.attempt, 0, "silent").await.unwrap();
+    due_for_an_hour(&catalog).await;
+    catalog.release_orphans().await.unwrap();
+    let claimed = claim_one(&catalog).await;
+    let expected = if catalog.dialect() == Dialect::Sqlite { NOTHING } else { HOUR };
+    assert!(expected.contains(&more(&claimed)), "{}", claimed.spent_ms);
+    // Asked for again it begins anew.
+    catalog.postpone_job(id, claimed.attempt, 0, "silent").await.unwrap();
+    catalog.enqueue_jobs(&jobs, 10).await.unwrap();
+    due_for_an_hour(&catalog).await;
+    assert_eq!(claim_one(&catalog).await.spent_ms, 0);
+}
+
 pub(super) async fn a_waiting_job_is_its_newest_callers(catalog: Catalog, _: String) {
     let fixture = fixture(&catalog).await;
     let first = new_job(&fixture, "v1");
@@ -171,15 +231,26 @@ pub(super) async fn jobs_of_a_deleted_repository_are_found_by_its_name(catalog: 
     let ids = catalog.enqueue_jobs(&tags(&new_job(&fixture, "v1"), 3), 10).await.unwrap();
     let name = repository_name("team/app");
     let account = fixture.account.id.as_str();
-    let found = async |account: &str, name: &str, limit, offset, descending| {
+    let found = async |id: Option<i64>, account: &str, name: &str, limit, offset, descending| {
         let name = repository_name(name);
-        let (jobs, total) = catalog.list_jobs_of_deleted(account, &name, limit, offset, descending).await.unwrap();
+        let found = catalog.list_jobs_with_deleted(id, account, &name, limit, offset, descending);
+        let (jobs, total) = found.await.unwrap();
         (jobs.into_iter().map(|job| job.id).collect::<Vec<_>>(), total)
     };
-    assert_eq!(found(account, "team/app", 10, 0, true).await, (vec![], 0), "{name} is there");
+    assert_eq!(found(None, account, "team/app", 10, 0, true).await, (vec![], 0), "{name} is there");
     assert!(catalog.delete_repository(fixture.repository.id).await.unwrap());
-    assert_eq!(found(account, "team/app", 10, 0, false).await, (ids.clone(), 3));
-    assert_eq!(found(account, "team/app", 2, 1, true).await, (vec![ids[1], ids[0]], 3));
-    assert_eq!(found(account, "team/other", 10, 0, true).await, (vec![], 0));
-    assert_eq!(found("another", "team/app", 10, 0, true).await, (vec![], 0));
+    assert_eq!(found(None, account, "team/app", 10, 0, false).await, (ids.clone(), 3));
+    assert_eq!(found(None, account, "team/app", 2, 1, true).await, (vec![ids[1], ids[0]], 3));
+    assert_eq!(found(None, account, "team/other", 10, 0, true).await, (vec![], 0));
+    assert_eq!(found(None, "another", "team/app", 10, 0, true).await, (vec![], 0));
+    // The name is in use again: one list, by the time.
+    let again = super::repository(&catalog, &fixture.namespace, &fixture.admin, "app").await;
+    let job = NewJob { repository_id: again.id, ..new_job(&fixture, "v1") };
+    let ids = [ids, catalog.enqueue_jobs(&tags(&job, 2), 10).await.unwrap()].concat();
+    let reversed: Vec<i64> = ids.iter().rev().copied().collect();
+    let id = Some(again.id);
+    assert_eq!(found(id, account, "team/app", 10, 0, false).await, (ids.clone(), 5));
+    assert_eq!(found(id, account, "team/app", 3, 1, true).await, (reversed[1..4].to_vec(), 5));
+    assert_eq!(found(id, account, "team/app", 2, 2, false).await, (ids[2..4].to_vec(), 5));
+    assert_eq!(found(id, "another", "team/app", 10, 0, false).await, (ids[3..].to_vec(), 2));
 }

@@ -26,6 +26,8 @@ pub(super) async fn raw_bytes_come_back(catalog: Catalog, _: String) {
     }
     assert!(!catalog.put_manifest(manifest).await.unwrap().created, "pushed again");
     assert_eq!(catalog.find_manifest(id, &Reference::Tag(tag("v2"))).await.unwrap(), None);
+    let size = catalog.tagged_size(id, &tag("v1")).await.unwrap();
+    assert_eq!((size, catalog.tagged_size(id, &tag("v2")).await.unwrap()), (Some(raw.len() as u64), None));
     assert_eq!(catalog.find_manifest(99, &Reference::Tag(tag("v1"))).await.unwrap(), None);
     let wanted = [digest("absent"), expected.clone()];
     assert_eq!(catalog.manifest_exists(id, &wanted).await.unwrap(), [expected]);

@@ -13,15 +13,17 @@ pub(super) async fn names_lead_to_content(catalog: Catalog, _: String) {
     let other = repository(&catalog, &fixture.namespace, &fixture.admin, "other").await.full_name();
     let pushed = image(&catalog, fixture.repository.id, "image", "v1").await;
     for reference in [by_tag("v1"), Reference::Digest(pushed.clone())] {
-        let pulled = catalog.pull_manifest(&app, &reference).await.unwrap().unwrap();
+        let pulled = catalog.pull_manifest(&app, &reference, 5).await.unwrap().unwrap();
         assert_eq!(pulled.namespace_id, fixture.namespace.id);
         let pulled = pulled.content;
-        assert_eq!((&pulled.digest, pulled.raw.as_slice()), (&pushed, b"image".as_slice()));
-        assert_eq!(catalog.pull_manifest(&other, &reference).await.unwrap(), None);
+        assert_eq!((&pulled.digest, pulled.raw.as_deref()), (&pushed, Some(b"image".as_slice())));
+        let large = catalog.pull_manifest(&app, &reference, 4).await.unwrap().unwrap().content;
+        assert_eq!((&large.digest, large.size_bytes, large.raw), (&pushed, 5, None));
+        assert_eq!(catalog.pull_manifest(&other, &reference, 5).await.unwrap(), None);
         let nowhere: RepositoryName = repository_name("nobody/app");
-        assert_eq!(catalog.pull_manifest(&nowhere, &reference).await.unwrap(), None);
+        assert_eq!(catalog.pull_manifest(&nowhere, &reference, 5).await.unwrap(), None);
     }
-    assert_eq!(catalog.pull_manifest(&app, &by_tag("v2")).await.unwrap(), None);
+    assert_eq!(catalog.pull_manifest(&app, &by_tag("v2"), 5).await.unwrap(), None);
 
     let (layer, size_bytes) = blob(&catalog, fixture.repository.id, "layer").await;
     let pulled = catalog.pull_blob(&app, &layer).await.unwrap().unwrap();

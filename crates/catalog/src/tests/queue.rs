@@ -71,6 +71,26 @@ pub(super) async fn one_copy_at_a_time(catalog: Catalog, _: String) {
     assert_eq!(ids(&catalog.claim_jobs("you", LEASE_MS, 10, 10).await.unwrap()), again);
 }
 
+/// A job of a repository that was deleted has its tag in the target still to take back: the same copy of the repository that
+/// was made again waits for it.
+pub(super) async fn a_deleted_repository_holds_its_targets(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let old = catalog.enqueue_jobs(&[new_job(&fixture, "v1")], 10).await.unwrap();
+    let claimed = catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap().pop().unwrap();
+    assert!(catalog.delete_repository(fixture.repository.id).await.unwrap());
+    let again = super::repository(&catalog, &fixture.namespace, &fixture.admin, "app").await;
+    let other = super::repository(&catalog, &fixture.namespace, &fixture.admin, "other").await;
+    let job = |id, path: &str| NewJob { repository_id: id, repository: path.to_owned(), ..new_job(&fixture, "v1") };
+    let new = catalog.enqueue_jobs(&[job(again.id, "app"), job(other.id, "other")], 10).await.unwrap();
+    assert_eq!(ids(&catalog.claim_jobs("me", LEASE_MS, 10, 10).await.unwrap()), [new[1]]);
+    // Nor do both begin at once when the owner of the first is gone.
+    end_leases(&catalog).await;
+    let both = ids(&catalog.claim_jobs("me", LEASE_MS, 10, 10).await.unwrap());
+    assert_eq!(both, [old[0], new[1]]);
+    assert!(catalog.finish_job(claimed.id, 2, JobState::Cancel, None).await.unwrap());
+    assert_eq!(ids(&catalog.claim_jobs("me", LEASE_MS, 10, 10).await.unwrap()), [new[0]]);
+}
+
 pub(super) async fn retries_wait_and_give_way(catalog: Catalog, _: String) {
     let fixture = fixture(&catalog).await;
     let jobs = [new_job(&fixture, "v1")];
@@ -199,4 +219,25 @@ pub(super) async fn orphans_are_released(catalog: Catalog, url: String) {
     let claimed = catalog.claim_jobs("you", LEASE_MS, 1, 1).await.unwrap();
     assert_eq!(ids(&claimed), if embedded { queued } else { Vec::new() });
     assert_eq!(take(&catalog, &upload.id, "two", LEASE_MS).await.unwrap().is_some(), embedded);
+}
+
+pub(super) async fn orphans_pay_for_their_run(catalog: Catalog, _: String) {
+    let fixture = fixture(&catalog).await;
+    let id = catalog.enqueue_jobs(&[new_job(&fixture, "v1")], 10).await.unwrap()[0];
+    let mut spent = 0;
+    for (lease, expected) in [("{now} - 2000", 2900..3100), ("{now} + 9000", 5000..60_000)] {
+        catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap();
+        let sql = format!("UPDATE job SET claimed_at = {{now}} - 5000, lease_until = {lease} WHERE id = $1");
+        let sql: &'static str = Box::leak(sql.into_boxed_str());
+        catalog.write(|| catalog.query(sql).bind(id)).await.unwrap();
+        catalog.release_orphans().await.unwrap();
+        // Where other processes may live, a lease has to run out.
+        let end = "UPDATE job SET lease_until = {now} WHERE lease_until > {now}";
+        catalog.write(|| catalog.query(end)).await.unwrap();
+        let claimed = catalog.claim_jobs("you", LEASE_MS, 1, 1).await.unwrap().pop().unwrap();
+        let run = claimed.spent_ms - spent;
+        assert!(expected.contains(&run), "{run}");
+        catalog.release_job(id, claimed.attempt).await.unwrap();
+        spent = catalog.find_jobs(&[id]).await.unwrap()[0].spent_ms;
+    }
 }

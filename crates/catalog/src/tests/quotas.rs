@@ -205,13 +205,22 @@ pub(super) async fn open_uploads_count(catalog: Catalog, _: String) {
     assert!(checkpoint(&catalog, &other, 8, false).await.unwrap());
     assert_eq!(refused(catalog.require_room(&name, None, 10, 8).await), (Resource::Bytes, 20, 20, 2));
     catalog.require_room(&name, None, 8, 8).await.unwrap();
-    // Content that is there already may come beyond the limit.
+    // What is said to be content that is there already may come beyond the limit. It counts as nothing, so something else
+    // that it turns out to be is refused.
     assert!(checkpoint(&catalog, &other, 30, true).await.unwrap());
-    assert_eq!(used(&catalog, namespace).await, [42, 1, 0]);
+    assert_eq!(used(&catalog, namespace).await, [20, 1, 0]);
+    let held = catalog.find_upload(&other).await.unwrap().unwrap();
+    assert_eq!((held.offset_bytes, held.reserved_bytes), (30, 8));
+    assert_eq!(refused(finish(&catalog, &other, "writer", &digest("junk"), 30).await), (Resource::Bytes, 20, 20, 22));
+    let unsaved = |beyond_quota| Checkpoint { durable_bytes: 30, resume: None, beyond_quota };
+    assert!(catalog.save_checkpoint(&other, "writer", unsaved(true), 10_000).await.unwrap());
+    assert_eq!(used(&catalog, namespace).await, [20, 1, 0]);
+    let counted = catalog.save_checkpoint(&other, "writer", unsaved(false), 10_000).await;
+    assert_eq!(refused(counted), (Resource::Bytes, 20, 20, 22));
 
     // A session that becomes a blob counts as that; one that is taken back, or is content that was there, as nothing.
     finish(&catalog, &one, "writer", &digest("012345678901"), 12).await.unwrap();
-    assert_eq!(used(&catalog, namespace).await, [42, 1, 0]);
+    assert_eq!(used(&catalog, namespace).await, [20, 1, 0]);
     assert!(catalog.abandon_upload(&other, Abandon::User).await.unwrap().is_some());
     assert_eq!(used(&catalog, namespace).await, [12, 1, 0]);
     assert_eq!(catalog.size_in_namespace(id, &digest("012345678901")).await.unwrap(), Some(12));

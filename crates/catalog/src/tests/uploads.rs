@@ -222,7 +222,12 @@ pub(super) async fn finished_sessions_are_remembered_for_a_while(catalog: Catalo
     assert!(!known("somebody else", "x", repository).await);
     assert!(!known(user, "y", repository).await);
     assert!(!known(user, "x", repository + 1).await);
-    // Once the blob is deleted, nothing says any more that it is there.
+    // Once the blob is out of service or deleted, nothing says any more that it is there.
+    let blob = catalog.find_blob(repository, &digest("x")).await.unwrap().unwrap();
+    assert!(catalog.quarantine_blob(&blob, "missing").await.unwrap());
+    assert!(!known(user, "x", repository).await);
+    assert!(catalog.release_blob(&blob).await.unwrap());
+    assert!(known(user, "x", repository).await);
     catalog.unlink_blob(repository, &digest("x")).await.unwrap();
     assert!(!known(user, "x", repository).await);
 

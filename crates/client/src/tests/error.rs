@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use super::support::{Script, client, name, reply};
 use crate::ErrorKind;
+use crate::peer::{PeerClient, TokenRequest};
 
 async fn error_of(status: u16, headers: &[(&str, &str)], body: &'static str) -> crate::ClientError {
     let server = Script::start([reply(status, headers, body)]).await;
@@ -53,6 +56,35 @@ async fn away_is_who_cannot_be_reached_or_is_too_busy() {
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
     let error = client(&base).start_upload(&name()).await.unwrap_err();
     assert!(!error.is_away(), "{error}");
+}
+
+/// A proxy below HTTP takes every connection and closes it when nobody is behind it.
+#[tokio::test]
+async fn who_closes_the_connection_at_the_first_request_of_a_copy_is_away() {
+    let ask = async |read_first: bool, answer: &'static [u8]| {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let mut request = Vec::new();
+                // Closed with something unread in it, a connection is reset.
+                while read_first && !request.ends_with(b"}") {
+                    connection.read_buf(&mut request).await.unwrap();
+                }
+                connection.write_all(answer).await.unwrap();
+            }
+        });
+        let request = TokenRequest { namespace: "team".parse().unwrap(), repository: "app".parse().unwrap() };
+        PeerClient::new(&base, None).unwrap().token("proof", &request).await.map(|_| ()).unwrap_err()
+    };
+    for read_first in [true, false] {
+        let error = ask(read_first, b"").await;
+        assert!(error.is_away(), "{error}");
+    }
+    for answer in [&b"SSH-2.0-OpenSSH_9.6\r\n\r\n"[..], b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"] {
+        let error = ask(true, answer).await;
+        assert!(!error.is_away(), "somebody answered: {error}");
+    }
 }
 
 #[tokio::test]

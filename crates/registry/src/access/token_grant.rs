@@ -4,9 +4,11 @@
 //! (`identity`).
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use transship_oci::{Action, RegionId, RepositoryName, Scope};
 
+use crate::access::asks::Asks;
 use crate::access::policy::Principal;
 use crate::error::ServiceError;
 
@@ -31,9 +33,20 @@ pub struct GrantedName<'a> {
     pub(crate) name: &'a RepositoryName,
     /// The number of the namespace; nothing where any will do.
     namespace_id: Option<i64>,
+    /// Who asks for it.
+    pub(crate) asks: Asks<'a>,
 }
 
 impl GrantedName<'_> {
+    /// The same for a request from that address, by which strangers are told apart.
+    #[must_use]
+    pub fn from_address(mut self, address: IpAddr) -> Self {
+        if let Asks::Stranger(unknown) = &mut self.asks {
+            *unknown = address;
+        }
+        self
+    }
+
     /// Refuses when the namespace of that name is not the one that the token was made for.
     pub(crate) fn require(&self, namespace_id: i64) -> Result<(), ServiceError> {
         match self.namespace_id {
@@ -49,7 +62,7 @@ impl GrantedName<'_> {
 #[cfg(test)]
 impl<'a> From<&'a RepositoryName> for GrantedName<'a> {
     fn from(name: &'a RepositoryName) -> Self {
-        Self { name, namespace_id: None }
+        Self { name, namespace_id: None, asks: Asks::Account("") }
     }
 }
 
@@ -87,9 +100,15 @@ impl Grant {
     }
 
     /// A repository that the token is about.
-    pub fn on<'a>(&self, name: &'a RepositoryName) -> GrantedName<'a> {
+    pub fn on<'a>(&'a self, name: &'a RepositoryName) -> GrantedName<'a> {
         let granted = || self.namespaces.get(name.namespace().as_str()).copied().unwrap_or(NO_NAMESPACE);
-        GrantedName { name, namespace_id: (!self.everything).then(granted) }
+        GrantedName { name, namespace_id: (!self.everything).then(granted), asks: self.asks() }
+    }
+
+    /// Who asks with it.
+    pub(crate) fn asks(&self) -> Asks<'_> {
+        let nobody = Asks::Stranger(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        self.principal.as_ref().map_or(nobody, |principal| Asks::Account(&principal.account_id))
     }
 
     /// Everything that the token carries, as one `scope` parameter.

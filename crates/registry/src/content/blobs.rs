@@ -123,6 +123,11 @@ impl Content {
         }
         let Some(source) = self.catalog().find_repository(from).await? else { return Ok(Mount::Nothing) };
         grant.on(from).require(source.namespace_id)?;
+        let Some(blob) = self.catalog().find_blob(source.id, digest).await? else { return Ok(Mount::Nothing) };
+        // What is not there, or cannot be looked at, is asked for: the bytes that come put it right.
+        if !matches!(self.inspect_size(&blob).await, Ok(Verdict::Sound)) {
+            return Ok(Mount::Nothing);
+        }
         let target = self.repository_to_push(grant, name).await?;
         let mounted = self.catalog().mount_blob(source.id, target.id, digest).await?;
         Ok(if mounted.is_some() { Mount::Done } else { Mount::Nothing })

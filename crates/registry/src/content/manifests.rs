@@ -5,17 +5,36 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use transship_catalog::{Pulled, PutManifest, PutManifestError, Repository, TagCondition};
+use transship_catalog::{Pulled, PulledManifest, PutManifest, PutManifestError, Repository, TagCondition};
 use transship_oci::{
     Digest, DigestAlgorithm, ManifestView, NamespaceName, Reference, RepositoryName, Tag, referrers_tag_subject,
 };
 
 use crate::access::policy::Principal;
 use crate::access::token_grant::{Grant, GrantedName};
+use crate::content::large_pages::{PATIENCE, SMALL_BYTES};
+use crate::content::sending::LargeManifest;
 use crate::content::service::Content;
 use crate::content::stored_manifest::StoredManifest;
 use crate::detached::detached;
 use crate::error::ServiceError;
+
+/// A manifest that was asked for.
+#[derive(Clone, Debug)]
+pub struct FoundManifest {
+    /// What is known of it.
+    pub stored: Arc<StoredManifest>,
+    /// A large one that was made for the question.
+    made: Option<Arc<LargeManifest>>,
+}
+
+impl std::ops::Deref for FoundManifest {
+    type Target = StoredManifest;
+
+    fn deref(&self) -> &StoredManifest {
+        &self.stored
+    }
+}
 
 /// When a push by tag may move the tag (If-Match, If-None-Match).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,13 +113,18 @@ impl Content {
         &self,
         name: impl Into<GrantedName<'_>>,
         reference: &Reference,
-    ) -> Result<Arc<StoredManifest>, ServiceError> {
+    ) -> Result<FoundManifest, ServiceError> {
         let granted = name.into();
         let key = format!("{} {reference}", granted.name);
-        let ask = async || self.asked_manifest(granted, reference).await;
+        let mut made = None;
+        let ask = async || {
+            let (found, large) = self.asked_manifest(granted, reference).await?;
+            made = large;
+            Ok(found)
+        };
         let pulled = self.manifest_cache().get(self.catalog(), &key, ask).await?;
         granted.require(pulled.namespace_id)?;
-        Ok(Arc::clone(&pulled.content))
+        Ok(FoundManifest { stored: Arc::clone(&pulled.content), made })
     }
 
     /// What the catalog says now. What is read at a referrers tag is made from more than what is stored there.
@@ -108,19 +132,61 @@ impl Content {
         &self,
         granted: GrantedName<'_>,
         reference: &Reference,
-    ) -> Result<Pulled<Arc<StoredManifest>>, ServiceError> {
+    ) -> Result<(Pulled<Arc<StoredManifest>>, Option<Arc<LargeManifest>>), ServiceError> {
         let is_made = matches!(reference, Reference::Tag(tag) if referrers_tag_subject(tag).is_some());
-        if !is_made && let Some(found) = self.catalog().pull_manifest(granted.name, reference).await? {
-            return Ok(Pulled { namespace_id: found.namespace_id, content: Arc::new(found.content.into()) });
+        if !is_made && let Some(found) = self.catalog().pull_manifest(granted.name, reference, SMALL_BYTES).await? {
+            let PulledManifest { digest, media_type, size_bytes, raw } = found.content;
+            let stored = StoredManifest { digest, media_type, size_bytes, raw: raw.map(Bytes::from) };
+            return Ok((Pulled { namespace_id: found.namespace_id, content: Arc::new(stored) }, None));
         }
         // The repository may be what is missing, or what is another one now.
         let repository = self.granted_repository(granted).await?;
         let found = match reference {
-            Reference::Tag(tag) => self.manifest_at_tag(repository.id, tag).await?,
-            Reference::Digest(digest) => self.made_manifest(repository.id, digest).await?,
+            Reference::Tag(tag) => self.manifest_at_tag(granted.asks, repository.id, tag).await?,
+            Reference::Digest(digest) => self.made_manifest(granted.asks, repository.id, digest).await?,
         };
         let found = found.ok_or_else(|| ServiceError::ManifestAbsent(reference.to_string()))?;
-        Ok(Pulled { namespace_id: repository.namespace_id, content: Arc::new(found) })
+        let size_bytes = found.raw.len() as u64;
+        let (raw, made) = if size_bytes <= SMALL_BYTES {
+            (Some(found.raw), None)
+        } else {
+            (None, Some(self.sending().begin(&found.digest, found.raw, found.room)))
+        };
+        let stored = StoredManifest { digest: found.digest, media_type: found.media_type, size_bytes, raw };
+        Ok((Pulled { namespace_id: repository.namespace_id, content: Arc::new(stored) }, made))
+    }
+
+    /// The bytes of a large manifest that was found, for sending: with room, or shared with others that are reading it.
+    ///
+    /// # Errors
+    /// [`ServiceError::TooManyLargeAnswers`] when there is no room.
+    pub async fn send_manifest(
+        &self,
+        granted: GrantedName<'_>,
+        reference: &Reference,
+        found: &FoundManifest,
+    ) -> Result<Arc<LargeManifest>, ServiceError> {
+        if let Some(made) = &found.made {
+            return Ok(Arc::clone(made));
+        }
+        let join = || self.sending().join(&found.digest);
+        let room = match self.rooms().take_unless(granted.asks, found.size_bytes, PATIENCE, join).await? {
+            Ok(room) => room,
+            Err(shared) => return Ok(shared),
+        };
+        let by_digest = Reference::Digest(found.digest.clone());
+        if let Some(stored) = self.catalog().pull_manifest(granted.name, &by_digest, u64::MAX).await?
+            && let Some(raw) = stored.content.raw
+        {
+            granted.require(stored.namespace_id)?;
+            let begun = self.sending().begin(&found.digest, Bytes::from(raw), room);
+            self.rooms().look_again();
+            return Ok(begun);
+        }
+        // It was made; then it is made again.
+        drop(room);
+        let (_, made) = self.asked_manifest(granted, reference).await?;
+        made.ok_or_else(|| ServiceError::ManifestAbsent(reference.to_string()))
     }
 
     /// Stores a manifest and moves its tags, all or nothing.
@@ -150,7 +216,9 @@ impl Content {
         let condition = match push.condition {
             PushCondition::Always => TagCondition::Always,
             PushCondition::IfAbsent => TagCondition::IfAbsent,
-            PushCondition::IfDigest(digest) => self.condition_on(repository.id, &push.reference, digest).await?,
+            PushCondition::IfDigest(digest) => {
+                self.condition_on(grant.asks(), repository.id, &push.reference, digest).await?
+            }
         };
         let content = self.clone();
         detached(async move { content.store_manifest(repository.id, digest, &view, &push.raw, tags, condition).await })

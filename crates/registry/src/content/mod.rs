@@ -17,6 +17,7 @@ pub(crate) mod pace;
 mod quotas;
 pub(crate) mod referrers;
 pub(crate) mod repositories;
+pub(crate) mod sending;
 pub(crate) mod service;
 pub(crate) mod stored_manifest;
 pub(crate) mod tags;

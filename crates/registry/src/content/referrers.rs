@@ -4,22 +4,22 @@
 //! referrers themselves name their subject either way, so the API needs nothing from that tag. The other way round, what
 //! is read at such a tag is brought up to date: what refers to the subject now is in it, what is gone is not (ADR 24).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
 use transship_catalog::{Referrers, TagCondition};
 use transship_oci::{
     Descriptor, Digest, DigestAlgorithm, MAX_MANIFEST_BYTES, ManifestKind, ManifestView, Reference, Tag, media,
     referrers_tag_subject,
 };
 
-use crate::access::policy::Principal;
+use crate::access::asks::Asks;
 use crate::access::token_grant::GrantedName;
 use crate::content::large_pages::Room;
 use crate::content::large_pages::{PAGE_BYTES, PATIENCE};
 use crate::content::service::Content;
-use crate::content::stored_manifest::StoredManifest;
 use crate::error::ServiceError;
 
 /// Referrers on one page: with annotations of ordinary size far below the 4 MiB that clients accept.
@@ -36,24 +36,35 @@ pub struct ReferrersPage {
     pub room: Room,
 }
 
+/// What is read at a tag, with its room.
+#[derive(Debug)]
+pub(crate) struct ManifestAtTag {
+    pub(crate) digest: Digest,
+    pub(crate) media_type: String,
+    pub(crate) raw: Bytes,
+    pub(crate) room: Room,
+}
+
+/// Digest, media type and bytes of an index that was made.
+type Made = (Digest, String, Vec<u8>);
+
 impl Content {
     /// One page of the manifests that refer to `subject`, all or those of one artifact type. A repository that does not
-    /// exist has none (OCI distribution, "Listing Referrers"). `principal` is who waits for room for the page.
+    /// exist has none (OCI distribution, "Listing Referrers").
     pub async fn referrers(
         &self,
-        principal: Option<&Principal>,
         name: impl Into<GrantedName<'_>>,
         subject: &Digest,
         artifact_type: Option<&str>,
         after: Option<&Digest>,
     ) -> Result<ReferrersPage, ServiceError> {
-        let repository = match self.granted_repository(name.into()).await {
+        let granted = name.into();
+        let repository = match self.granted_repository(granted).await {
             Err(ServiceError::RepositoryAbsent(_)) => return Ok(ReferrersPage::default()),
             found => found?,
         };
         let found = self.catalog().referrers(repository.id, subject, artifact_type, after, PAGE).await?;
-        let account = principal.map_or("", |principal| &principal.account_id);
-        let room = self.rooms().take(account, found.bytes, PATIENCE).await?;
+        let room = self.rooms().take(granted.asks, found.bytes, PATIENCE).await?;
         let entries = self.descriptors(repository.id, &found).await?;
         Ok(ReferrersPage { entries, next: found.next, room })
     }
@@ -73,32 +84,57 @@ impl Content {
     /// What is read at a tag: for a referrers tag the index with all that refers to its subject now.
     pub(crate) async fn manifest_at_tag(
         &self,
+        asks: Asks<'_>,
         repository_id: i64,
         tag: &Tag,
-    ) -> Result<Option<StoredManifest>, ServiceError> {
+    ) -> Result<Option<ManifestAtTag>, ServiceError> {
+        let subject = match referrers_tag_subject(tag) {
+            Some(start) => self.catalog().subject_like(repository_id, &start).await?,
+            None => None,
+        };
+        let size_bytes = self.catalog().tagged_size(repository_id, tag).await?;
+        let page = match &subject {
+            Some(subject) => self.catalog().referrers(repository_id, subject, None, None, PAGE).await?,
+            None => Referrers::default(),
+        };
+        if size_bytes.is_none() && page.digests.is_empty() {
+            return Ok(None);
+        }
+        // One room for all pages, which come one after another; the index itself is as small as a page may be.
+        let of_pages = if page.next.is_some() { PAGE_BYTES } else { page.bytes };
+        let mut room = self.rooms().take(asks, size_bytes.unwrap_or(0) + of_pages, PATIENCE).await?;
         let stored = self.catalog().find_manifest(repository_id, &Reference::Tag(tag.clone())).await?;
-        let stored = stored.map(StoredManifest::from);
-        let Some(start) = referrers_tag_subject(tag) else { return Ok(stored) };
-        let subject = self.catalog().subject_like(repository_id, &start).await?;
+        // Another one may be there by now.
+        let raw_bytes = stored.as_ref().map_or(0, |stored| stored.raw.len() as u64);
+        if !self.rooms().grow(&mut room, asks, raw_bytes + of_pages) {
+            return Err(ServiceError::TooManyLargeAnswers);
+        }
         let referrers = match &subject {
-            Some(subject) => self.all_referrers(repository_id, subject).await?,
+            Some(subject) => self.all_referrers(repository_id, subject, page).await?,
             None => Vec::new(),
         };
-        match stored {
-            None if referrers.is_empty() => Ok(None),
-            None => Ok(Some(self.made_index(repository_id, tag, &empty_index(), &referrers).await)),
-            Some(stored) => self.brought_up_to_date(repository_id, tag, stored, referrers).await.map(Some),
-        }
+        let found = match stored {
+            None if referrers.is_empty() => return Ok(None),
+            None => self.made_index(repository_id, tag, EMPTY_INDEX, media::OCI_INDEX, |_| true, &referrers).await?,
+            Some(stored) => {
+                let (digest, media_type) = (stored.digest, stored.media_type);
+                let changed = self.brought_up_to_date(repository_id, tag, &media_type, &stored.raw, referrers).await?;
+                changed.unwrap_or_else(|| (digest, media_type, stored.raw))
+            }
+        };
+        let (digest, media_type, raw) = found;
+        Ok(Some(ManifestAtTag { digest, media_type, raw: Bytes::from(raw), room }))
     }
 
     /// An index that was made at a referrers tag, as long as it would be made the same again.
     pub(crate) async fn made_manifest(
         &self,
+        asks: Asks<'_>,
         repository_id: i64,
         digest: &Digest,
-    ) -> Result<Option<StoredManifest>, ServiceError> {
+    ) -> Result<Option<ManifestAtTag>, ServiceError> {
         let Some(tag) = self.made_indexes().tag_of(repository_id, digest).await else { return Ok(None) };
-        let now = self.manifest_at_tag(repository_id, &tag).await?;
+        let now = self.manifest_at_tag(asks, repository_id, &tag).await?;
         Ok(now.filter(|manifest| manifest.digest == *digest))
     }
 
@@ -106,6 +142,7 @@ impl Content {
     /// what is stored must be what it was made from.
     pub(crate) async fn condition_on(
         &self,
+        asks: Asks<'_>,
         repository_id: i64,
         reference: &Reference,
         seen: Digest,
@@ -116,20 +153,21 @@ impl Content {
         }
         // First what is stored: when it moves in between, the condition does not hold.
         let stored = self.catalog().resolve_tag(repository_id, tag).await?;
-        let now = self.manifest_at_tag(repository_id, tag).await?;
+        let now = self.manifest_at_tag(asks, repository_id, tag).await?;
         if now.is_none_or(|now| now.digest != seen) {
             return Ok(TagCondition::IfDigest(seen));
         }
         Ok(stored.map_or(TagCondition::IfAbsent, TagCondition::IfDigest))
     }
 
-    /// As many as fit an index that clients accept.
-    async fn all_referrers(&self, repository_id: i64, subject: &Digest) -> Result<Vec<Descriptor>, ServiceError> {
+    /// As many as fit an index that clients accept, from the first page on.
+    async fn all_referrers(
+        &self,
+        repository_id: i64,
+        subject: &Digest,
+        mut page: Referrers,
+    ) -> Result<Vec<Descriptor>, ServiceError> {
         let (mut all, mut bytes) = (Vec::new(), 0);
-        let mut page = self.catalog().referrers(repository_id, subject, None, None, PAGE).await?;
-        // One room for all pages, which come one after another; the index itself is as small as a page may be.
-        let most = if page.next.is_some() { PAGE_BYTES } else { page.bytes };
-        let _room = self.rooms().take("", most, PATIENCE).await?;
         loop {
             for entry in self.descriptors(repository_id, &page).await? {
                 bytes += serde_json::to_vec(&entry).map_or(0, |text| text.len() + 1);
@@ -143,53 +181,74 @@ impl Content {
         }
     }
 
-    /// The index that a client has put there, without what is gone since and with what came.
+    /// The index that a client has put there, without what is gone since and with what came; nothing when it has not changed.
     async fn brought_up_to_date(
         &self,
         repository_id: i64,
         tag: &Tag,
-        stored: StoredManifest,
+        media_type: &str,
+        raw: &[u8],
         mut referrers: Vec<Descriptor>,
-    ) -> Result<StoredManifest, ServiceError> {
-        let Ok(view) = ManifestView::parse(Some(&stored.media_type), &stored.raw) else { return Ok(stored) };
-        let Ok(mut index) = serde_json::from_slice::<Value>(&stored.raw) else { return Ok(stored) };
-        if view.kind != ManifestKind::Index {
-            return Ok(stored);
-        }
-        let listed: Vec<Digest> = view.children.iter().map(|child| child.digest.clone()).collect();
+    ) -> Result<Option<Made>, ServiceError> {
+        let listed: Vec<Digest> = match ManifestView::parse(Some(media_type), raw) {
+            Ok(view) if view.kind == ManifestKind::Index => view.children.into_iter().map(|c| c.digest).collect(),
+            _ => return Ok(None),
+        };
         let there: HashSet<Digest> =
             self.catalog().manifest_exists(repository_id, &listed).await?.into_iter().collect();
         let known: HashSet<&Digest> = listed.iter().collect();
         referrers.retain(|entry| !known.contains(&entry.digest));
         if referrers.is_empty() && listed.iter().all(|digest| there.contains(digest)) {
-            return Ok(stored);
+            return Ok(None);
         }
-        if let Some(entries) = index.get_mut("manifests").and_then(Value::as_array_mut) {
-            let is_gone = |entry: &Value| {
-                let digest = entry["digest"].as_str().and_then(|text| text.parse::<Digest>().ok());
-                digest.is_some_and(|digest| known.contains(&digest) && !there.contains(&digest))
-            };
-            entries.retain(|entry| !is_gone(entry));
-        }
-        Ok(self.made_index(repository_id, tag, &index, &referrers).await)
+        let stays = |digest: &Digest| !known.contains(digest) || there.contains(digest);
+        self.made_index(repository_id, tag, raw, media_type, stays, &referrers).await.map(Some)
     }
 
-    async fn made_index(&self, repository_id: i64, tag: &Tag, base: &Value, entries: &[Descriptor]) -> StoredManifest {
-        let mut index = base.clone();
-        if let Some(manifests) = index.get_mut("manifests").and_then(Value::as_array_mut) {
-            manifests.extend(entries.iter().map(|entry| json!(entry)));
-        }
-        let raw = index.to_string().into_bytes();
+    /// The index `base` without the entries that do not stay, and with others. What stays is not written again.
+    async fn made_index(
+        &self,
+        repository_id: i64,
+        tag: &Tag,
+        base: &[u8],
+        media_type: &str,
+        stays: impl Fn(&Digest) -> bool,
+        others: &[Descriptor],
+    ) -> Result<Made, ServiceError> {
+        let raw = changed_index(base, stays, others)
+            .map_err(|error| ServiceError::Internal(format!("an index that was checked cannot be read: {error}")))?;
         let digest = Digest::of(DigestAlgorithm::Sha256, &raw);
         self.made_indexes().remember(repository_id, &digest, tag).await;
-        let media_type = base["mediaType"].as_str().unwrap_or(media::OCI_INDEX).to_owned();
-        StoredManifest { digest, media_type, raw: Bytes::from(raw) }
+        Ok((digest, media_type.to_owned(), raw))
     }
 }
 
-fn empty_index() -> Value {
-    json!({ "schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": [] })
+/// Only the entries are looked at, one by one: as values, an index of 4 MiB would take many times as much.
+fn changed_index(
+    base: &[u8],
+    stays: impl Fn(&Digest) -> bool,
+    others: &[Descriptor],
+) -> Result<Vec<u8>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Entry {
+        digest: Digest,
+    }
+    let mut index: BTreeMap<String, &RawValue> = serde_json::from_slice(base)?;
+    let listed: Vec<&RawValue> = match index.get("manifests") {
+        Some(entries) => serde_json::from_str(entries.get())?,
+        None => Vec::new(),
+    };
+    let is_there = |entry: &&RawValue| serde_json::from_str::<Entry>(entry.get()).map_or(true, |e| stays(&e.digest));
+    let others = others.iter().map(to_raw_value).collect::<Result<Vec<_>, _>>()?;
+    let entries: Vec<&RawValue> = listed.into_iter().filter(is_there).chain(others.iter().map(AsRef::as_ref)).collect();
+    let entries = to_raw_value(&entries)?;
+    index.insert("manifests".to_owned(), &entries);
+    serde_json::to_vec(&index)
 }
+
+/// What an index is made from where nobody has put one.
+const EMPTY_INDEX: &[u8] =
+    br#"{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}"#;
 
 #[cfg(test)]
 mod tests;

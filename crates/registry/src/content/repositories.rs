@@ -1,13 +1,14 @@
 //! Repositories as the management API sees them: contract 5.3.
 
-use transship_catalog::{CatalogError, Level, ListedRepository, NewRepository, RepoOrder, Repository};
+use transship_catalog::{CatalogError, Level, ListedRepository, NewRepository, RepoOrder, Repository, RepositoryTexts};
 use transship_oci::RepositoryName;
 
+use crate::access::asks::Asks;
 use crate::access::policy::Principal;
 use crate::access::policy::denied;
 use crate::access::token_grant::GrantedName;
 use crate::content::large_pages::Room;
-use crate::content::large_pages::{PAGE_BYTES, PATIENCE};
+use crate::content::large_pages::{PAGE_BYTES, PATIENCE, ROW_BYTES};
 use crate::content::service::Content;
 use crate::error::ServiceError;
 
@@ -136,18 +137,19 @@ impl Content {
         }
     }
 
-    /// The repository of that name, made when absent, without asking for permission: the caller has done so.
+    /// The repository of that name, made when absent, without asking for permission: the caller has done so, and says by
+    /// number on which namespace.
     pub(crate) async fn ensure_repository(
         &self,
         principal: &Principal,
+        namespace_id: i64,
         name: &RepositoryName,
         attributes: RepositoryAttributes,
     ) -> Result<Repository, ServiceError> {
-        let namespace = self.namespace(name.namespace()).await?;
-        Ok(self.catalog().ensure_repository(new_repository(principal, namespace.id, name, attributes)).await?)
+        Ok(self.catalog().ensure_repository(new_repository(principal, namespace_id, name, attributes)).await?)
     }
 
-    /// [`Content::ensure_repository`], in the namespace that a token was made for: the row is made under its number.
+    /// [`Content::ensure_repository`], in the namespace that a token was made for.
     pub(crate) async fn ensure_granted_repository(
         &self,
         principal: &Principal,
@@ -156,7 +158,7 @@ impl Content {
     ) -> Result<Repository, ServiceError> {
         let namespace = self.namespace(granted.name.namespace()).await?;
         granted.require(namespace.id)?;
-        Ok(self.catalog().ensure_repository(new_repository(principal, namespace.id, granted.name, attributes)).await?)
+        self.ensure_repository(principal, namespace.id, granted.name, attributes).await
     }
 
     /// The repository of that name, in the namespace that a token was made for.
@@ -226,54 +228,58 @@ impl Content {
             RepositoryPage::Offset(offset) => (offset, None),
             RepositoryPage::AfterId(id) => (0, Some(id)),
         };
-        let (mut rows, total) = self
-            .catalog()
-            .list_repositories(transship_catalog::ListRepositories {
-                account_id: principal.account_id.clone(),
-                user_id: principal.user_id.clone(),
-                is_admin: principal.is_admin,
-                namespace: list.namespace,
-                name_contains: list.name_contains,
-                category: list.category,
-                is_public: list.is_public,
-                order: list.order.0,
-                descending: list.order.1,
-                limit: list.limit,
-                offset,
-                after_id,
-            })
-            .await?;
+        let asked = transship_catalog::ListRepositories {
+            account_id: principal.account_id.clone(),
+            user_id: principal.user_id.clone(),
+            is_admin: principal.is_admin,
+            namespace: list.namespace,
+            name_contains: list.name_contains,
+            category: list.category,
+            is_public: list.is_public,
+            order: list.order.0,
+            descending: list.order.1,
+            limit: list.limit,
+            offset,
+            after_id,
+        };
         let most_tags =
             if list.with_tags { (TAGS_ON_A_PAGE / list.limit.max(1)).clamp(LEAST_TAGS, MOST_TAGS) } else { 0 };
-        let (mut fitting, mut bytes) = (rows.len(), 0);
-        for (place, row) in rows.iter().enumerate() {
-            if place > 0 && bytes + row.description_bytes > PAGE_BYTES {
-                fitting = place;
-                break;
-            }
-            bytes += row.description_bytes;
-        }
-        let ended_early = list.overflow == Overflow::EndThePage && fitting < rows.len();
+        let asks = Asks::Account(&principal.account_id);
+        let read = || async { Ok(self.catalog().list_repositories(asked.clone()).await?) };
+        let size = |(rows, _): &(Vec<ListedRepository>, i64)| records_bytes(rows, most_tags) + fitting(rows).1;
+        let ((mut rows, total), mut room) = self.rooms().read(asks, PATIENCE, read, size).await?;
+        let fitting = fitting(&rows).0;
+        let ends_early = list.overflow == Overflow::EndThePage;
+        let mut ended_early = ends_early && fitting < rows.len();
         if ended_early {
             rows.truncate(fitting);
         }
-        let tags: i64 = rows.iter().map(|row| row.summary.tag_count.min(most_tags)).sum();
-        let room = bytes + u64::try_from(tags).unwrap_or(0) * TAG_BYTES;
-        let room = self.rooms().take(&principal.account_id, room, PATIENCE).await?;
         let ids = |rows: &[ListedRepository]| rows.iter().map(|row| row.summary.repository.id).collect::<Vec<_>>();
         let (within, beyond) = rows.split_at(fitting);
         let mut texts = self.catalog().repository_texts(&ids(within), true, most_tags).await?;
         if !beyond.is_empty() {
             texts.extend(self.catalog().repository_texts(&ids(beyond), false, most_tags).await?);
         }
-        let repositories = rows.into_iter().map(|row| {
+        let (of_records, mut of_texts) = (records_bytes(&rows, most_tags), 0);
+        let mut repositories = Vec::with_capacity(rows.len());
+        for row in rows {
             let mut summary = row.summary;
-            let texts = texts.remove(&summary.repository.id).unwrap_or_default();
-            summary.repository.description = texts.description;
-            summary.tags = texts.tags;
-            summary
-        });
-        Ok(RepositoryList { repositories: repositories.collect(), total, ended_early, room })
+            let RepositoryTexts { description, tags } = texts.remove(&summary.repository.id).unwrap_or_default();
+            // As JSON, some characters have six bytes. Room is for twice the bytes of a text; what has more takes more.
+            let bytes = (description.len() as u64).max(json_bytes(&description) / 2);
+            let fits =
+                of_texts + bytes <= PAGE_BYTES && self.rooms().grow(&mut room, asks, of_records + of_texts + bytes);
+            if fits || repositories.is_empty() {
+                of_texts += bytes;
+                summary.repository.description = description;
+            } else if ends_early {
+                ended_early = true;
+                break;
+            }
+            summary.tags = tags;
+            repositories.push(summary);
+        }
+        Ok(RepositoryList { repositories, total, ended_early, room })
     }
 
     /// Refuses callers without write on the namespace, naming what they lack; contract 3.3.
@@ -296,6 +302,34 @@ impl Content {
         }
         Err(denied(principal, "write permission (3)", format!("organization {}", name.namespace())))
     }
+}
+
+/// How many repositories of a page bring their descriptions along, and how many bytes these have.
+fn fitting(rows: &[ListedRepository]) -> (usize, u64) {
+    let mut bytes = 0;
+    for (place, row) in rows.iter().enumerate() {
+        if place > 0 && bytes + row.description_bytes > PAGE_BYTES {
+            return (place, bytes);
+        }
+        bytes += row.description_bytes;
+    }
+    (rows.len(), bytes)
+}
+
+/// What the records take up without descriptions.
+fn records_bytes(rows: &[ListedRepository], most_tags: i64) -> u64 {
+    let tags: i64 = rows.iter().map(|row| row.summary.tag_count.min(most_tags)).sum();
+    rows.len() as u64 * ROW_BYTES + u64::try_from(tags).unwrap_or(0) * TAG_BYTES
+}
+
+/// The bytes of a text as JSON.
+fn json_bytes(text: &str) -> u64 {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
+        0..=31 => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum()
 }
 
 fn new_repository(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use transship_catalog::{Catalog, Pulled};
 use transship_store::BlobStore;
 
@@ -9,6 +10,7 @@ use crate::access::service::Access;
 use crate::content::blob_content::BlobContent;
 use crate::content::large_pages::Rooms;
 use crate::content::made_indexes::MadeIndexes;
+use crate::content::sending::Sending;
 use crate::content::stored_manifest::StoredManifest;
 use crate::job_signal::JobSignal;
 use crate::pull_cache::PullCache;
@@ -33,6 +35,7 @@ struct Inner {
     jobs: Arc<JobSignal>,
     made_indexes: MadeIndexes,
     rooms: Rooms,
+    sending: Sending,
     manifests: PullCache<Pulled<Arc<StoredManifest>>>,
     blobs: PullCache<Pulled<Arc<BlobContent>>>,
 }
@@ -43,8 +46,9 @@ impl Content {
             jobs,
             made_indexes: MadeIndexes::default(),
             rooms: Rooms::default(),
+            sending: Sending::default(),
             manifests: PullCache::new(MANIFEST_CACHE_BYTES, |pulled: &Pulled<Arc<StoredManifest>>| {
-                pulled.content.raw.len()
+                pulled.content.raw.as_ref().map_or(0, Bytes::len)
             }),
             blobs: PullCache::new(BLOB_CACHE_BYTES, |_: &Pulled<Arc<BlobContent>>| 0),
         };
@@ -71,8 +75,12 @@ impl Content {
         &self.inner.made_indexes
     }
 
-    pub(super) fn rooms(&self) -> &Rooms {
+    pub(crate) fn rooms(&self) -> &Rooms {
         &self.inner.rooms
+    }
+
+    pub(super) fn sending(&self) -> &Sending {
+        &self.inner.sending
     }
 
     pub(super) fn manifest_cache(&self) -> &PullCache<Pulled<Arc<StoredManifest>>> {

@@ -10,12 +10,8 @@ pub struct StoredManifest {
     pub digest: Digest,
     /// The media type it was pushed with.
     pub media_type: String,
-    /// The raw bytes.
-    pub raw: Bytes,
-}
-
-impl From<transship_catalog::StoredManifest> for StoredManifest {
-    fn from(stored: transship_catalog::StoredManifest) -> Self {
-        Self { digest: stored.digest, media_type: stored.media_type, raw: Bytes::from(stored.raw) }
-    }
+    /// How many bytes it has.
+    pub size_bytes: u64,
+    /// The raw bytes; not those of a large one, which takes room first ([`Content::send_manifest`]).
+    pub raw: Option<Bytes>,
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use transship_catalog::{Level, ListTagDetails, TagCondition, TagDetail, TagOrder};
 use transship_oci::{Digest, Reference, RepositoryName, Tag};
 
+use crate::access::asks::Asks;
 use crate::access::policy::Principal;
 use crate::content::large_pages::Room;
-use crate::content::large_pages::{LITTLE_PATIENCE, PAGE_BYTES, PATIENCE};
+use crate::content::large_pages::{LITTLE_PATIENCE, PAGE_BYTES, PATIENCE, ROW_BYTES};
 use crate::content::service::Content;
 use crate::error::ServiceError;
 
@@ -100,39 +101,48 @@ impl Content {
             TagPage::Offset(offset) => (offset, None),
             TagPage::After(tag) => (0, Some(tag)),
         };
-        let (mut rows, total) = self
-            .catalog()
-            .tag_details(ListTagDetails {
-                repository_id: repository.id,
-                name: None,
-                name_contains: list.name_contains,
-                order: list.order.0,
-                descending: list.order.1,
-                limit: list.limit,
-                offset,
-                after,
-            })
-            .await?;
-        let (fitting, bytes) = fitting(&rows);
+        let asked = ListTagDetails {
+            repository_id: repository.id,
+            name: None,
+            name_contains: list.name_contains,
+            order: list.order.0,
+            descending: list.order.1,
+            limit: list.limit,
+            offset,
+            after,
+        };
+        let asks = Asks::Account(&principal.account_id);
+        let read = || async { Ok(self.catalog().tag_details(asked.clone()).await?) };
+        let of_rows = |(rows, _): &(Vec<TagDetail>, i64)| rows.len() as u64 * ROW_BYTES;
+        let of_all = |page: &(Vec<TagDetail>, i64)| of_rows(page) + fitting(&page.0).1;
+        let with_manifests = match list.manifests {
+            Manifests::No => None,
+            Manifests::AsFarAsTheyFit => match self.rooms().read(asks, LITTLE_PATIENCE, &read, of_all).await {
+                Err(ServiceError::TooManyLargeAnswers) => None,
+                taken => Some(taken?),
+            },
+            Manifests::EndThePage => Some(self.rooms().read(asks, PATIENCE, &read, of_all).await?),
+        };
+        let shows_manifests = with_manifests.is_some();
+        let ((mut rows, total), room) = match with_manifests {
+            Some(taken) => taken,
+            None => self.rooms().read(asks, PATIENCE, &read, of_rows).await?,
+        };
+        let (fitting, _) = fitting(&rows);
         let ended_early = list.manifests == Manifests::EndThePage && fitting < rows.len();
         if ended_early {
             rows.truncate(fitting);
         }
-        let room = match list.manifests {
-            Manifests::No => None,
-            Manifests::AsFarAsTheyFit => self.rooms().take(&principal.account_id, bytes, LITTLE_PATIENCE).await.ok(),
-            Manifests::EndThePage => Some(self.rooms().take(&principal.account_id, bytes, PATIENCE).await?),
-        };
-        let manifests = match &room {
-            None => HashMap::new(),
-            Some(_) => self.raw_manifests(repository.id, &rows[..fitting]).await?,
+        let manifests = match shows_manifests {
+            false => HashMap::new(),
+            true => self.raw_manifests(repository.id, &rows[..fitting]).await?,
         };
         let view = |(place, row): (usize, TagDetail)| {
             let manifest = manifests.get(&row.digest).filter(|_| place < fitting).cloned();
             self.tag_view(name, repository.id, &row, manifest)
         };
         let tags = rows.into_iter().enumerate().map(view).collect();
-        Ok(TagList { tags, total, ended_early, room: room.unwrap_or_default() })
+        Ok(TagList { tags, total, ended_early, room })
     }
 
     /// The manifests of some tags, each once.
@@ -175,7 +185,7 @@ impl Content {
             })
             .await?;
         let row = rows.into_iter().next().ok_or_else(|| tag_absent(name, tag))?;
-        let room = self.rooms().take(&principal.account_id, row.manifest_bytes, PATIENCE).await?;
+        let room = self.rooms().take(Asks::Account(&principal.account_id), row.manifest_bytes, PATIENCE).await?;
         let manifest = self.raw_manifests(repository.id, std::slice::from_ref(&row)).await?.remove(&row.digest);
         Ok((self.tag_view(name, repository.id, &row, manifest), room))
     }

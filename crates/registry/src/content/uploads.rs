@@ -3,6 +3,7 @@
 //! The session's state is a row (offset, hash state, store state), renewed at each checkpoint; what came after the last
 //! checkpoint is thrown away when the session goes on. Owns: that order. Never: what a digest may be used for.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -136,6 +137,7 @@ impl Content {
         expected: Digest,
     ) -> Result<(), ServiceError> {
         let repository = self.catalog().find_repository(name).await?.ok_or(ServiceError::UploadAbsent)?;
+        grant.on(name).require(repository.namespace_id)?;
         let finished = FinishedUpload {
             session: session.to_owned(),
             repository_id: repository.id,
@@ -164,7 +166,37 @@ impl Content {
         .await
     }
 
-    /// The session, when it belongs to this repository and to this user (H6).
+    /// Takes a whole blob. Nobody is told of the session that this needs, so nobody can go on with it: it ends with the call,
+    /// also when the caller goes away meanwhile.
+    ///
+    /// # Errors
+    /// As with [`Content::start_upload`] and [`Content::finish_upload`].
+    pub async fn push_blob(
+        &self,
+        grant: &Arc<Grant>,
+        name: &RepositoryName,
+        body: Body,
+        expected: Digest,
+    ) -> Result<(), ServiceError> {
+        let (content, grant, name) = (self.clone(), Arc::clone(grant), name.clone());
+        detached(Box::pin(async move {
+            let session = content.start_upload(&grant, &name, expected.algorithm()).await?.session;
+            let finished = content.finish_upload(&grant, &name, &session, None, body, expected).await;
+            if finished.is_err()
+                && let Err(error) = content.discard(&session, Abandon::User).await
+            {
+                tracing::warn!(
+                    session,
+                    reason = error.log_reason(),
+                    "an upload session stays until it expires: {error}"
+                );
+            }
+            finished
+        }))
+        .await
+    }
+
+    /// The session, when it belongs to this repository and to this user (H6), and the token to its organization.
     pub(crate) async fn upload(
         &self,
         grant: &Grant,
@@ -172,6 +204,7 @@ impl Content {
         session: &str,
     ) -> Result<Upload, ServiceError> {
         let repository = self.catalog().find_repository(name).await?.ok_or(ServiceError::UploadAbsent)?;
+        grant.on(name).require(repository.namespace_id)?;
         let upload = self.catalog().find_upload(session).await?.ok_or(ServiceError::UploadAbsent)?;
         if upload.repository_id == repository.id && upload.user_id == grant.user_id() {
             Ok(upload)
@@ -466,28 +499,42 @@ impl Content {
         digest: &Digest,
         size_bytes: u64,
     ) -> Result<Option<String>, CatalogError> {
-        let mut known: Option<(Blob, bool)> = None;
+        let mut known: Option<(Blob, Result<Verdict, ServiceError>)> = None;
         for _ in 0..LOOKS {
             let seen = match &known {
                 None => KnownBytes::Unseen,
-                Some((blob, true)) => KnownBytes::There(&blob.location),
-                Some((blob, false)) => KnownBytes::Missing(&blob.location),
+                Some((blob, Ok(Verdict::Sound))) => KnownBytes::There(&blob.location),
+                Some((blob, _)) => KnownBytes::Missing(&blob.location),
             };
             match self.catalog().finish_upload(session, lease, digest, size_bytes, seen).await? {
                 Closing::Done(finished) => {
-                    if let Some((blob, false)) = known {
-                        let location = blob.location;
-                        tracing::error!(%digest, location, "the bytes of a blob were missing or too few; those of a push have taken their place");
+                    if let Some((blob, verdict)) = known {
+                        log_replaced(&blob, verdict);
                     }
                     return Ok(finished.unused_location);
                 }
                 Closing::Known(blob) => {
-                    let is_there = matches!(self.inspect_size(&blob).await, Ok(Verdict::Sound));
-                    known = Some((blob, is_there));
+                    let verdict = self.inspect_size(&blob).await;
+                    known = Some((blob, verdict));
                 }
             }
         }
         Err(CatalogError::Busy)
+    }
+}
+
+/// Says why the bytes of a push have taken the place of those that were known, if they have.
+fn log_replaced(blob: &Blob, verdict: Result<Verdict, ServiceError>) {
+    let Blob { digest, location, .. } = blob;
+    match verdict {
+        Ok(Verdict::Sound) => {}
+        Ok(Verdict::Damaged(reason)) => {
+            tracing::error!(%digest, location, "the bytes of a push have taken the place of a blob's: {reason}");
+        }
+        Err(error) => {
+            let reason = error.log_reason();
+            tracing::warn!(%digest, location, reason, "the bytes of a push have taken the place of a blob's, which could not be looked at: {error}");
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use sha2::Sha256;
 use transship_catalog::CatalogError;
 use zeroize::Zeroizing;
 
+pub use check::FoundKeys;
 pub use replace::{NewKey, Replaced};
 
 /// Name of the file with the region's identity, PKCS#8 in base64.
@@ -89,6 +90,7 @@ impl Keys {
     /// # Errors
     /// When a file cannot be made or read, holds something else, or can be read by other users of the machine.
     pub fn load_or_create(data_dir: &Path) -> Result<Self, KeyError> {
+        files::remove_left_behind(data_dir);
         let region =
             RegionKey::from_text(&data_dir.join(REGION_KEY_FILE), &files::load_or_create(data_dir, REGION_KEY_FILE)?)?;
         let master =
@@ -201,6 +203,11 @@ impl Master {
     /// What identifies it, and says nothing else about it: half of a value that is derived for this purpose alone.
     fn check(&self) -> String {
         hex::encode(&self.derive("which secrets.key this is")[..16])
+    }
+
+    /// Whether a secret was sealed with it.
+    fn opens(&self, access_key: &str, sealed: &str) -> bool {
+        self.sealing().open(access_key, sealed).is_some()
     }
 
     fn sealing(&self) -> Sealing {

@@ -5,15 +5,13 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::distr::{Alphanumeric, SampleString as _};
-use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 use transship_catalog::{AccessKey, Account, MadeWith, NewBootstrap, NewUser, User};
 
 use crate::access::policy::Principal;
-use crate::clock::now_ms;
 use crate::error::ServiceError;
+use crate::identity::derived::{derived_password, fingerprint};
 use crate::identity::service::Identity;
 use crate::identity::throttle::Attempt;
 
@@ -64,6 +62,25 @@ pub(crate) struct UsableKey {
     pub(crate) epoch: i64,
 }
 
+/// A login that was proved, and how that stood which proved it. A token that is made with it ends when that changes, also when
+/// it changed before the token was made.
+#[derive(Clone, Debug)]
+pub struct ProvedLogin {
+    /// Who it is.
+    pub principal: Principal,
+    pub(crate) user_epoch: i64,
+    /// Nothing for a password.
+    pub(crate) access_key: Option<ProvedKey>,
+}
+
+/// An access key as it was when a login was proved with it.
+#[derive(Clone, Debug)]
+pub(crate) struct ProvedKey {
+    pub(crate) access_key: String,
+    pub(crate) fingerprint: String,
+    pub(crate) epoch: i64,
+}
+
 /// What a temporary login is made with: it ends when that changes.
 #[derive(Clone, Debug)]
 pub struct LoginBasis {
@@ -84,22 +101,30 @@ impl Identity {
         from: IpAddr,
         user: &str,
         password: &str,
-    ) -> Result<Option<Principal>, ServiceError> {
+    ) -> Result<Option<ProvedLogin>, ServiceError> {
         if let Some((project, access_key)) = user.rsplit_once('@') {
             let attempt = self.begin_attempt(from, access_key)?;
-            let found = if self.is_own_project(project) { self.access_key(access_key).await? } else { None };
+            let found = if self.is_own_project(project) { self.usable_key(access_key).await? } else { None };
             // An unknown key takes the same time: it is compared with a secret that nobody has.
-            let secret = found.as_ref().map_or("no such access key", |(_, secret)| secret);
+            let secret = found.as_ref().map_or("no such access key", |found| &found.secret);
             let expected = derived_password(access_key, secret);
             let same: bool = expected.as_bytes().ct_eq(password.to_ascii_lowercase().as_bytes()).into();
             let is_secret: bool = secret.as_bytes().ct_eq(password.as_bytes()).into();
             let is_secret = is_secret && found.is_some();
-            let principal = found.filter(|_| same).map(|(principal, _)| principal);
-            self.end_attempt(attempt, principal.is_some());
-            if is_secret && principal.is_none() {
+            let proved = found.filter(|_| same).map(|found| ProvedLogin {
+                user_epoch: found.user.epoch,
+                access_key: Some(ProvedKey {
+                    access_key: access_key.to_owned(),
+                    fingerprint: fingerprint(access_key, &found.secret),
+                    epoch: found.epoch,
+                }),
+                principal: found.user.into(),
+            });
+            self.end_attempt(attempt, proved.is_some());
+            if is_secret && proved.is_none() {
                 return Err(ServiceError::SecretKeyAsPassword);
             }
-            return Ok(principal);
+            return Ok(proved);
         }
         let found = async {
             if let Some((account, name)) = user.split_once('/') {
@@ -121,7 +146,7 @@ impl Identity {
         account: &str,
         user: &str,
         password: &str,
-    ) -> Result<Option<Principal>, ServiceError> {
+    ) -> Result<Option<ProvedLogin>, ServiceError> {
         let found = async { Ok(self.catalog().find_user(account, user).await?) };
         // The same name as in a registry login, so that both doors have one counter.
         self.check_password(from, &format!("{account}/{user}"), found, password).await
@@ -202,9 +227,8 @@ impl Identity {
         life_seconds: Option<u64>,
     ) -> Result<RegistryLogin, ServiceError> {
         let life = life_seconds.unwrap_or(self.settings().login_seconds);
-        let now = now_ms();
-        self.catalog().delete_expired_access_keys(now).await?;
-        let expires_at_ms = now.saturating_add(i64::try_from(life).unwrap_or(i64::MAX).saturating_mul(1000));
+        self.catalog().delete_expired_access_keys().await?;
+        let expires_at_ms = now_ms().saturating_add(i64::try_from(life).unwrap_or(i64::MAX).saturating_mul(1000));
         let (access_key, secret) = new_key_pair();
         let key = self.sealed_key(&basis.user_id, Some(expires_at_ms), &access_key, &secret);
         self.catalog().create_login(&key, &basis.made_with, self.settings().logins_per_user).await?;
@@ -242,7 +266,7 @@ impl Identity {
         name: &str,
         find: impl Future<Output = Result<Option<User>, ServiceError>>,
         password: &str,
-    ) -> Result<Option<Principal>, ServiceError> {
+    ) -> Result<Option<ProvedLogin>, ServiceError> {
         let attempt = self.throttle().attempt(from, "user", name);
         self.throttle().check(attempt, Instant::now())?;
         let user = find.await?;
@@ -257,9 +281,9 @@ impl Identity {
             let now = self.catalog().find_user_by_id(&seen.id).await?;
             user = now.filter(|now| now.epoch == seen.epoch);
         }
-        let principal = user.map(Principal::from);
-        self.throttle().note(attempt, principal.is_some(), Instant::now());
-        Ok(principal)
+        let proved = user.map(|user| ProvedLogin { user_epoch: user.epoch, access_key: None, principal: user.into() });
+        self.throttle().note(attempt, proved.is_some(), Instant::now());
+        Ok(proved)
     }
 
     fn sealed_key(&self, user_id: &str, expires_at_ms: Option<i64>, access_key: &str, secret: &str) -> AccessKey {
@@ -328,6 +352,14 @@ impl Identity {
         Ok(self.catalog().list_users(account_id.as_deref()).await?)
     }
 
+    /// Users of an account: the one of that name if a name is given, or all.
+    pub async fn users_of_account(&self, account: &str, name: Option<&str>) -> Result<Vec<User>, ServiceError> {
+        match name {
+            Some(name) => Ok(self.catalog().find_user(account, name).await?.into_iter().collect()),
+            None => self.list_users(Some(account)).await,
+        }
+    }
+
     /// The user of that name in an account.
     pub async fn find_user(&self, account: &str, name: &str) -> Result<User, ServiceError> {
         let found = self.catalog().find_user(account, name).await?;
@@ -379,16 +411,13 @@ fn new_key_pair() -> (String, String) {
     (random_text(ACCESS_KEY_CHARS).to_ascii_uppercase(), random_text(SECRET_KEY_CHARS))
 }
 
-/// The long-term registry password of an access key (contract 7.5).
-pub(crate) fn derived_password(access_key: &str, secret: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
-    mac.update(access_key.as_bytes());
-    hex::encode(mac.finalize().into_bytes())
-}
-
 /// Text for a secret or a password that nobody can guess.
 pub(crate) fn random_text(chars: usize) -> String {
     Alphanumeric.sample_string(&mut rand::rng(), chars)
+}
+
+pub(crate) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
 
 /// Names of accounts and users: what can stand in a login, `account/user`, without doubt.

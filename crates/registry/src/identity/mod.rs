@@ -3,7 +3,7 @@
 //! Owns: accounts and users, passwords, access keys and temporary logins, the keys of the region and all tokens made with them, and how
 //! often somebody may fail. Never: what somebody may do (`access`).
 
-pub(crate) mod address;
+pub(crate) mod derived;
 pub(crate) mod fingerprint;
 pub(crate) mod keys;
 pub(crate) mod logins;

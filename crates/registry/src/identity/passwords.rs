@@ -14,8 +14,8 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use rand::Rng as _;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use crate::address::counted_address;
 use crate::error::ServiceError;
-use crate::identity::address::counted_address;
 
 /// The longest password that is hashed; longer ones are refused before they cost anything.
 const MAX_PASSWORD_BYTES: usize = 1024;

@@ -6,17 +6,14 @@
 
 use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::access::policy::Principal;
 use crate::error::ServiceError;
-use crate::identity::logins::derived_password;
+use crate::identity::derived::fingerprint;
+use crate::identity::logins::ProvedLogin;
 use crate::identity::service::Identity;
 use crate::identity::tokens::{Claims, Expected, now_seconds, token_id, verify};
 use crate::identity::tokens::{IssuedToken, TokenError};
-
-/// A bit more than nothing of the secret, to notice that it was replaced.
-const FINGERPRINT_BYTES: usize = 8;
 
 #[derive(Serialize, Deserialize)]
 struct RefreshClaims {
@@ -26,7 +23,7 @@ struct RefreshClaims {
     iat: u64,
     exp: u64,
     jti: String,
-    /// The user's epoch when the token was made; any change of password or state raises it.
+    /// The user's epoch when the login was proved; any change of password or state raises it.
     epoch: i64,
     /// The access key that was logged in with, and what its secret was.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -43,34 +40,25 @@ impl Claims for RefreshClaims {
 }
 
 impl Identity {
-    /// Issues a refresh token for a login that was just proved with `authenticate_login`.
-    pub async fn issue_refresh_token(&self, principal: &Principal, login: &str) -> Result<IssuedToken, ServiceError> {
-        let user = self.catalog().find_user_by_id(&principal.user_id).await?;
-        let user = user.ok_or_else(|| ServiceError::UserAbsent(principal.user_name.clone()))?;
-        let (access_key, key_epoch) = match login.rsplit_once('@') {
-            None => (None, 0),
-            Some((_, access_key)) => {
-                let found = self.usable_key(access_key).await?;
-                let key = found.ok_or_else(|| ServiceError::Absent("the access key".to_owned()))?;
-                (Some((access_key.to_owned(), fingerprint(access_key, &key.secret))), key.epoch)
-            }
-        };
+    /// Issues a refresh token for a login, as it was when it was proved with [`Identity::authenticate_login`].
+    pub fn issue_refresh_token(&self, login: &ProvedLogin) -> IssuedToken {
+        let key = login.access_key.as_ref();
         let iat = now_seconds();
         let exp = iat + self.settings().refresh_token_seconds;
         let claims = RefreshClaims {
             iss: self.settings().region.to_string(),
             aud: self.settings().service.clone(),
-            sub: user.id,
+            sub: login.principal.user_id.clone(),
             iat,
             exp,
             jti: token_id(),
-            epoch: user.epoch,
-            access_key,
-            key_epoch,
+            epoch: login.user_epoch,
+            access_key: key.map(|key| (key.access_key.clone(), key.fingerprint.clone())),
+            key_epoch: key.map_or(0, |key| key.epoch),
         };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.keys().refresh_token().signing)
             .expect("claims are plain data, which always serialises");
-        Ok(IssuedToken { token, issued_at_seconds: iat, expires_at_seconds: exp })
+        IssuedToken { token, issued_at_seconds: iat, expires_at_seconds: exp }
     }
 
     /// Verifies a refresh token, and that the login behind it would still be let in.
@@ -105,14 +93,13 @@ impl Identity {
     }
 }
 
-fn fingerprint(access_key: &str, secret: &str) -> String {
-    let hash = Sha256::digest(format!("refresh {}", derived_password(access_key, secret)));
-    hex::encode(&hash[..FINGERPRINT_BYTES])
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use crate::access::policy::Principal;
+    use crate::identity::derived::derived_password;
+    use crate::identity::logins::ProvedLogin;
     use crate::identity::tokens::TokenError;
     use crate::identity::tokens::now_seconds;
     use crate::testing::TestRegion;
@@ -121,14 +108,27 @@ mod tests {
         region.registry.identity().verify_refresh_token(token).await.unwrap()
     }
 
+    async fn prove(region: &TestRegion, login: &str, password: &str) -> ProvedLogin {
+        let proved = region.registry.identity().authenticate_login(Ipv4Addr::LOCALHOST.into(), login, password).await;
+        proved.unwrap().expect("the login is good")
+    }
+
+    async fn prove_by_key(region: &TestRegion) -> ProvedLogin {
+        let (_, secret) = region.registry.identity().access_key("AK1").await.unwrap().unwrap();
+        prove(region, "region-a@AK1", &derived_password("AK1", &secret)).await
+    }
+
     #[tokio::test]
     async fn a_refresh_token_lives_as_long_as_its_login() {
         let region = TestRegion::start("region-a").await;
         let registry = &region.registry;
-        let issue =
-            async |login: &str| registry.identity().issue_refresh_token(&region.admin, login).await.unwrap().token;
-        let (by_password, by_key) = (issue("admin").await, issue("region-a@AK1").await);
-        for token in [&by_password, &by_key] {
+        let by_password = async |password: &str| {
+            registry.identity().issue_refresh_token(&prove(&region, "admin", password).await).token
+        };
+        let by_key = async || registry.identity().issue_refresh_token(&prove_by_key(&region).await).token;
+        let both = async |password: &str| [by_password(password).await, by_key().await];
+        let tokens = both("a password").await;
+        for token in &tokens {
             assert_eq!(refresh(&region, token).await.as_ref(), Ok(&region.admin));
             // It opens nothing else, and nothing else refreshes (H10).
             assert!(registry.identity().verify_registry_token(token).is_err());
@@ -138,24 +138,48 @@ mod tests {
         assert_eq!(refresh(&region, &registry_token).await, Err(TokenError::Invalid));
 
         registry.identity().set_password(&region.admin.user_id, "another password".to_owned()).await.unwrap();
-        for token in [&by_password, &by_key] {
+        for token in &tokens {
             assert_eq!(refresh(&region, token).await, Err(TokenError::Withdrawn));
         }
-        let by_key = issue("region-a@AK1").await;
+        let token = by_key().await;
         registry.identity().rotate_access_key("AK1").await.unwrap();
-        assert_eq!(refresh(&region, &by_key).await, Err(TokenError::Withdrawn));
-        let (by_password, by_key) = (issue("admin").await, issue("region-a@AK1").await);
+        assert_eq!(refresh(&region, &token).await, Err(TokenError::Withdrawn));
+        let tokens = both("another password").await;
         registry.identity().set_access_key_enabled("AK1", false).await.unwrap();
-        assert_eq!(refresh(&region, &by_key).await, Err(TokenError::Withdrawn));
+        assert_eq!(refresh(&region, &tokens[1]).await, Err(TokenError::Withdrawn));
         registry.identity().set_access_key_enabled("AK1", true).await.unwrap();
-        assert_eq!(refresh(&region, &by_key).await, Err(TokenError::Withdrawn), "enabling brings nothing back");
-        let by_key = issue("region-a@AK1").await;
+        assert_eq!(refresh(&region, &tokens[1]).await, Err(TokenError::Withdrawn), "enabling brings nothing back");
+        assert!(refresh(&region, &tokens[0]).await.is_ok());
+        let tokens = [tokens[0].clone(), by_key().await];
         for enabled in [false, true] {
             registry.identity().set_user_enabled(&region.admin.user_id, enabled).await.unwrap();
-            for token in [&by_password, &by_key] {
+            for token in &tokens {
                 assert_eq!(refresh(&region, token).await, Err(TokenError::Withdrawn), "enabled: {enabled}");
             }
         }
+    }
+
+    /// Somebody is shut out between the proof and the token that is made of it: a token for a year must not outlive that.
+    #[tokio::test]
+    async fn a_token_of_a_login_that_changed_since_it_was_proved_is_never_good() {
+        let region = TestRegion::start("region-a").await;
+        let registry = &region.registry;
+        let proved = prove_by_key(&region).await;
+        registry.identity().rotate_access_key("AK1").await.unwrap();
+        let token = registry.identity().issue_refresh_token(&proved).token;
+        assert_eq!(refresh(&region, &token).await, Err(TokenError::Withdrawn), "rotated");
+        let proved = prove_by_key(&region).await;
+        for enabled in [false, true] {
+            registry.identity().set_access_key_enabled("AK1", enabled).await.unwrap();
+        }
+        let token = registry.identity().issue_refresh_token(&proved).token;
+        assert_eq!(refresh(&region, &token).await, Err(TokenError::Withdrawn), "switched off and on");
+        let proved = prove(&region, "admin", "a password").await;
+        registry.identity().set_password(&region.admin.user_id, "another password".to_owned()).await.unwrap();
+        let token = registry.identity().issue_refresh_token(&proved).token;
+        assert_eq!(refresh(&region, &token).await, Err(TokenError::Withdrawn), "another password");
+        let token = registry.identity().issue_iam_token(&proved).token;
+        assert_eq!(registry.identity().verify_iam_token(&token).await.unwrap(), Err(TokenError::Withdrawn));
     }
 
     #[tokio::test]
@@ -163,7 +187,7 @@ mod tests {
         let region = TestRegion::start("region-a").await;
         let basis = region.registry.identity().login_basis(&region.admin, None).await.unwrap();
         let login = region.registry.identity().create_login(&basis, Some(60)).await.unwrap();
-        let token = region.registry.identity().issue_refresh_token(&region.admin, &login.user).await.unwrap();
+        let token = region.registry.identity().issue_refresh_token(&prove(&region, &login.user, &login.password).await);
         assert!(token.expires_at_seconds > now_seconds() + 60);
         assert!(refresh(&region, &token.token).await.is_ok());
         let access_key = login.user.split_once('@').unwrap().1;

@@ -14,8 +14,8 @@ use std::net::IpAddr;
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use crate::address::counted_address;
 use crate::error::ServiceError;
-use crate::identity::address::counted_address;
 use crate::settings::LoginLimits;
 
 /// Most names at addresses that are kept, a few MiB. The oldest eighth leaves when it is full: to make the table forget,

@@ -14,6 +14,7 @@ use transship_oci::{Action, RegionId, RepositoryName, Scope};
 use crate::access::policy::Principal;
 use crate::access::token_grant::Grant;
 use crate::error::ServiceError;
+use crate::identity::logins::ProvedLogin;
 use crate::identity::service::Identity;
 
 mod verified;
@@ -70,7 +71,7 @@ struct IamClaims {
     iat: u64,
     exp: u64,
     jti: String,
-    /// The user's epoch when the token was made; any change of password or state raises it.
+    /// The user's epoch when the login was proved; any change of password or state raises it.
     epoch: i64,
 }
 
@@ -218,24 +219,22 @@ impl Identity {
         Ok(Some(Arc::new(Grant::of_open_region((*principal).clone()))))
     }
 
-    /// Issues an IAM token (contract 7.1).
-    pub async fn issue_iam_token(&self, principal: &Principal) -> Result<IssuedToken, ServiceError> {
-        let user = self.catalog().find_user_by_id(&principal.user_id).await?;
-        let user = user.ok_or_else(|| ServiceError::UserAbsent(principal.user_name.clone()))?;
+    /// Issues an IAM token (contract 7.1) for a login, as it was when it was proved.
+    pub fn issue_iam_token(&self, login: &ProvedLogin) -> IssuedToken {
         let iat = now_seconds();
         let exp = iat + self.settings().iam_token_seconds;
         let claims = IamClaims {
             iss: self.settings().region.to_string(),
             aud: IAM_AUDIENCE.to_owned(),
-            sub: user.id,
+            sub: login.principal.user_id.clone(),
             iat,
             exp,
             jti: token_id(),
-            epoch: user.epoch,
+            epoch: login.user_epoch,
         };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.keys().iam_token().signing)
             .expect("claims are plain data, which always serialises");
-        Ok(IssuedToken { token, issued_at_seconds: iat, expires_at_seconds: exp })
+        IssuedToken { token, issued_at_seconds: iat, expires_at_seconds: exp }
     }
 
     /// Verifies an IAM token, and that its user is still as it was.

@@ -7,8 +7,11 @@ use tokio::time::Instant;
 use transship_catalog::{EnqueueError, Job, JobState, Level, NewJob};
 use transship_oci::{NamespaceName, RegionId, RepositoryName, Tag};
 
+use crate::access::asks::Asks;
 use crate::access::policy::Principal;
 use crate::access::policy::denied;
+use crate::content::large_pages::Room;
+use crate::content::large_pages::{PATIENCE, ROW_BYTES};
 use crate::error::ServiceError;
 use crate::replication::copy::TargetRefusal;
 use crate::replication::service::Replication;
@@ -55,6 +58,11 @@ pub struct TagOutcome {
     pub tag: String,
     /// The state of its job.
     pub state: JobState,
+}
+
+/// What a job takes up in a list: its record, and the reason of a failure, which has any length.
+fn job_bytes(job: &Job) -> u64 {
+    ROW_BYTES + job.last_error.as_ref().map_or(0, |reason| reason.len() as u64)
 }
 
 impl Replication {
@@ -112,6 +120,7 @@ impl Replication {
             Err(EnqueueError::QueueFull) => return Err(ServiceError::QueueFull { limit }),
             Err(EnqueueError::Catalog(error)) => return Err(error.into()),
         };
+        drop(jobs);
         self.jobs().changed();
 
         // Without a wait the answer does not depend on how fast a job fails (contract 3.2).
@@ -124,7 +133,8 @@ impl Replication {
 
     /// One page of a repository's jobs, and how many there are in all (contract 4.2).
     ///
-    /// The jobs of a repository that was deleted stay readable for the administrators of its account.
+    /// The jobs of a repository that was deleted stay readable for the administrators of its account, also when its name is in
+    /// use again.
     pub async fn list_jobs(
         &self,
         principal: &Principal,
@@ -132,10 +142,23 @@ impl Replication {
         limit: i64,
         offset: i64,
         descending: bool,
-    ) -> Result<(Vec<Job>, i64), ServiceError> {
+    ) -> Result<(Vec<Job>, i64, Room), ServiceError> {
+        let asks = Asks::Account(&principal.account_id);
+        let size = |(jobs, _): &(Vec<Job>, i64)| jobs.iter().map(job_bytes).sum();
+        let of_repository = |id: i64| async move { Ok(self.catalog().list_jobs(id, limit, offset, descending).await?) };
+        // Only jobs of the own account: the name may belong to another one by now.
+        let with_deleted = |id: Option<i64>| async move {
+            let account = &principal.account_id;
+            Ok(self.catalog().list_jobs_with_deleted(id, account, name, limit, offset, descending).await?)
+        };
         let refusal = match self.access.repository_for(principal, name, Level::Read).await {
             Ok((repository, access)) if access.level >= Some(Level::Read) => {
-                return Ok(self.catalog().list_jobs(repository.id, limit, offset, descending).await?);
+                let ((jobs, total), room) = if principal.is_admin {
+                    self.content.rooms().read(asks, PATIENCE, || with_deleted(Some(repository.id)), size).await?
+                } else {
+                    self.content.rooms().read(asks, PATIENCE, || of_repository(repository.id), size).await?
+                };
+                return Ok((jobs, total, room));
             }
             Ok(_) => denied(principal, "read permission (1)", name),
             Err(error) => error,
@@ -145,11 +168,9 @@ impl Replication {
             ServiceError::NamespaceAbsent { .. } | ServiceError::RepositoryAbsent(_) | ServiceError::Denied(_)
         );
         if is_gone && principal.is_admin {
-            // Only jobs of the own account: the name may belong to another one by now.
-            let account = &principal.account_id;
-            let (jobs, total) = self.catalog().list_jobs_of_deleted(account, name, limit, offset, descending).await?;
+            let ((jobs, total), room) = self.content.rooms().read(asks, PATIENCE, || with_deleted(None), size).await?;
             if total > 0 {
-                return Ok((jobs, total));
+                return Ok((jobs, total, room));
             }
         }
         Err(refusal)
@@ -228,3 +249,6 @@ impl Replication {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,6 +133,14 @@ impl KnownPeer {
     }
 }
 
+/// Whether a region would start with these peers; `own_key` is its public key, if it has one yet.
+///
+/// # Errors
+/// A sentence naming the peer whose URL, key or certificate authority cannot be used.
+pub fn check_peers(peers: &[Peer], own_key: Option<&str>) -> Result<(), String> {
+    Peers::new(peers, own_key.unwrap_or_default(), None).map(|_| ())
+}
+
 /// Whether a region answers at a peer's URL; the error says why not.
 ///
 /// # Errors
@@ -177,6 +185,8 @@ mod tests {
         let twice = open(&[peer("b", &[key(2)]), peer("c", &[key(3), key(2)])]).unwrap_err();
         assert!(twice.starts_with("peer c: public_key is a key of peer b too"), "{twice}");
         assert!(open(&[peer("b", &[])]).unwrap_err().contains("no public_key"));
+        assert!(check_peers(&[peer("b", &[key(1)])], None).is_ok(), "a region without a key is nobody yet");
+        assert!(check_peers(&[peer("b", &[key(1)])], Some(&key(1))).is_err());
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use transship_catalog::{Abandon, Remains};
 
-use crate::clock::now_ms;
 use crate::error::ServiceError;
 use crate::upkeep::service::Upkeep;
 
@@ -38,10 +37,9 @@ impl Upkeep {
         self.sweep_remains(Remains::Unread).await?;
         self.catalog().forget_finished_uploads(FINISHED_UPLOADS_KEPT_MS).await?;
         self.catalog().forget_region_tokens().await?;
-        let now = now_ms();
         let kept_ms = i64::try_from(self.settings().job_retention.as_millis()).unwrap_or(i64::MAX);
-        self.catalog().prune_jobs(now.saturating_sub(kept_ms)).await?;
-        self.catalog().delete_expired_access_keys(now).await?;
+        self.catalog().prune_jobs(kept_ms).await?;
+        self.catalog().delete_expired_access_keys().await?;
         Ok(())
     }
 }

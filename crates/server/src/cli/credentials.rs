@@ -123,7 +123,7 @@ mod tests {
             .authenticate_password(std::net::Ipv4Addr::LOCALHOST.into(), "default", "admin", &made.password)
             .await
             .unwrap();
-        assert!(login.is_some_and(|principal| principal.is_admin));
+        assert!(login.is_some_and(|login| login.principal.is_admin));
         let (access_key, secret_key) = made.access_key.unwrap();
         assert_eq!(registry.identity().access_key(&access_key).await.unwrap().unwrap().1, secret_key);
 

@@ -9,6 +9,8 @@ mod fsck;
 mod limits;
 mod logging;
 mod open;
+#[cfg(test)]
+pub(crate) use open::test_region;
 mod probe;
 mod reload;
 mod serve;

@@ -82,6 +82,14 @@ pub(super) async fn region(config: &Config, listen: SocketAddr) -> anyhow::Resul
     put_together(config, listen, catalog, FsStore::open(blobs(config))).await
 }
 
+/// A new region in a directory, for tests of what answers its requests.
+#[cfg(test)]
+pub(crate) async fn test_region(directory: &std::path::Path) -> Registry {
+    let mut config = crate::config::without_file();
+    config.data_dir = directory.join("data");
+    region(&config, config.listen).await.expect("a new region opens")
+}
+
 /// Opens the same for a command that may run beside a serving process: makes what a first start lacks, and leaves tables that are there
 /// as they are.
 pub(super) async fn region_beside(config: &Config) -> anyhow::Result<Registry> {

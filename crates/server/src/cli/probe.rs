@@ -1,4 +1,4 @@
-//! `transship check-config --probe`: whether what the file names is there and answers.
+//! `transship check-config --probe`: whether what the file names is there, fits together and answers.
 //!
 //! Owns: what is looked at and the lines about it. Changes nothing: neither directory nor tables are made.
 
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use transship_catalog::{Catalog, CatalogError};
-use transship_registry::Keys;
+use transship_registry::{FoundKeys, Keys, check_peers};
 
 use super::{open, print};
 use crate::config::{Config, PeerConfig};
@@ -16,7 +16,18 @@ const PEER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Looks at everything and prints a line about each.
 pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
-    let mut found = vec![data_dir(config), catalog(config).await];
+    let mut found = vec![data_dir(config)];
+    let (line, catalog) = self::catalog(config).await;
+    found.push(line);
+    let own_key = keys(config, catalog.as_ref()).await;
+    found.push(own_key.as_ref().map(|(line, _)| line.clone()).map_err(Clone::clone));
+    if let Some(catalog) = catalog {
+        catalog.close().await;
+    }
+    let own_key = own_key.ok().and_then(|(_, key)| key);
+    if let Err(reason) = check_peers(&config.settings(config.listen).peers, own_key.as_deref()) {
+        found.push(Err(reason));
+    }
     for peer in &config.peers {
         found.push(self::peer(peer).await);
     }
@@ -50,12 +61,7 @@ fn data_dir(config: &Config) -> Result<String, String> {
     if !is_writable(path) {
         return Err(line("cannot be written to"));
     }
-    let missing: Vec<&str> = Keys::FILES.into_iter().filter(|file| !path.join(file).exists()).collect();
-    Ok(line(&if missing.is_empty() {
-        "good, with the keys of the region".to_owned()
-    } else {
-        format!("good, without {}", missing.join(" and "))
-    }))
+    Ok(line("good"))
 }
 
 /// Whether a file can be made in a directory; tried, since modes alone do not tell.
@@ -65,22 +71,47 @@ fn is_writable(directory: &Path) -> bool {
     made && std::fs::remove_file(&path).is_ok()
 }
 
-async fn catalog(config: &Config) -> Result<String, String> {
+/// A line about the catalog, and the catalog where there is one that keys can be compared with.
+async fn catalog(config: &Config) -> (Result<String, String>, Option<Catalog>) {
     let file = config.data_dir.join("catalog.db");
     if config.catalog_is_embedded() && !file.exists() {
-        return Ok(format!("catalog {}: is not there yet; the first start makes it", file.display()));
+        return (Ok(format!("catalog {}: is not there yet; the first start makes it", file.display())), None);
     }
     let name =
         if config.catalog_is_embedded() { format!("catalog {}", file.display()) } else { "catalog.url".to_owned() };
-    match Catalog::schema_at(&config.catalog_url()).await {
+    let catalog = match Catalog::open_to_look(&config.catalog_url()).await {
+        Ok(catalog) => catalog,
+        Err(error) => return (Err(format!("{name}: {error}")), None),
+    };
+    let line = match catalog.schema_versions().await {
         Ok((None, _)) => Ok(format!("{name}: answers, and has no tables yet; the first start makes them")),
-        Ok((Some(found), known)) if found == known => Ok(format!("{name}: answers, with schema {found}")),
+        Ok((Some(found), known)) if found == known => {
+            return (Ok(format!("{name}: answers, with schema {found}")), Some(catalog));
+        }
         Ok((Some(found), known)) if found < known => {
-            Ok(format!("{name}: answers, with schema {found}; the next start brings it to {known}"))
+            let line = format!("{name}: answers, with schema {found}; the next start brings it to {known}");
+            return (Ok(line), Some(catalog));
         }
         Ok((Some(found), known)) => Err(format!("{name}: {}", CatalogError::NewerSchema { found, known })),
         Err(error) => Err(format!("{name}: {error}")),
-    }
+    };
+    catalog.close().await;
+    (line, None)
+}
+
+/// A line about the key files, judged as the start judges them, and the public key of the region where it has one.
+async fn keys(config: &Config, catalog: Option<&Catalog>) -> Result<(String, Option<String>), String> {
+    let found = match catalog {
+        Some(catalog) => Keys::compare(&config.data_dir, catalog).await,
+        None => Keys::look(&config.data_dir),
+    };
+    let FoundKeys { missing, region_public_key } = found.map_err(|error| error.to_string())?;
+    let line = match (missing.is_empty(), catalog) {
+        (false, _) => format!("keys: {} not there yet; the first start makes what is missing", missing.join(" and ")),
+        (true, Some(_)) => "keys: good, those of the catalog".to_owned(),
+        (true, None) => "keys: can be used; there is no catalog to compare them with".to_owned(),
+    };
+    Ok((line, region_public_key))
 }
 
 async fn peer(peer: &PeerConfig) -> Result<String, String> {

@@ -19,9 +19,13 @@ impl Config {
     /// What changes when the file says `new`. `[bootstrap]` is left out: it means something only while there is no account.
     #[must_use]
     pub fn change_to(&self, new: Self) -> Change {
+        // The file was judged by the addresses in it. This process goes on with its own, and an open region is for loopback only.
+        let listeners = [Some(self.listen), self.listen_tls];
+        let exposed = new.access.open
+            && listeners.into_iter().flatten().any(|address| !address.ip().to_canonical().is_loopback());
         let mut taken_over = changed_peers(&self.peers, &new.peers);
         for (section, differs) in [
-            ("access", self.access != new.access),
+            ("access", self.access != new.access && !exposed),
             ("limits", self.limits != new.limits),
             // Its grace must not be shorter than an upload session lives, which is one of the limits.
             ("collection", self.collection != new.collection),
@@ -39,6 +43,7 @@ impl Config {
             ("region.public_url", self.public_url != new.public_url),
             ("region.data_dir", self.data_dir != new.data_dir),
             ("region.allow_shared_data_dir", self.allow_shared_data_dir != new.allow_shared_data_dir),
+            ("access", exposed),
             ("catalog", self.catalog_url != new.catalog_url),
             ("replication", self.replication != new.replication),
             ("registry", self.registry != new.registry),
@@ -47,7 +52,7 @@ impl Config {
         ];
         let needs_restart = needs_restart.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect();
         let config = Self {
-            access: new.access,
+            access: if exposed { self.access } else { new.access },
             limits: new.limits,
             collection: new.collection,
             log: new.log,

@@ -176,15 +176,9 @@ pub const KEYS: &[Key] = &[
         "job_timeout_seconds",
         "1 to 604800",
         Value("21600"),
-        "Longest time that one job may take itself: running, and in the pauses after its tries. Waiting while other jobs have the slots is not counted.",
+        "Longest time that one job may take itself: running, and in the pauses after its tries. Waiting while other jobs have the slots is not counted, unless the target was away at the last try.",
     ),
-    key(
-        "replication",
-        "slots_per_region",
-        "1 to 256",
-        Value("4"),
-        "Jobs that run at once for each target region, in this process.",
-    ),
+    key("replication", "slots_per_region", "1 to 256", Value("4"), "Jobs that run at once for each target region."),
     key(
         "replication",
         "blobs_in_parallel",

@@ -284,6 +284,34 @@ fn a_file_that_is_not_there_is_an_error_of_configuration() {
     assert!(error.to_string().starts_with("/nowhere/transship.toml: cannot be read"), "{error}");
 }
 
+/// The file is judged by the addresses in it, and a running process keeps those that it began with.
+#[test]
+fn a_process_that_others_reach_is_not_opened_by_a_new_file() {
+    let file = |listen: &str, more: &str| {
+        let files = Files::new(&format!("[region]\nid = \"a\"\nlisten = \"{listen}\"\n{more}"));
+        files.load().unwrap()
+    };
+    let open = "[access]\nopen = true\nanonymous = \"none\"\n";
+    let here = file("127.0.0.1:8080", open);
+    let mut by_tls = file("127.0.0.1:8080", "");
+    by_tls.listen_tls = Some("[::]:8443".parse().unwrap());
+    for running in [file("0.0.0.0:8080", ""), file("[::ffff:192.0.2.1]:8080", ""), by_tls] {
+        let change = running.change_to(here.clone());
+        assert_eq!(change.config.access, running.access, "{}", running.listen);
+        assert!(change.needs_restart.contains(&"access"), "{:?}", change.needs_restart);
+        assert!(change.taken_over.is_empty(), "{:?}", change.taken_over);
+    }
+    for running in [file("127.0.0.2:8080", ""), file("[::ffff:127.0.0.1]:8080", ""), file("[::1]:8080", "")] {
+        let change = running.change_to(here.clone());
+        assert_eq!((change.config.access, change.taken_over), (here.access, vec!["access".to_owned()]));
+        assert!(!change.needs_restart.contains(&"access"), "{:?}", change.needs_restart);
+        assert!(!change.config.change_to(running.clone()).config.access.open, "and shut again");
+    }
+    // What needs no loopback is taken over wherever the process listens.
+    let strict = file("127.0.0.1:8080", "[access]\nanonymous = \"none\"\n");
+    assert_eq!(file("0.0.0.0:8080", "").change_to(strict.clone()).config.access, strict.access);
+}
+
 #[test]
 fn the_reference_is_complete_and_without_repetition() {
     let names: Vec<(&str, &str)> = reference::KEYS.iter().map(|key| (key.section, key.name)).collect();

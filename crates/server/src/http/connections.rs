@@ -90,6 +90,12 @@ impl Connections {
         if taken == 0 {
             return;
         }
+        // The places that are too many are taken from idle connections at once: nobody comes in before the last of them is free.
+        for _ in 0..taken {
+            if !self.make_room(None) {
+                break;
+            }
+        }
         let less = u32::try_from(taken).unwrap_or(u32::MAX);
         let places = Arc::clone(&self.places);
         // Waits for its places ahead of new connections, which make room as they do when all places are taken.

@@ -1,4 +1,4 @@
-//! Large answers in JSON: written in pieces, which are let go one by one as they are sent.
+//! Large answers: in pieces, which are let go one by one as they are sent.
 //!
 //! Owns: the pieces, and how long a client may take to read them. Never: how large an answer may be; the registry gives
 //! room for it, which is held until the last piece is on its way.
@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,13 +17,16 @@ use http::{HeaderValue, header};
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
 use tokio::time::Instant;
-use transship_registry::Room;
+use transship_registry::{Kept, LargeManifest, Room};
 
 /// Bytes of one piece: what a connection has on its way anyway.
 const PIECE_BYTES: usize = 64 << 10;
 /// How long a client may take for the whole answer. The SDKs give up after two minutes (contract 1.1), and who reads
 /// slowly must not hold the room of others for longer.
 const LONGEST: Duration = Duration::from_mins(2);
+
+/// Bytes that are copied from a large manifest at a time: what waits to be sent of one stream of HTTP/2 anyway.
+const COPIED_BYTES: usize = 16 << 10;
 
 /// An answer with the status 200 that holds `room` until it is sent. The value is one of our own records.
 pub fn json(value: &impl Serialize, room: Room) -> Response {
@@ -43,7 +47,7 @@ impl Pieces {
     fn into_body(mut self, room: Room, until: Instant) -> PiecesBody {
         self.full.push_back(Bytes::from(self.last));
         let left_bytes = self.full.iter().map(|piece| piece.len() as u64).sum();
-        PiecesBody { pieces: self.full, left_bytes, until, _room: room }
+        PiecesBody { pieces: Some(room.keep(self.full)), left_bytes, until }
     }
 }
 
@@ -64,10 +68,10 @@ impl io::Write for Pieces {
 }
 
 struct PiecesBody {
-    pieces: VecDeque<Bytes>,
+    /// Gone with the last piece.
+    pieces: Option<Kept<VecDeque<Bytes>>>,
     left_bytes: u64,
     until: Instant,
-    _room: Room,
 }
 
 impl http_body::Body for PiecesBody {
@@ -78,22 +82,81 @@ impl http_body::Body for PiecesBody {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let Some(piece) = self.pieces.pop_front() else { return Poll::Ready(None) };
-        if Instant::now() > self.until {
-            self.pieces.clear();
-            let seconds = LONGEST.as_secs();
-            return Poll::Ready(Some(Err(format!("the client took more than {seconds} seconds for a list").into())));
+        let Some(pieces) = &self.pieces else { return Poll::Ready(None) };
+        let next =
+            if Instant::now() > self.until { Err(too_slow()) } else { next_of(pieces.with(VecDeque::pop_front)) };
+        let left = self.left_bytes - next.as_ref().map_or(0, |piece| piece.len() as u64);
+        self.left_bytes = left;
+        if left == 0 || next.is_err() {
+            self.pieces = None;
         }
-        self.left_bytes -= piece.len() as u64;
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        Poll::Ready(Some(next.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty()
+        self.pieces.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left_bytes)
+    }
+}
+
+/// The piece that comes next; what was cut off has none.
+fn next_of(piece: Option<Option<Bytes>>) -> Result<Bytes, axum::BoxError> {
+    match piece {
+        Some(piece) => Ok(piece.unwrap_or_default()),
+        None => Err("others waited for the room of a large answer whose client reads slowly".into()),
+    }
+}
+
+fn too_slow() -> axum::BoxError {
+    format!("the client took more than {} seconds for a large answer", LONGEST.as_secs()).into()
+}
+
+/// The bytes of a large manifest, which others may be reading too.
+pub fn manifest(manifest: Arc<LargeManifest>, size_bytes: u64) -> Body {
+    let left_bytes = usize::try_from(size_bytes).unwrap_or(usize::MAX);
+    Body::new(ManifestBody { manifest: Some(manifest), sent_bytes: 0, left_bytes, until: Instant::now() + LONGEST })
+}
+
+struct ManifestBody {
+    /// Gone with the last piece.
+    manifest: Option<Arc<LargeManifest>>,
+    sent_bytes: usize,
+    left_bytes: usize,
+    until: Instant,
+}
+
+impl http_body::Body for ManifestBody {
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let Some(manifest) = &self.manifest else { return Poll::Ready(None) };
+        let next = if Instant::now() > self.until {
+            Err(too_slow())
+        } else {
+            next_of(manifest.piece(self.sent_bytes, COPIED_BYTES).map(Some))
+        };
+        let bytes = next.as_ref().map_or(0, Bytes::len);
+        self.sent_bytes += bytes;
+        self.left_bytes = self.left_bytes.saturating_sub(bytes);
+        if self.left_bytes == 0 || bytes == 0 {
+            self.manifest = None;
+        }
+        Poll::Ready(Some(next.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.manifest.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left_bytes as u64)
     }
 }
 

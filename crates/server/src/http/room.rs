@@ -88,8 +88,16 @@ impl<K: Eq + Hash + Clone> Room<K> {
         Ok(Held { room: self.clone(), owner, number, leave })
     }
 
-    /// Makes others leave until so many more bytes have room.
+    /// Makes others leave until so many more bytes have room; nobody leaves when that would not be enough.
     fn make(&self, table: &mut Table<K>, owner: &K, number: u64, more_bytes: usize) -> Result<(), NoRoom> {
+        let own_bytes = table.owners.get(owner).map_or(0, |own| own.held_bytes);
+        let own_movable = table.owners.get(owner).map_or(0, |own| own.movable_bytes(number));
+        let all_movable: usize = table.owners.values().map(|of| of.movable_bytes(number)).sum();
+        let too_many_own = (own_bytes + more_bytes).saturating_sub(self.share_bytes);
+        let too_many = (table.held_bytes + more_bytes).saturating_sub(self.all_bytes);
+        if too_many_own > own_movable || too_many > all_movable {
+            return Err(NoRoom);
+        }
         loop {
             let own_bytes = table.owners.get(owner).map_or(0, |own| own.held_bytes);
             let leaves = if own_bytes + more_bytes > self.share_bytes {

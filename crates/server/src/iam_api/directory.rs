@@ -44,14 +44,8 @@ pub(super) fn list_domains(caller: &Principal) -> Response {
 /// `GET /v3/users?name=` (contract 7.3): users of the caller's account.
 pub(super) async fn list_users(registry: &Registry, parts: &Parts, caller: &Principal) -> Result<Response, IamError> {
     let name = query_value(parts.uri.query(), "name");
-    let users: Vec<Value> = registry
-        .identity()
-        .list_users(Some(&caller.account_name))
-        .await?
-        .iter()
-        .filter(|user| name.as_ref().is_none_or(|name| *name == user.name))
-        .map(describe)
-        .collect();
+    let users = registry.identity().users_of_account(&caller.account_name, name.as_deref()).await?;
+    let users: Vec<Value> = users.iter().map(describe).collect();
     Ok(axum::Json(json!({ "users": users, "links": {} })).into_response())
 }
 

@@ -103,13 +103,13 @@ pub(super) async fn create_token(registry: &Registry, body: &Bytes) -> Result<Re
 
     // An unknown account costs and says the same as a wrong password.
     let account = account.unwrap_or_default();
-    let principal = registry.identity().authenticate_password(context::client(), &account, &name, &secret).await?;
-    let principal =
-        principal.ok_or_else(|| IamError::new(StatusCode::UNAUTHORIZED, "the username or password is wrong"))?;
-    context::set_caller(&principal);
-    let scope = check_scope(registry, &principal, login.auth.scope)?;
+    let proved = registry.identity().authenticate_password(context::client(), &account, &name, &secret).await?;
+    let proved = proved.ok_or_else(|| IamError::new(StatusCode::UNAUTHORIZED, "the username or password is wrong"))?;
+    let principal = &proved.principal;
+    context::set_caller(principal);
+    let scope = check_scope(registry, principal, login.auth.scope)?;
 
-    let issued = registry.identity().issue_iam_token(&principal).await?;
+    let issued = registry.identity().issue_iam_token(&proved);
     let mut token = json!({
         "methods": ["password"],
         "issued_at": timestamp(issued.issued_at_seconds),
@@ -118,17 +118,17 @@ pub(super) async fn create_token(registry: &Registry, body: &Bytes) -> Result<Re
         "user": {
             "id": principal.user_id,
             "name": principal.user_name,
-            "domain": domain_of(&principal),
+            "domain": domain_of(principal),
             "password_expires_at": "",
         },
-        "roles": roles(&principal),
+        "roles": roles(principal),
     });
     match scope {
         TokenScope::Project => {
-            let project = registry.identity().project_of(&principal);
-            token["project"] = json!({ "id": project.id, "name": project.name, "domain": domain_of(&principal) });
+            let project = registry.identity().project_of(principal);
+            token["project"] = json!({ "id": project.id, "name": project.name, "domain": domain_of(principal) });
         }
-        TokenScope::Domain => token["domain"] = domain_of(&principal),
+        TokenScope::Domain => token["domain"] = domain_of(principal),
     }
     let header = HeaderValue::from_str(&issued.token)
         .map_err(|_| IamError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error"))?;

@@ -1,4 +1,5 @@
 //! JSON from outside: one document, no key twice. Two readers of a body must not be able to see two different calls.
+//! Great numbers of tiny values, which take many times their text's size in memory, are refused.
 
 use std::fmt;
 
@@ -7,27 +8,55 @@ use serde_json::{Map, Value};
 
 use crate::http::manage_error::{ManageCode, ManageError};
 
-/// Parses a body. What is not JSON is 4001018; a key that stands twice is 4000014.
+/// What the values of a body may cost together, where a text or number costs one: a call with 100 000 tags, the most that
+/// `sync_max_tags` can be set to, costs little more than that. One is about 60 bytes of memory.
+const MAX_COST: u32 = 120_000;
+/// What the key of a field costs beside its value.
+const KEY_COST: u32 = 1;
+/// What an array costs beside its elements.
+const ARRAY_COST: u32 = 2;
+/// What an object costs beside its fields: it has room for eleven from the first on.
+const OBJECT_COST: u32 = 10;
+
+/// Parses a body. What is not JSON is 4001018; a key that stands twice, or too many values, 4000014.
 pub(super) fn parse(body: &[u8]) -> Result<Value, ManageError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = Strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    let mut left = MAX_COST;
+    let value =
+        Strict { left: &mut left }.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     value.map_err(|error| {
         let code = if error.is_data() { ManageCode::BadParameter } else { ManageCode::BodyNotJson };
         ManageError::new(code, format!("the body cannot be read as JSON: {error}"))
     })
 }
 
-struct Strict;
+struct Strict<'a> {
+    /// What may still be spent.
+    left: &'a mut u32,
+}
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl Strict<'_> {
+    fn spend<E: serde::de::Error>(&mut self, cost: u32) -> Result<(), E> {
+        *self.left = self.left.checked_sub(cost).ok_or_else(|| E::custom("it has too many values"))?;
+        Ok(())
+    }
+
+    /// For a value inside this one.
+    const fn inner(&mut self) -> Strict<'_> {
+        Strict { left: self.left }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(mut self, deserializer: D) -> Result<Value, D::Error> {
+        self.spend(1)?;
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,18 +87,21 @@ impl<'de> Visitor<'de> for Strict {
         Ok(value.into())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut access: A) -> Result<Value, A::Error> {
+        self.spend(ARRAY_COST)?;
         let mut elements = Vec::new();
-        while let Some(element) = access.next_element_seed(Strict)? {
+        while let Some(element) = access.next_element_seed(self.inner())? {
             elements.push(element);
         }
         Ok(Value::Array(elements))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<Value, A::Error> {
+        self.spend(OBJECT_COST)?;
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            let value = access.next_value_seed(Strict)?;
+            self.spend(KEY_COST)?;
+            let value = access.next_value_seed(self.inner())?;
             if map.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("key {key:?} stands twice")));
             }

@@ -35,6 +35,7 @@ mod sync_job;
 mod tags;
 mod versions;
 
+use ::http::Method;
 use ::http::request::Parts;
 use axum::body::Body;
 use axum::extract::Request;
@@ -75,13 +76,17 @@ async fn answer(registry: Registry, request: Request<Body>) -> Answer {
         Operation::ShowApiVersion { version } => return versions::show_api_version(&registry, version),
         _ => {}
     }
-    let (principal, body) = prove_and_read(&registry, &parts, body, MAX_BODY_BYTES).await?;
+    let (principal, mut body) = prove_and_read(&registry, &parts, body, MAX_BODY_BYTES).await?;
+    if parts.method == Method::GET {
+        // It was read for its signature only.
+        body = Whole::empty();
+    }
     let query = Query::parse(parts.uri.query().unwrap_or(""))?;
-    let call = Call { registry, principal, parts, query, body };
-    dispatch(&call, operation).await
+    let mut call = Call { registry, principal, parts, query, body };
+    dispatch(&mut call, operation).await
 }
 
-async fn dispatch(call: &Call, operation: Operation) -> Answer {
+async fn dispatch(call: &mut Call, operation: Operation) -> Answer {
     use Operation as O;
     match operation {
         O::CreateNamespace => namespaces::create_namespace(call).await,

@@ -1,8 +1,7 @@
 //! Pages: `limit` and `offset`, `marker`, and `Content-Range` (contract 1.3).
 
 use ::http::{HeaderName, HeaderValue};
-use axum::Json;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use serde::Serialize;
 use transship_registry::Room;
 
@@ -40,18 +39,10 @@ impl Page {
         Self::of(query)
     }
 
-    /// A bare array with its `Content-Range`: offset, number of records here, total.
-    pub(super) fn answer<T: Serialize>(self, records: &[T], total: i64) -> Response {
-        self.ranged(Json(records).into_response(), records.len(), total)
-    }
-
-    /// The same for records that may be long, which hold `room` until they are sent.
+    /// A bare array with its `Content-Range`: offset, number of records here, total. It holds `room` until it is sent.
     pub(super) fn answer_large<T: Serialize>(self, records: &[T], total: i64, room: Room) -> Response {
-        self.ranged(pieces::json(&records, room), records.len(), total)
-    }
-
-    fn ranged(self, mut response: Response, records: usize, total: i64) -> Response {
-        let range = format!("{}-{records}/{total}", self.offset);
+        let mut response = pieces::json(&records, room);
+        let range = format!("{}-{}/{total}", self.offset, records.len());
         if let Ok(value) = HeaderValue::try_from(range) {
             response.headers_mut().insert(CONTENT_RANGE, value);
         }

@@ -137,6 +137,7 @@ pub(super) async fn create_repo(call: &Call, namespace: &str) -> Answer {
         category: fields.optional_text("category")?.filter(|text| !text.is_empty()).unwrap_or("other").to_owned(),
         description: fields.optional_text("description")?.unwrap_or_default().to_owned(),
     };
+    drop(fields);
     call.registry.content().create_repository(&call.principal, &at.name()?, attributes).await?;
     Ok(answer::done())
 }
@@ -176,6 +177,7 @@ pub(super) async fn update_repo(call: &Call, at: &RepositoryAt) -> Answer {
     let is_public = fields.is_public()?;
     let category = fields.optional_text("category")?.filter(|text| !text.is_empty()).map(str::to_owned);
     let description = fields.optional_text("description")?.map(str::to_owned);
+    drop(fields);
     call.registry.content().update_repository(&call.principal, &name, is_public, category, description).await?;
     Ok(answer::created())
 }

@@ -63,3 +63,6 @@ pub(super) async fn create_secret(call: &Call) -> Answer {
 const fn is_project_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use super::tags::parse_tag;
 use super::{Answer, Call};
 use crate::config::SyncImagesResponse;
 use crate::http::manage_error::{ManageCode, ManageError};
+use crate::http::whole::Whole;
 
 /// How many tags were still under way when the call stopped waiting. Under reading A these are listed.
 const OPEN: HeaderName = HeaderName::from_static("x-transship-open");
@@ -20,9 +21,10 @@ const OPEN: HeaderName = HeaderName::from_static("x-transship-open");
 ///
 /// Under reading A, the default, the array names the tags that are not in the target; under reading B those that are. A call
 /// that does not wait knows nothing of any tag, and says nothing.
-pub(super) async fn create_manual_image_sync_repo(call: &Call, at: &RepositoryAt) -> Answer {
+pub(super) async fn create_manual_image_sync_repo(call: &mut Call, at: &RepositoryAt) -> Answer {
     let name = at.name()?;
-    let request = parse(&call.body)?;
+    // The call waits for its jobs for a minute, so its body gives its room back first.
+    let request = parse(&std::mem::replace(&mut call.body, Whole::empty()))?;
     let reading = call.parts.extensions.get::<SyncImagesResponse>().copied().unwrap_or_default();
     let outcome = call.registry.replication().sync_images(&call.principal, &name, request).await?;
     if !outcome.waited {

@@ -47,10 +47,10 @@ pub(super) async fn show_sync_job(call: &Call, at: &RepositoryAt) -> Answer {
         Some("asc") => false,
         Some(other) => return Err(super::query::bad_query("order", other, "asc or desc")),
     };
-    let (jobs, total) =
+    let (jobs, total, room) =
         call.registry.replication().list_jobs(&call.principal, &name, page.limit, page.offset, descending).await?;
     let views: Vec<SyncJob> = jobs.into_iter().map(|job| view(&call.principal.account_name, job)).collect();
-    Ok(page.answer(&views, total))
+    Ok(page.answer_large(&views, total, room))
 }
 
 fn view(account_name: &str, job: Job) -> SyncJob {

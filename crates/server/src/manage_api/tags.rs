@@ -169,6 +169,7 @@ pub(super) async fn create_repo_tag(call: &Call, at: &RepositoryAt) -> Answer {
     let source = parse_tag(fields.text("source_tag")?)?;
     let destination = parse_tag(fields.text("destination_tag")?)?;
     let override_existing = fields.optional_bool("override")?.unwrap_or(false);
+    drop(fields);
     call.registry.content().create_tag(&call.principal, &name, &source, &destination, override_existing).await?;
     Ok(answer::created())
 }

@@ -10,6 +10,7 @@ use transship_registry::{ManifestPush, PushCondition};
 use super::Call;
 use super::error::OciError;
 use crate::http::whole::{Sender, Whole, read_whole};
+use crate::http::{context, pieces};
 
 /// Most `?tag=` parameters of one push; the specification asks for at least ten.
 const MAX_TAG_PARAMETERS: usize = 46;
@@ -20,13 +21,23 @@ const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 
 /// `GET` and `HEAD /v2/{name}/manifests/{reference}`: the stored bytes, whatever the client says it accepts.
 pub(super) async fn get(call: &Call, name: &RepositoryName, reference: &Reference) -> Result<Response, OciError> {
-    let stored = call.registry.content().find_manifest(call.grant.on(name), reference).await?;
+    let granted = call.grant.on(name);
+    let stored = call.registry.content().find_manifest(granted, reference).await?;
     let etag = format!("\"{}\"", stored.digest);
     let matches = call.parts.headers.get(header::IF_NONE_MATCH).is_some_and(|value| lists_etag(value, &etag));
     let status = if matches { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-    let size_bytes = stored.raw.len();
-    let body =
-        if matches || call.parts.method == Method::HEAD { Body::empty() } else { Body::from(stored.raw.clone()) };
+    let size_bytes = stored.size_bytes;
+    let body = match &stored.raw {
+        _ if matches || call.parts.method == Method::HEAD => Body::empty(),
+        Some(raw) => Body::from(raw.clone()),
+        None => {
+            let granted = granted.from_address(context::client());
+            pieces::manifest(
+                Box::pin(call.registry.content().send_manifest(granted, reference, &stored)).await?,
+                size_bytes,
+            )
+        }
+    };
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, text_header(&stored.media_type));

@@ -65,7 +65,11 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
 }
 
 async fn answer(registry: Registry, request: Request<Body>) -> Result<Response, OciError> {
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
+    if matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE) {
+        // Nobody reads it, and what came of it must not stay with the connection while the answer waits for something.
+        body = Body::empty();
+    }
     let (route, grant) = admit(&registry, &parts).await?;
     let query = Query::parse(parts.uri.query().unwrap_or(""));
     let method = parts.method.clone();

@@ -8,7 +8,7 @@ use transship_oci::{Descriptor, Digest, ErrorCode, Link, RepositoryName, Route, 
 use super::Call;
 use super::error::OciError;
 use super::manifests::text_header;
-use crate::http::pieces;
+use crate::http::{context, pieces};
 
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
@@ -27,8 +27,8 @@ pub(super) async fn list(call: &Call, name: &RepositoryName, subject: &Digest) -
         None => None,
         Some(text) => Some(text.parse::<Digest>().map_err(|e| OciError::bad(ErrorCode::DigestInvalid, e.to_string()))?),
     };
-    let asks = call.grant.principal.as_ref();
-    let page = call.registry.content().referrers(asks, call.grant.on(name), subject, filter, after.as_ref()).await?;
+    let granted = call.grant.on(name).from_address(context::client());
+    let page = call.registry.content().referrers(granted, subject, filter, after.as_ref()).await?;
     let index = Index { schema_version: 2, media_type: media::OCI_INDEX, manifests: page.entries };
     let mut response = pieces::json(&index, page.room);
     let headers = response.headers_mut();

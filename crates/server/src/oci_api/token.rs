@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use serde_json::json;
 use transship_oci::{ErrorCode, NamespaceName, parse_scopes};
-use transship_registry::{Principal, Registry, ServiceError};
+use transship_registry::{Principal, ProvedLogin, Registry, ServiceError};
 
 use super::error::OciError;
 use super::query::Query;
@@ -33,7 +33,11 @@ const MAX_FORM_BYTES: usize = 64 << 10;
 pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let answer = match parts.method {
-        Method::GET => by_basic(&registry, &parts).await,
+        Method::GET => {
+            // Nobody reads it, and what came of it must not stay with the connection while the password waits for its turn.
+            drop(body);
+            by_basic(&registry, &parts).await
+        }
         Method::POST => by_form(&registry, &parts, body).await,
         _ => Err(OciError::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -46,7 +50,7 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
 
 async fn by_basic(registry: &Registry, parts: &Parts) -> Result<Response, OciError> {
     let query = Query::parse(parts.uri.query().unwrap_or(""));
-    let (principal, user) = match parts.headers.get(header::AUTHORIZATION) {
+    let login = match parts.headers.get(header::AUTHORIZATION) {
         None if !registry.settings().access.anonymous_pull => {
             return Err(OciError::new(
                 StatusCode::UNAUTHORIZED,
@@ -54,19 +58,15 @@ async fn by_basic(registry: &Registry, parts: &Parts) -> Result<Response, OciErr
                 "this region gives nothing without a login; log in first",
             ));
         }
-        None => (None, String::new()),
+        None => None,
         Some(value) => {
             let (user, password) = value.to_str().ok().and_then(basic).ok_or_else(|| wrong_login(registry))?;
-            (Some(log_in(registry, &user, &password).await?), user)
+            Some(log_in(registry, &user, &password).await?)
         }
     };
-    let refresh = match &principal {
-        Some(principal) if query.first("offline_token") == Some("true") => {
-            Some(registry.identity().issue_refresh_token(principal, &user).await?.token)
-        }
-        _ => None,
-    };
-    issue(registry, principal.as_ref(), &query, refresh).await
+    let keeps = login.as_ref().filter(|_| query.first("offline_token") == Some("true"));
+    let refresh = keeps.map(|login| registry.identity().issue_refresh_token(login).token);
+    issue(registry, login.as_ref().map(|login| &login.principal), &query, refresh).await
 }
 
 async fn by_form(registry: &Registry, parts: &Parts, body: Body) -> Result<Response, OciError> {
@@ -85,13 +85,10 @@ async fn by_form(registry: &Registry, parts: &Parts, body: Body) -> Result<Respo
             let (Some(user), Some(password)) = (form.first("username"), form.first("password")) else {
                 return Ok(oauth("invalid_request"));
             };
-            let principal = log_in(registry, user, password).await?;
-            let refresh = if form.first("access_type") == Some("offline") {
-                Some(registry.identity().issue_refresh_token(&principal, user).await?.token)
-            } else {
-                None
-            };
-            issue(registry, Some(&principal), &form, refresh).await
+            let login = log_in(registry, user, password).await?;
+            let keeps = form.first("access_type") == Some("offline");
+            let refresh = keeps.then(|| registry.identity().issue_refresh_token(&login).token);
+            issue(registry, Some(&login.principal), &form, refresh).await
         }
         Some("refresh_token") => {
             let Some(token) = form.first("refresh_token") else { return Ok(oauth("invalid_request")) };
@@ -152,16 +149,16 @@ async fn issue(
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
 }
 
-async fn log_in(registry: &Registry, user: &str, password: &str) -> Result<Principal, OciError> {
-    let principal = match registry.identity().authenticate_login(context::client(), user, password).await {
+async fn log_in(registry: &Registry, user: &str, password: &str) -> Result<ProvedLogin, OciError> {
+    let login = match registry.identity().authenticate_login(context::client(), user, password).await {
         Err(hint @ ServiceError::SecretKeyAsPassword) => {
             let message = format!("Authenticate Error: {hint}");
             return Err(OciError::new(StatusCode::UNAUTHORIZED, ErrorCode::Denied, message));
         }
         found => found?.ok_or_else(|| wrong_login(registry))?,
     };
-    context::set_caller(&principal);
-    Ok(principal)
+    context::set_caller(&login.principal);
+    Ok(login)
 }
 
 /// The same for an unknown user and a wrong password. The words before the colon are the contract's (7.6); docker shows

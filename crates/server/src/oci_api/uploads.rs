@@ -39,23 +39,16 @@ pub(super) async fn start(call: &Call, name: &RepositoryName, body: Body) -> Res
         Some(text) => text
             .parse::<DigestAlgorithm>()
             .map_err(|error| OciError::bad(ErrorCode::DigestInvalid, error.to_string()))?,
-        None => digest.as_ref().map_or(DigestAlgorithm::Sha256, Digest::algorithm),
+        None => DigestAlgorithm::Sha256,
     };
-    if digest.is_some() {
-        require_room(call, name, None, digest.as_ref()).await?;
+    if let Some(digest) = digest {
+        require_room(call, name, None, Some(&digest)).await?;
+        let pushed = call.registry.content().push_blob(&call.grant, name, frames(body), digest.clone()).await;
+        pushed.map_err(|error| OciError::on(name, error))?;
+        return Ok(created(name, &digest));
     }
     let status = call.registry.content().start_upload(&call.grant, name, algorithm).await?;
-    let Some(digest) = digest else { return Ok(session(StatusCode::ACCEPTED, name, &status)) };
-    let finished =
-        call.registry.content().finish_upload(&call.grant, name, &status.session, None, frames(body), digest.clone());
-    match finished.await {
-        Ok(()) => Ok(created(name, &digest)),
-        Err(error) => {
-            // Nobody was told of this session, so nobody can go on with it.
-            let _ = call.registry.content().cancel_upload(&call.grant, name, &status.session).await;
-            Err(OciError::on(name, error))
-        }
-    }
+    Ok(session(StatusCode::ACCEPTED, name, &status))
 }
 
 /// `GET` on a session: where it stands.

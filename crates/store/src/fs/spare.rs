@@ -42,7 +42,7 @@ impl Default for Memory {
 
 impl Memory {
     /// What the files below these two say.
-    fn seen_in(proc: &Path, groups: &Path) -> Self {
+    pub(super) fn seen_in(proc: &Path, groups: &Path) -> Self {
         Self { proc: proc.to_owned(), groups: groups.to_owned(), filled_bytes: Arc::default() }
     }
 

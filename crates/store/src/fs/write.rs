@@ -226,10 +226,16 @@ impl OpenFile {
     /// Drops from the page cache what there is no memory for: it would push out what others need, and pages that are used
     /// again at once cost far less than new ones. Advice to the kernel, which may not follow it; so a failure is none.
     fn drop_cached(&mut self, size_bytes: u64) {
-        let kept_bytes = self.share.keep(size_bytes);
-        if let Some(bytes) = size_bytes.checked_sub(kept_bytes).and_then(NonZeroU64::new) {
-            let _ = rustix::fs::fadvise(&self.file, kept_bytes, Some(bytes), Advice::DontNeed);
+        if let Some((offset_bytes, length_bytes)) = self.range_to_drop(size_bytes) {
+            let _ = rustix::fs::fadvise(&self.file, offset_bytes, Some(length_bytes), Advice::DontNeed);
         }
+    }
+
+    /// Where that begins and how long it is; nothing when there is memory for all of it.
+    fn range_to_drop(&mut self, size_bytes: u64) -> Option<(u64, NonZeroU64)> {
+        let kept_bytes = self.share.keep(size_bytes);
+        let dropped_bytes = size_bytes.checked_sub(kept_bytes).and_then(NonZeroU64::new)?;
+        Some((kept_bytes, dropped_bytes))
     }
 
     /// Nobody else may have touched the file: it is as long as what was written, and it has not been deleted.

@@ -1,10 +1,7 @@
-use std::sync::Arc;
-
 use serde_json::json;
 use transship_oci::{Digest, Reference, media};
 
-use crate::content::manifests::{ManifestPush, PushCondition};
-use crate::content::stored_manifest::StoredManifest;
+use crate::content::manifests::{FoundManifest, ManifestPush, PushCondition};
 use crate::error::ServiceError;
 use crate::testing::{TestRegion, name};
 
@@ -31,12 +28,12 @@ async fn sign(region: &TestRegion, subject: &Digest, kind: &str) -> Digest {
     region.push_manifest(&name(NAME), digest.as_str(), &manifest).await.unwrap().digest
 }
 
-async fn at(region: &TestRegion, reference: impl Into<Reference>) -> Result<Arc<StoredManifest>, ServiceError> {
+async fn at(region: &TestRegion, reference: impl Into<Reference>) -> Result<FoundManifest, ServiceError> {
     region.registry.content().find_manifest(&name(NAME), &reference.into()).await
 }
 
-fn entries(index: &StoredManifest) -> Vec<Digest> {
-    let index: serde_json::Value = serde_json::from_slice(&index.raw).unwrap();
+fn entries(index: &FoundManifest) -> Vec<Digest> {
+    let index: serde_json::Value = serde_json::from_slice(index.raw.as_ref().unwrap()).unwrap();
     let mut found: Vec<Digest> =
         index["manifests"].as_array().unwrap().iter().map(|m| m["digest"].as_str().unwrap().parse().unwrap()).collect();
     found.sort_unstable();
@@ -57,8 +54,8 @@ async fn the_tag_of_a_subject_lists_what_refers_to_it() {
     let second = sign(&region, &subject, "sbom").await;
     let index = at(&region, tag.clone()).await.unwrap();
     assert_eq!(entries(&index), sorted([first.clone(), second.clone()]));
-    assert_eq!(index.digest, Digest::of(index.digest.algorithm(), &index.raw));
-    let text = String::from_utf8(index.raw.to_vec()).unwrap();
+    assert_eq!(index.digest, Digest::of(index.digest.algorithm(), index.raw.as_ref().unwrap()));
+    let text = String::from_utf8(index.raw.as_ref().unwrap().to_vec()).unwrap();
     assert!(text.contains("application/vnd.sbom") && text.contains("\"kind\":\"sbom\""), "{text}");
     // The same again, and by its digest.
     assert_eq!(at(&region, tag.clone()).await.unwrap().raw, index.raw);
@@ -78,7 +75,7 @@ async fn an_index_that_a_client_keeps_is_brought_up_to_date() {
     let (region, subject) = region().await;
     let tag = subject.referrers_tag();
     let mine = sign(&region, &subject, "mine").await;
-    let size_bytes = at(&region, mine.clone()).await.unwrap().raw.len();
+    let size_bytes = at(&region, mine.clone()).await.unwrap().size_bytes;
     let kept = json!({
         "schemaVersion": 2, "mediaType": media::OCI_INDEX, "annotations": {"kept": "by hand"},
         "manifests": [{"mediaType": media::OCI_MANIFEST, "digest": mine, "size": size_bytes, "annotations": {"mine": "yes"}}],
@@ -90,7 +87,7 @@ async fn an_index_that_a_client_keeps_is_brought_up_to_date() {
     let theirs = sign(&region, &subject, "theirs").await;
     let index = at(&region, tag.clone()).await.unwrap();
     assert_eq!(entries(&index), sorted([mine.clone(), theirs.clone()]));
-    let text = String::from_utf8(index.raw.to_vec()).unwrap();
+    let text = String::from_utf8(index.raw.as_ref().unwrap().to_vec()).unwrap();
     assert!(text.contains("by hand") && text.contains("\"mine\":\"yes\""), "what the client wrote stays: {text}");
     assert_eq!(at(&region, pushed.digest.clone()).await.unwrap().digest, pushed.digest, "by digest: as pushed");
 
@@ -99,7 +96,7 @@ async fn an_index_that_a_client_keeps_is_brought_up_to_date() {
 
     // What was read may be the condition of what is put, though nobody has stored it.
     let read = at(&region, tag.clone()).await.unwrap();
-    let size_bytes = at(&region, theirs.clone()).await.unwrap().raw.len();
+    let size_bytes = at(&region, theirs.clone()).await.unwrap().size_bytes;
     let put = async |condition: Digest, note: &str| {
         let next = json!({"schemaVersion": 2, "mediaType": media::OCI_INDEX, "annotations": {"note": note},
             "manifests": [{"mediaType": media::OCI_MANIFEST, "digest": theirs, "size": size_bytes}]});
@@ -124,4 +121,30 @@ async fn a_sha512_subject_has_a_tag_too() {
     let subject = Digest::of(transship_oci::DigestAlgorithm::Sha512, b"not pushed");
     let signature = sign(&region, &subject, "signature").await;
     assert_eq!(entries(&at(&region, subject.referrers_tag()).await.unwrap()), [signature]);
+}
+
+/// One that is large is made under room, is sent in pieces, and is the same again when it is asked for by its digest.
+#[tokio::test]
+async fn a_large_index_is_sent_in_pieces() {
+    let (region, subject) = region().await;
+    for number in 0..4 {
+        sign(&region, &subject, &format!("{number}{}", "x".repeat(20_000))).await;
+    }
+    let app = name(NAME);
+    let grant = region.grant(&region.admin, &app).await;
+    let mut reference = Reference::Tag(subject.referrers_tag());
+    for _ in 0..3 {
+        let found = region.registry.content().find_manifest(grant.on(&app), &reference).await.unwrap();
+        assert!(found.raw.is_none() && found.size_bytes > 64 << 10);
+        let sent = region.registry.content().send_manifest(grant.on(&app), &reference, &found).await.unwrap();
+        let mut raw = Vec::new();
+        while let Some(piece) = sent.piece(raw.len(), 10_000).filter(|piece| !piece.is_empty()) {
+            raw.extend_from_slice(&piece);
+        }
+        assert_eq!(
+            (raw.len() as u64, Digest::of(found.digest.algorithm(), &raw)),
+            (found.size_bytes, found.digest.clone())
+        );
+        reference = Reference::Digest(found.digest.clone());
+    }
 }

@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use transship_oci::{Action, DigestAlgorithm, Reference, Scope};
@@ -179,6 +178,25 @@ async fn known_content_without_its_bytes_takes_those_that_came() {
     }
 }
 
+#[tokio::test]
+async fn a_mount_of_what_is_not_there_asks_for_it() {
+    let (region, app, _) = region().await;
+    let other = name("group/other");
+    let digest = region.push_blob(&app, b"content").await;
+    let stored = region.registry.catalog().stored_blob(&digest).await.unwrap().unwrap().blob;
+    region.store.delete(&Location::from(stored.location)).await.unwrap();
+    let scopes = [Scope::repository(&other, &[Action::All]), Scope::repository(&app, &[Action::Pull])];
+    let token = region.registry.identity().issue_registry_token(Some(&region.admin), &scopes).await.unwrap().token;
+    let grant = region.registry.identity().verify_registry_token(&token).unwrap();
+    let mount = async || region.registry.content().mount_blob(&grant, &other, &digest, &app).await.unwrap();
+    assert_eq!(mount().await, Mount::Nothing);
+    region.push_blob(&other, b"content").await;
+    for repository in [&app, &other] {
+        assert_eq!(region.read_blob(repository, &digest).await, b"content");
+    }
+    assert_eq!(mount().await, Mount::Done);
+}
+
 /// A closing PUT says what it brings, so it may bring what the organization has, however long and however it comes.
 #[tokio::test]
 async fn what_the_organization_has_comes_beyond_the_limit() {
@@ -212,6 +230,48 @@ async fn what_the_organization_has_comes_beyond_the_limit() {
     assert!(region.registry.content().upload_status(&grant, &other, &session).await.is_err());
     let usages = region.registry.content().namespace_usages().await.unwrap();
     assert_eq!(usages[0].usage[0].used, 65 << 20, "what was refused counts no more");
+}
+
+/// Bytes that came as content that the organization has, and broke off, are let in as nothing else.
+#[tokio::test]
+async fn what_came_beyond_the_limit_becomes_nothing_else() {
+    let (region, app, grant) = region().await;
+    let registry = &region.registry;
+    let known = region.push_blob(&app, &vec![7; 65 << 20]).await;
+    let limit = [(transship_catalog::Resource::Bytes, transship_catalog::Limit::At(65 << 20))];
+    registry.content().set_quotas(app.namespace(), &limit).await.unwrap();
+    let used = async || registry.content().namespace_usages().await.unwrap()[0].usage[0].used;
+    let junk = Bytes::from(vec![8; 1 << 20]);
+    let broken = |frames: usize| -> Body {
+        let frame = junk.clone();
+        let frames = futures::stream::iter((0..frames).map(move |_| Ok(frame.clone())));
+        Box::pin(frames.chain(futures::stream::iter([Err("cut".to_owned())])))
+    };
+    // With a range the bytes stay; without one the next body begins anew, and may be too short for a checkpoint.
+    for (range, frames, rest) in [(ContentRange::of_chunk(0, 65 << 20), 1, &[][..]), (None, 64, &junk[..])] {
+        let session = registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+        let cut = registry.content().finish_upload(&grant, &app, &session, range, broken(frames), known.clone()).await;
+        let cut = cut.unwrap_err();
+        assert!(matches!(cut, ServiceError::BodyBroken(_)), "{cut}");
+        let status = registry.content().upload_status(&grant, &app, &session).await.unwrap();
+        assert_eq!(status.offset_bytes + rest.len() as u64, 1 << 20);
+        assert_eq!(used().await, 65 << 20);
+        let junk = sha256(&junk);
+        let refused = registry.content().finish_upload(&grant, &app, &session, None, body(&[rest]), junk.clone()).await;
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, ServiceError::NamespaceFull(_)), "{refused}");
+        assert!(registry.content().find_blob(&app, &junk).await.is_err());
+        assert_eq!(used().await, 65 << 20);
+    }
+    // The content itself may still be cut, and then come whole.
+    let session = registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let frame = Bytes::from(vec![7; 1 << 20]);
+    let frames = |count: usize| futures::stream::iter(std::iter::repeat_n(Ok(frame.clone()), count));
+    let cut = frames(30).chain(futures::stream::iter([Err("cut".to_owned())]));
+    let range = ContentRange::of_chunk(0, 65 << 20);
+    registry.content().finish_upload(&grant, &app, &session, range, Box::pin(cut), known.clone()).await.unwrap_err();
+    registry.content().finish_upload(&grant, &app, &session, None, Box::pin(frames(35)), known.clone()).await.unwrap();
+    assert_eq!(used().await, 65 << 20);
 }
 
 #[tokio::test]
@@ -384,7 +444,7 @@ async fn a_manifest_names_only_what_its_own_repository_holds() {
     let elsewhere = name("group/elsewhere");
     region.push_image(&elsewhere, "v1", b"another layer").await;
     let manifest = region.registry.content().find_manifest(&app, &Reference::Digest(digest)).await.unwrap();
-    let value: serde_json::Value = serde_json::from_slice(&manifest.raw).unwrap();
+    let value: serde_json::Value = serde_json::from_slice(manifest.raw.as_ref().unwrap()).unwrap();
     let error = region.push_manifest(&elsewhere, "stolen", &value).await.unwrap_err();
     assert!(matches!(error, ServiceError::BlobUnknown(_)), "{error}");
 }

@@ -3,11 +3,20 @@
 //! The catalog notes what identifies each key. A file that is missing is made only while there is no account yet; a file that is not the
 //! noted one is refused. Never: making a key in place of one that somebody relies on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use transship_catalog::Catalog;
 
 use super::{KeyError, Keys, Master, REGION_KEY_FILE, RegionKey, SECRETS_KEY_FILE, files};
+
+/// What was found without making anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundKeys {
+    /// The files that are not there; the first start makes them.
+    pub missing: Vec<&'static str>,
+    /// The public half of `region.key`, when that is there.
+    pub region_public_key: Option<String>,
+}
 
 impl Keys {
     /// Reads the keys of a catalog, and makes them at the first start. Finishes, or undoes, a replacement that was cut off.
@@ -18,28 +27,8 @@ impl Keys {
         for name in Self::FILES {
             finish_replacement(data_dir, name, catalog).await?;
         }
-        let mut missing = Vec::new();
-        for name in Self::FILES {
-            if files::load(&data_dir.join(name))?.is_none() {
-                missing.push(name);
-            }
-        }
-        if !missing.is_empty() && catalog.account_count().await? > 0 {
-            let mut sentences = Vec::new();
-            for name in missing {
-                let noted = catalog.key_check(name).await?;
-                sentences.push(missing_sentence(data_dir, name, noted.as_deref()));
-            }
-            return Err(KeyError::Missing(sentences.join("\n")));
-        }
+        let missing = Self::compare(data_dir, catalog).await?.missing;
         let keys = Self::load_or_create(data_dir)?;
-        // A catalog from before keys were noted: a secret that the key opens says as much. Before anything is noted of other files.
-        if catalog.key_check(SECRETS_KEY_FILE).await?.is_none()
-            && let Some((access_key, sealed)) = catalog.any_sealed_secret().await?
-            && keys.open(&access_key, &sealed).is_none()
-        {
-            return Err(KeyError::file(&data_dir.join(SECRETS_KEY_FILE), foreign(SECRETS_KEY_FILE, None)));
-        }
         for (name, check) in keys.checks() {
             if missing.contains(&name) {
                 catalog.replace_key_check(name, check).await?;
@@ -52,6 +41,59 @@ impl Keys {
         }
         catalog.seals_with(&keys.secrets_check);
         Ok(keys)
+    }
+
+    /// Whether a region with these files and this catalog would start, as far as its keys go; changes nothing. A replacement that was cut
+    /// off counts as finished, or undone, as the start will do it.
+    ///
+    /// # Errors
+    /// As [`Keys::of_catalog`].
+    pub async fn compare(data_dir: &Path, catalog: &Catalog) -> Result<FoundKeys, KeyError> {
+        let notes_keys = catalog.notes_keys().await?;
+        let mut found = FoundKeys::default();
+        let mut differs = None;
+        let mut sentences = Vec::new();
+        for name in Self::FILES {
+            let noted = if notes_keys { catalog.key_check(name).await? } else { None };
+            let path = path_after_start(data_dir, name, noted.as_deref())?;
+            let Some(check) = check_of(&path, name)? else {
+                found.missing.push(name);
+                sentences.push(missing_sentence(data_dir, name, noted.as_deref()));
+                continue;
+            };
+            let is_foreign = match (&noted, name) {
+                (Some(noted), _) => *noted != check,
+                // A catalog from before keys were noted: a secret that the key opens says as much.
+                (None, SECRETS_KEY_FILE) => !opens_secrets(&path, catalog).await?,
+                (None, _) => false,
+            };
+            if is_foreign {
+                differs.get_or_insert_with(|| KeyError::file(&data_dir.join(name), foreign(name, noted.as_deref())));
+            }
+            if name == REGION_KEY_FILE {
+                found.region_public_key = Some(check);
+            }
+        }
+        if !found.missing.is_empty() && catalog.account_count().await? > 0 {
+            return Err(KeyError::Missing(sentences.join("\n")));
+        }
+        differs.map_or(Ok(found), Err)
+    }
+
+    /// The same where there is no catalog yet: whether the files that are there can be used.
+    ///
+    /// # Errors
+    /// When one cannot be read, holds something else, or can be read by other users of the machine.
+    pub fn look(data_dir: &Path) -> Result<FoundKeys, KeyError> {
+        let mut found = FoundKeys::default();
+        for name in Self::FILES {
+            match check_of(&data_dir.join(name), name)? {
+                None => found.missing.push(name),
+                Some(check) if name == REGION_KEY_FILE => found.region_public_key = Some(check),
+                Some(_) => {}
+            }
+        }
+        Ok(found)
     }
 
     /// What the catalog notes of each file.
@@ -81,6 +123,21 @@ pub(super) async fn finish_replacement(data_dir: &Path, name: &str, catalog: &Ca
         tracing::warn!(file = name, "a replacement of this key was cut off; the old key stays");
         pending.discard()
     }
+}
+
+/// Where the key will be once a replacement that was cut off is finished.
+fn path_after_start(data_dir: &Path, name: &str, noted: Option<&str>) -> Result<PathBuf, KeyError> {
+    let path = data_dir.join(name);
+    let beside = files::beside(&path);
+    let is_noted = noted.is_some() && check_of(&beside, name)?.as_deref() == noted;
+    Ok(if is_noted { beside } else { path })
+}
+
+/// Whether a `secrets.key` opens some secret of the catalog, if there is any.
+async fn opens_secrets(path: &Path, catalog: &Catalog) -> Result<bool, KeyError> {
+    let Some((access_key, sealed)) = catalog.any_sealed_secret().await? else { return Ok(true) };
+    let Some(text) = files::load(path)? else { return Ok(false) };
+    Ok(Master::from_text(path, &text)?.opens(&access_key, &sealed))
 }
 
 fn missing_sentence(data_dir: &Path, name: &str, noted: Option<&str>) -> String {

@@ -12,6 +12,9 @@ use zeroize::Zeroizing;
 
 use super::{KeyError, Master, REGION_KEY_FILE, RegionKey};
 
+/// What the name of a file ends with, behind the id of its process, before it has its own name.
+const TEMPORARY: &str = ".tmp";
+
 /// A new key beside the one that it is going to replace, with a lock that ends with the process.
 pub(super) struct Pending {
     path: PathBuf,
@@ -75,15 +78,70 @@ fn create(path: &Path, text: &str) -> Result<(), KeyError> {
     made.map_err(|error| KeyError::file(path, format!("cannot be made: {error}")))
 }
 
-/// Writes a temporary file beside `path`, durably, and locks it.
+/// Writes a temporary file beside `path`, durably, and locks it, so that nobody takes it for one that was left behind.
 fn write(path: &Path, text: &str) -> std::io::Result<(PathBuf, File)> {
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let _ = std::fs::remove_file(&temporary);
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let temporary = path.with_extension(format!("{}{TEMPORARY}", std::process::id()));
+    let mut file = loop {
+        let _ = std::fs::remove_file(&temporary);
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        if try_lock(&file)? && is_at(&file, &temporary)? {
+            break file;
+        }
+    };
     writeln!(file, "{}", text.trim())?;
     file.sync_all()?;
-    file.try_lock().map_err(std::io::Error::from)?;
     Ok((temporary, file))
+}
+
+/// Takes temporary files away that killed processes have left: each may be a second name of a key that is in use.
+pub(super) fn remove_left_behind(data_dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(data_dir) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_temporary)) {
+        let path = entry.path();
+        let remove = || -> std::io::Result<()> {
+            let file = File::open(&path)?;
+            // Otherwise it is at work.
+            if try_lock(&file)? && is_at(&file, &path)? {
+                std::fs::remove_file(&path)?;
+                tracing::warn!(file = %path.display(), "removed a copy of a key, which a process that was killed has left");
+            }
+            Ok(())
+        };
+        match remove() {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!(file = %path.display(), "a copy of a key was left there and cannot be removed: {error}");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a name is one that [`write`] makes for one of the key files, or for one beside them.
+fn is_temporary(name: &str) -> bool {
+    let names = super::Keys::FILES.into_iter().filter_map(|file| file.strip_suffix("key"));
+    names.filter_map(|stem| name.strip_prefix(stem)?.strip_suffix(TEMPORARY)).any(|middle| {
+        let process = middle.strip_prefix("key.").unwrap_or(middle);
+        !process.is_empty() && process.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+/// Whether the lock is ours now; nobody waits for it.
+fn try_lock(file: &File) -> std::io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether a path still leads to this file: its name may have gone, or may be that of another file, since it was opened.
+fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
+    let own = file.metadata()?.ino();
+    match std::fs::metadata(path) {
+        Ok(named) => Ok(named.ino() == own),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn sync_directory(path: &Path) -> std::io::Result<()> {
@@ -121,18 +179,11 @@ impl Pending {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(failed(error)),
             };
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(busy(&path)),
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            if !try_lock(&file).map_err(failed)? {
+                return Err(busy(&path));
             }
-            // The name may have gone, or may be that of another file, since it was opened.
-            let own = file.metadata().map_err(failed)?.ino();
-            match std::fs::metadata(&path) {
-                Ok(named) if named.ino() == own => {
-                    return Ok(Some(Self { path, current: current.to_owned(), _lock: file }));
-                }
-                _ => {}
+            if is_at(&file, &path).map_err(failed)? {
+                return Ok(Some(Self { path, current: current.to_owned(), _lock: file }));
             }
         }
     }
@@ -155,7 +206,8 @@ impl Pending {
     }
 }
 
-fn beside(current: &Path) -> PathBuf {
+/// Where a new key lies before it takes the place of the current one.
+pub(super) fn beside(current: &Path) -> PathBuf {
     let mut name = current.as_os_str().to_owned();
     name.push(".new");
     name.into()

@@ -54,8 +54,8 @@ impl Keys {
             }
             (Some(text), NewKey::FromOld) => Some(Master::from_text(&path, &text)?),
         };
-        if let (Some(old), Some(noted)) = (&old, &noted)
-            && old.check() != *noted
+        if let Some(old) = &old
+            && !is_of_catalog(old, noted.as_deref(), catalog).await?
         {
             return Err(KeyError::file(&path, "is not the key of this catalog; put the right one back first"));
         }
@@ -88,11 +88,15 @@ impl Keys {
                 "is not the key of this catalog; put the right one back, or move it away",
             ));
         }
+        if let Some(public) = drop_used_next(data_dir)? {
+            tracing::warn!(
+                file = REGION_KEY_FILE,
+                "a replacement by the prepared key was cut off; that key is in place, and nothing else is changed"
+            );
+            return Ok(public);
+        }
         let next = data_dir.join(NEXT_REGION_KEY_FILE);
-        let prepared = files::load(&next)?;
-        // A replacement that was cut off at its very end leaves the file with what is the current key by now.
-        let is_new = prepared.is_some() && check_of(&next, REGION_KEY_FILE)? != current;
-        let text = match prepared.filter(|_| is_new) {
+        let text = match files::load(&next)? {
             Some(text) => text,
             None => files::generate(&path, REGION_KEY_FILE)?,
         };
@@ -100,18 +104,45 @@ impl Keys {
         let pending = Pending::write(&path, &text)?;
         catalog.replace_key_check(REGION_KEY_FILE, &public).await?;
         pending.take_over()?;
-        match std::fs::remove_file(&next) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(KeyError::file(&next, format!("cannot be removed: {error}")))
-            }
-            _ => Ok(public),
-        }
+        remove(&next)?;
+        Ok(public)
     }
 
     /// Makes the key that is going to be the region's next one, unless it is made already, and returns its public key, so that peers can
     /// pin it before it is used.
     pub fn prepare_region_key(data_dir: &Path) -> Result<String, KeyError> {
+        drop_used_next(data_dir)?;
         let text = files::load_or_create_as(data_dir, NEXT_REGION_KEY_FILE, REGION_KEY_FILE)?;
         Ok(RegionKey::from_text(&data_dir.join(NEXT_REGION_KEY_FILE), &text)?.check())
+    }
+}
+
+/// Whether the catalog was used with this `secrets.key`. One from before keys were noted tells by a secret that the key opens.
+async fn is_of_catalog(key: &Master, noted: Option<&str>, catalog: &Catalog) -> Result<bool, KeyError> {
+    if let Some(noted) = noted {
+        return Ok(key.check() == noted);
+    }
+    let some = catalog.any_sealed_secret().await?;
+    Ok(some.is_none_or(|(access_key, sealed)| key.opens(&access_key, &sealed)))
+}
+
+/// Takes the file of the next key away when that is the current key by now, because a replacement was cut off at its very end. Returns the
+/// public key if so.
+fn drop_used_next(data_dir: &Path) -> Result<Option<String>, KeyError> {
+    let next = data_dir.join(NEXT_REGION_KEY_FILE);
+    let Some(prepared) = check_of(&next, REGION_KEY_FILE)? else { return Ok(None) };
+    if check_of(&data_dir.join(REGION_KEY_FILE), REGION_KEY_FILE)?.as_ref() != Some(&prepared) {
+        return Ok(None);
+    }
+    remove(&next)?;
+    Ok(Some(prepared))
+}
+
+fn remove(path: &Path) -> Result<(), KeyError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(KeyError::file(path, format!("cannot be removed: {error}")))
+        }
+        _ => Ok(()),
     }
 }

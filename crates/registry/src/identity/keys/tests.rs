@@ -42,6 +42,33 @@ fn a_key_that_others_can_read_or_that_is_damaged_is_refused() {
     assert!(Keys::load_or_create(dir.path()).unwrap_err().to_string().contains("64 hexadecimal digits"));
 }
 
+/// A process that is killed between giving a file its name and taking the first one away leaves two names of one secret.
+#[test]
+fn copies_that_killed_processes_have_left_are_removed_when_keys_are_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys::load_or_create(dir.path()).unwrap();
+    let left = ["region.12.tmp", "secrets.12.tmp", "region.key.12.tmp", "secrets.key.7.tmp"];
+    for name in left {
+        let of = if name.starts_with("region") { REGION_KEY_FILE } else { SECRETS_KEY_FILE };
+        std::fs::hard_link(dir.path().join(of), dir.path().join(name)).unwrap();
+    }
+    let others = ["region.tmp", "region.x.tmp", "region.key.tmp", "regions.12.tmp", "secrets.12.tmp2"];
+    for name in others {
+        std::fs::write(dir.path().join(name), "").unwrap();
+    }
+    // One that a process is writing just now.
+    let at_work = dir.path().join("region.key.13.tmp");
+    std::fs::write(&at_work, "").unwrap();
+    let lock = std::fs::File::open(&at_work).unwrap();
+    lock.try_lock().unwrap();
+    assert_eq!(Keys::load_or_create(dir.path()).unwrap().region_public_key(), keys.region_public_key());
+    assert!(left.iter().all(|name| !dir.path().join(name).exists()));
+    assert!(others.iter().all(|name| dir.path().join(name).exists()) && at_work.exists());
+    drop(lock);
+    Keys::load_or_create(dir.path()).unwrap();
+    assert!(!at_work.exists());
+}
+
 /// A catalog with one account, and the keys that it is used with.
 async fn used() -> (tempfile::TempDir, Catalog, Keys) {
     let dir = tempfile::tempdir().unwrap();
@@ -100,6 +127,64 @@ async fn a_replacement_that_is_cut_off_anywhere_leaves_a_region_that_starts() {
     assert_eq!(opened(dir.path(), &catalog).await.as_deref(), Some("secret"));
 }
 
+/// The step before which a replacement of `region.key` by the prepared key is killed.
+#[derive(Clone, Copy, Debug)]
+enum KilledBefore {
+    /// In the catalog.
+    Note,
+    /// Of `region.key.new`.
+    Rename,
+    /// Of `region.key.next`.
+    Removal,
+}
+
+/// Peers have pinned the key that was prepared, so whatever is repeated, no other takes the place.
+#[tokio::test]
+async fn the_prepared_region_key_is_the_one_that_is_used_wherever_its_replacement_is_cut_off() {
+    for killed in [KilledBefore::Note, KilledBefore::Rename, KilledBefore::Removal] {
+        for is_started in [false, true] {
+            let (dir, catalog, old) = used().await;
+            let (path, next) = (dir.path().join(REGION_KEY_FILE), dir.path().join("region.key.next"));
+            let pinned = Keys::prepare_region_key(dir.path()).unwrap();
+            let pending = files::Pending::write(&path, &std::fs::read_to_string(&next).unwrap()).unwrap();
+            match killed {
+                KilledBefore::Note => drop(pending),
+                KilledBefore::Rename => {
+                    catalog.replace_key_check(REGION_KEY_FILE, &pinned).await.unwrap();
+                    drop(pending);
+                }
+                KilledBefore::Removal => {
+                    catalog.replace_key_check(REGION_KEY_FILE, &pinned).await.unwrap();
+                    pending.take_over().unwrap();
+                }
+            }
+            if is_started {
+                let keys = Keys::of_catalog(dir.path(), &catalog).await.unwrap().region_public_key();
+                let is_old = matches!(killed, KilledBefore::Note);
+                assert_eq!(keys, if is_old { old.region_public_key() } else { pinned.clone() }, "{killed:?}");
+            }
+            let repeated = Keys::replace_region_key(dir.path(), &catalog).await.unwrap();
+            assert_eq!(repeated, pinned, "{killed:?}, started: {is_started}");
+            let keys = Keys::of_catalog(dir.path(), &catalog).await.unwrap();
+            assert_eq!(keys.region_public_key(), pinned, "{killed:?}, started: {is_started}");
+            assert!(!next.exists());
+            // The next one is another one.
+            assert_ne!(Keys::prepare_region_key(dir.path()).unwrap(), pinned);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_prepared_key_that_is_in_use_already_is_not_prepared_again() {
+    let (dir, catalog, _) = used().await;
+    let pinned = Keys::prepare_region_key(dir.path()).unwrap();
+    std::fs::copy(dir.path().join("region.key.next"), dir.path().join(REGION_KEY_FILE)).unwrap();
+    catalog.replace_key_check(REGION_KEY_FILE, &pinned).await.unwrap();
+    let next = Keys::prepare_region_key(dir.path()).unwrap();
+    assert_ne!(next, pinned);
+    assert_eq!(Keys::replace_region_key(dir.path(), &catalog).await.unwrap(), next);
+}
+
 #[tokio::test]
 async fn keys_are_made_for_an_empty_catalog_only() {
     let (dir, catalog, keys) = used().await;
@@ -123,12 +208,10 @@ async fn keys_are_made_for_an_empty_catalog_only() {
     Keys::of_catalog(empty.path(), &nobody).await.expect("the new one is noted");
 }
 
-/// A catalog from before keys were noted tells a wrong `secrets.key` by a secret that it does not open.
-#[tokio::test]
-async fn a_key_that_opens_no_secret_is_not_noted() {
-    let (dir, catalog, _) = used().await;
-    let other = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}?mode=rwc", other.path().join("catalog.db").display());
+/// A catalog with the account of another one, as it was before keys were noted, and a directory without keys.
+async fn from_before_the_notes(catalog: &Catalog) -> (tempfile::TempDir, Catalog) {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}?mode=rwc", dir.path().join("catalog.db").display());
     let before = Catalog::open(&url).await.unwrap();
     let transship_catalog::FoundAccessKey { key, user, .. } = catalog.find_access_key("AK").await.unwrap().unwrap();
     let new = NewBootstrap {
@@ -138,6 +221,14 @@ async fn a_key_that_opens_no_secret_is_not_noted() {
         access_key: Some((key.access_key, key.sealed_secret)),
     };
     before.bootstrap(new).await.unwrap().unwrap();
+    (dir, before)
+}
+
+/// A catalog from before keys were noted tells a wrong `secrets.key` by a secret that it does not open.
+#[tokio::test]
+async fn a_key_that_opens_no_secret_is_not_noted() {
+    let (dir, catalog, _) = used().await;
+    let (other, before) = from_before_the_notes(&catalog).await;
     Keys::load_or_create(other.path()).unwrap();
     let error = Keys::of_catalog(other.path(), &before).await.unwrap_err().to_string();
     assert!(error.contains("secrets.key") && error.contains("not the key of this catalog"), "{error}");
@@ -145,4 +236,20 @@ async fn a_key_that_opens_no_secret_is_not_noted() {
         std::fs::copy(dir.path().join(name), other.path().join(name)).unwrap();
     }
     assert_eq!(opened(other.path(), &before).await.as_deref(), Some("secret"));
+}
+
+/// With a foreign `secrets.key` no secret can be sealed again, and none is lost by trying.
+#[tokio::test]
+async fn a_key_that_opens_no_secret_is_not_replaced() {
+    let (dir, catalog, _) = used().await;
+    let (other, before) = from_before_the_notes(&catalog).await;
+    Keys::load_or_create(other.path()).unwrap();
+    let text = std::fs::read(other.path().join(SECRETS_KEY_FILE)).unwrap();
+    let error = Keys::replace_secrets_key(other.path(), &before, NewKey::FromOld).await.unwrap_err().to_string();
+    assert!(error.contains("secrets.key") && error.contains("not the key of this catalog"), "{error}");
+    assert_eq!(std::fs::read(other.path().join(SECRETS_KEY_FILE)).unwrap(), text);
+    assert!(before.find_access_key("AK").await.unwrap().unwrap().key.enabled);
+    std::fs::copy(dir.path().join(SECRETS_KEY_FILE), other.path().join(SECRETS_KEY_FILE)).unwrap();
+    let done = Keys::replace_secrets_key(other.path(), &before, NewKey::FromOld).await.unwrap();
+    assert_eq!((done.sealed, done.disabled), (1, 0));
 }

@@ -4,6 +4,12 @@ use super::*;
 use crate::replication::region_tokens::{RegionClaims, RegionTokenError};
 use crate::testing::{TestRegion, name, settings};
 
+async fn prove(region: &TestRegion, user: &str, password: &str) -> ProvedLogin {
+    let here = std::net::Ipv4Addr::LOCALHOST.into();
+    let proved = region.registry.identity().authenticate_password(here, "demo", user, password).await;
+    proved.unwrap().expect("the login is good")
+}
+
 #[tokio::test]
 async fn no_kind_of_token_passes_for_another() {
     let first = TestRegion::start("region-a").await;
@@ -12,7 +18,7 @@ async fn no_kind_of_token_passes_for_another() {
     let second = TestRegion::start_with(with_peer).await;
 
     let registry = second.registry.identity().issue_registry_token(Some(&second.admin), &[]).await.unwrap().token;
-    let iam = second.registry.identity().issue_iam_token(&second.admin).await.unwrap().token;
+    let iam = second.registry.identity().issue_iam_token(&prove(&second, "admin", "a password").await).token;
     let region =
         first.registry.trust().mint_region_token(&"region-b".parse().unwrap(), "demo", "admin", &name("group/app"));
 
@@ -155,11 +161,11 @@ async fn an_iam_token_ends_with_the_password_and_with_the_user() {
     let region = TestRegion::start("region-a").await;
     let user = region.registry.identity().create_user("demo", "robot", Some("one".to_owned()), false).await.unwrap();
     let principal = Principal::from(user.clone());
-    let token = region.registry.identity().issue_iam_token(&principal).await.unwrap().token;
+    let token = region.registry.identity().issue_iam_token(&prove(&region, "robot", "one").await).token;
     assert_eq!(region.registry.identity().verify_iam_token(&token).await.unwrap().unwrap(), principal);
     region.registry.identity().set_password(&user.id, "two".to_owned()).await.unwrap();
     assert_eq!(region.registry.identity().verify_iam_token(&token).await.unwrap().unwrap_err(), TokenError::Withdrawn);
-    let token = region.registry.identity().issue_iam_token(&principal).await.unwrap().token;
+    let token = region.registry.identity().issue_iam_token(&prove(&region, "robot", "two").await).token;
     region.registry.identity().set_user_enabled(&user.id, false).await.unwrap();
     assert_eq!(region.registry.identity().verify_iam_token(&token).await.unwrap().unwrap_err(), TokenError::Withdrawn);
 }

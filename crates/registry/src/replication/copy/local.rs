@@ -16,14 +16,14 @@ use crate::replication::service::Replication;
 
 impl Replication {
     pub(super) async fn copy_within(&self, copy: &Copy<'_>, plan: &Plan) -> Result<JobState, JobError> {
-        self.content.require_push(&copy.principal, &copy.target).await?;
+        let namespace_id = self.content.pushable_namespace(&copy.principal, &copy.target).await?;
         let attributes = RepositoryAttributes {
             is_public: false,
             category: copy.category.clone(),
             description: copy.description.clone(),
         };
-        let target = self.content.ensure_repository(&copy.principal, &copy.target, attributes).await?.id;
-        let mut looks = Looks::new(copy);
+        let target = self.content.ensure_repository(&copy.principal, namespace_id, &copy.target, attributes).await?.id;
+        let mut looks = Looks::new(copy, plan);
         loop {
             let look = self.link_missing(copy, plan, target).await;
             if let Some(end) = looks.end(copy, look) {
@@ -43,15 +43,18 @@ impl Replication {
         let blobs = self.link_blobs(copy, plan, target).await?;
         let manifests = self.store_manifests(copy, plan, target, moves).await?;
         for Attached { tag, digest, current } in &attached {
-            match self.copy_manifest(copy, target, digest, vec![(*tag).clone()], tag_condition(*current)).await {
+            let (tags, condition) = (vec![(*tag).clone()], tag_condition(*current));
+            match self.copy_manifest(copy.source_id, target, digest, tags, condition).await {
                 // Somebody made it since the target was looked at. One that differs stays, as in another region.
                 Err(JobError::Conflict(_)) if !copy.job.override_existing => attached_stays(copy, tag),
                 other => other?,
             }
         }
         if moves {
-            self.note_target(copy, current).await?;
-            self.copy_manifest(copy, target, &plan.root, vec![copy.tag.clone()], tag_condition(current)).await?;
+            let (replication, source, root) = (self.clone(), copy.source_id, plan.root.clone());
+            let (tags, condition) = (vec![copy.tag.clone()], tag_condition(current));
+            let write = async move { replication.copy_manifest(source, target, &root, tags, condition).await };
+            self.write_tag(copy, current, Box::pin(write)).await?;
         }
         Ok(moves || blobs || manifests || !attached.is_empty())
     }
@@ -84,20 +87,20 @@ impl Replication {
         // The root goes with the tag, and nobody needs it before.
         let later = Some(&plan.root).filter(|root| root_follows && plan.is_highest(root));
         for digest in wanted.iter().filter(|digest| !there.contains(*digest) && Some(*digest) != later) {
-            self.copy_manifest(copy, target, digest, Vec::new(), TagCondition::Always).await?;
+            self.copy_manifest(copy.source_id, target, digest, Vec::new(), TagCondition::Always).await?;
         }
         Ok(there.len() < wanted.len())
     }
 
     async fn copy_manifest(
         &self,
-        copy: &Copy<'_>,
+        source: i64,
         target: i64,
         digest: &Digest,
         tags: Vec<Tag>,
         condition: TagCondition,
     ) -> Result<(), JobError> {
-        let stored = self.catalog().find_manifest(copy.source_id, &by_digest(digest)).await;
+        let stored = self.catalog().find_manifest(source, &by_digest(digest)).await;
         let stored = stored.map_err(ServiceError::from)?;
         let stored = stored
             .ok_or_else(|| JobError::Retry(format!("manifest {digest} is not in the source repository any more")))?;

@@ -9,6 +9,7 @@ mod local;
 mod peer_tokens;
 mod plan;
 mod push;
+mod tag_write;
 mod target;
 mod withdraw;
 
@@ -21,6 +22,7 @@ use transship_oci::{Digest, NamespaceName, RegionId, RepositoryName, RepositoryP
 
 pub(crate) use flights::Flights;
 pub(crate) use peer_tokens::PeerTokens;
+use tag_write::TagWrite;
 pub(crate) use target::TargetRefusal;
 pub(crate) use withdraw::NotWithdrawn;
 
@@ -42,7 +44,8 @@ pub mod wire {
 pub(crate) enum JobError {
     /// Worth another try.
     Retry(String),
-    /// The target cannot be reached or is too busy: worth another try, after the pause that it asked for at the earliest.
+    /// The target, or the own catalog, cannot be reached or is too busy: worth another try, after the pause that it asked for
+    /// at the earliest.
     Away(Duration, String),
     /// Somebody else wrote the tag since the target was looked at.
     Conflict(String),
@@ -53,16 +56,28 @@ pub(crate) enum JobError {
 impl From<ServiceError> for JobError {
     fn from(error: ServiceError) -> Self {
         match error {
-            ServiceError::Unavailable(_)
-            | ServiceError::StorageFull
-            | ServiceError::StorageFault(_)
-            | ServiceError::BlobUnknown(_) => Self::Retry(error.to_string()),
+            // The own catalog is busy, which passes like the outage of a target.
+            ServiceError::Unavailable(_) => Self::Away(Duration::ZERO, error.to_string()),
+            ServiceError::StorageFull | ServiceError::StorageFault(_) | ServiceError::BlobUnknown(_) => {
+                Self::Retry(error.to_string())
+            }
             // The log has the reason already where it arose; the job's owner reads a sentence.
             ServiceError::Internal(reason) => {
                 tracing::error!(reason, "a replication job met an internal error");
                 Self::Retry("internal error in the source region".to_owned())
             }
             other => Self::Terminal(other.to_string()),
+        }
+    }
+}
+
+impl From<NotWithdrawn> for JobError {
+    fn from(error: NotWithdrawn) -> Self {
+        match error {
+            NotWithdrawn::Yet(reason) => Self::Away(Duration::ZERO, reason),
+            NotWithdrawn::Ever(reason) => Self::Terminal(format!(
+                "the tag has moved since it was copied, and its copy cannot be taken back: {reason}"
+            )),
         }
     }
 }
@@ -86,6 +101,7 @@ impl From<ClientError> for JobError {
 /// How far a job has got; counted by the copy, read by the heartbeat.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
+    pub(crate) tag_write: TagWrite,
     pub(crate) bytes_done: AtomicU64,
     pub(crate) bytes_total: AtomicU64,
     pub(crate) blobs_done: AtomicU64,
@@ -128,6 +144,11 @@ impl Replication {
             let had = job.digest.is_some();
             return if had { Ok(JobState::Cancel) } else { Err(tag_absent(&copy.source, &copy.tag).into()) };
         };
+        if job.target_before.is_some() && job.digest.as_deref() != Some(digest.as_str()) {
+            // The source's tag has moved since an earlier run wrote it there. Only the job knows of that, and only until
+            // the next digest is pinned.
+            self.withdraw(job).await?;
+        }
         self.catalog().pin_digest(job.id, job.attempt, &digest).await.map_err(ServiceError::from)?;
         let plan = self.plan_copy(copy.source_id, digest).await?;
         progress.blobs_total.store(plan.blobs.len() as u64, Ordering::Relaxed);
@@ -148,9 +169,6 @@ impl Replication {
         let region: RegionId = job.target_region.parse().map_err(|_| parse("target region", &job.target_region))?;
         let tag: Tag = job.tag.parse().map_err(|_| parse("tag", &job.tag))?;
         let user = self.identity.user_by_id(&job.operator_id).await?;
-        if let Some(user) = &user {
-            tracing::Span::current().record("account", &user.account_name);
-        }
         let principal = user.filter(|user| user.enabled).map(Principal::from).ok_or_else(|| {
             JobError::Terminal(format!(
                 "user {} was removed or disabled since it asked for this copy",

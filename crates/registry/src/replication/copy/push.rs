@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use transship_catalog::{JobState, TargetBefore};
+use transship_catalog::JobState;
 use transship_client::peer::{PeerClient, PrepareReply, PrepareRequest};
 use transship_client::{BlobSource, Credentials, PutCondition, RegistryClient, SourceStream};
 use transship_oci::{Digest, Reference, Tag};
@@ -38,7 +38,7 @@ impl Replication {
             .ok_or_else(|| JobError::Terminal(format!("region {} is not configured here any more", copy.region)))?;
         let tokens = self.peer_tokens(&copy.principal, &copy.region, &copy.target).await;
         let target = peer.registry(Credentials::Source(Arc::clone(&tokens) as _));
-        let mut looks = Looks::new(copy);
+        let mut looks = Looks::new(copy, plan);
         loop {
             let asked_at = Instant::now();
             let reply = self.prepare(peer, &tokens, copy, plan).await?;
@@ -67,9 +67,12 @@ impl Replication {
         self.send_manifests(target, copy, plan, &reply.missing_manifests, moves).await?;
         self.send_attached_tags(target, copy, &attached).await?;
         if moves {
-            self.note_target(copy, reply.tag_digest.as_ref()).await?;
-            let condition = put_condition(reply.tag_digest.as_ref());
-            self.send_tag(target, copy, &plan.root, &copy.tag, condition).await?;
+            let current = reply.tag_digest.as_ref();
+            let (media_type, raw) = self.manifest_to_send(copy, &plan.root).await?;
+            let (target, name, tag, root) = (target.clone(), copy.target.clone(), copy.tag.clone(), plan.root.clone());
+            let condition = put_condition(current);
+            let write = async move { Ok(target.put_tagged(&name, &tag, &root, &media_type, raw, condition).await?) };
+            self.write_tag(copy, current, Box::pin(write)).await?;
         }
         read_back(target, copy, &plan.root).await?;
         Ok(true)
@@ -219,17 +222,6 @@ impl Replication {
             .ok_or_else(|| JobError::Retry(format!("manifest {digest} is not in the source repository any more")))?;
         Ok((stored.media_type, Bytes::from(stored.raw)))
     }
-
-    /// Records what the target's tag is now, so that whoever ends the job can undo what follows.
-    pub(super) async fn note_target(&self, copy: &Copy<'_>, current: Option<&Digest>) -> Result<(), JobError> {
-        let before = current.map_or(TargetBefore::Absent, |digest| TargetBefore::Digest(digest.clone()));
-        let noted = self.catalog().note_target(copy.job.id, copy.job.attempt, &before).await;
-        if noted.map_err(ServiceError::from)? {
-            return Ok(());
-        }
-        // The runner knows which of the two it is, and ends the job accordingly.
-        Err(JobError::Retry("the job was cancelled, or another process has it".to_owned()))
-    }
 }
 
 /// An attached tag that differs in the target and may be written.
@@ -287,9 +279,10 @@ pub(super) struct Looks {
 }
 
 impl Looks {
-    pub(super) fn new(copy: &Copy<'_>) -> Self {
-        // A run before this one that wrote the tag may have lost the answer.
-        Self { left: LOOKS, has_sent: copy.job.target_before.is_some() }
+    pub(super) fn new(copy: &Copy<'_>, plan: &Plan) -> Self {
+        // A run before this one that wrote this tag may have lost the answer.
+        let same = copy.job.digest.as_deref() == Some(plan.root.as_str());
+        Self { left: LOOKS, has_sent: same && copy.job.target_before.is_some() }
     }
 
     /// How the run ends after a look that has sent something or not; nothing when the target is to be looked at again.

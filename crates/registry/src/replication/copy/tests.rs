@@ -63,7 +63,7 @@ async fn override_decides_about_a_different_image() {
     assert_eq!(states(&region, call(&["v1"], false)).await, [("v1".to_owned(), JobState::Failed)]);
     let kept = region.registry.content().find_manifest(&copy, &"v1".parse().unwrap()).await.unwrap();
     assert_eq!(kept.digest, first);
-    let (jobs, total) = region.registry.replication().list_jobs(&region.admin, &app, 1, 0, true).await.unwrap();
+    let (jobs, total, _) = region.registry.replication().list_jobs(&region.admin, &app, 1, 0, true).await.unwrap();
     assert_eq!(total, 2);
     assert!(jobs[0].last_error.as_deref().unwrap().contains("override is false"), "{:?}", jobs[0].last_error);
     assert_eq!(states(&region, call(&["v1"], true)).await, [("v1".to_owned(), JobState::Success)]);
@@ -103,11 +103,11 @@ async fn the_plan_holds_the_closure_and_what_refers_to_it() {
     let amd = region.push_image(&app, "amd", b"amd layer").await;
     let arm = region.push_image(&app, "arm", b"arm layer").await;
     let arm_digest = arm.clone();
-    let sizes: Vec<usize> = {
+    let sizes: Vec<u64> = {
         let mut sizes = Vec::new();
         for digest in [&amd, &arm] {
             sizes.push(
-                region.registry.content().find_manifest(&app, &target::by_digest(digest)).await.unwrap().raw.len(),
+                region.registry.content().find_manifest(&app, &target::by_digest(digest)).await.unwrap().size_bytes,
             );
         }
         sizes
@@ -151,7 +151,7 @@ async fn the_plan_holds_the_closure_and_what_refers_to_it() {
 
     assert_eq!(states(&region, call(&["multi"], false)).await, [("multi".to_owned(), JobState::Success)]);
     let referrers =
-        region.registry.content().referrers(None, &name("copies/app"), &arm_digest, None, None).await.unwrap().entries;
+        region.registry.content().referrers(&name("copies/app"), &arm_digest, None, None).await.unwrap().entries;
     assert_eq!(referrers.len(), 1, "the signature still refers to its image");
     let signed = region.registry.content().find_manifest(&name("copies/app"), &signature_tag.parse().unwrap()).await;
     assert!(signed.is_ok(), "the signature tag went along");
@@ -163,7 +163,7 @@ async fn push_index(region: &TestRegion, app: &transship_oci::RepositoryName) ->
         [region.push_image(app, "amd", b"amd layer").await, region.push_image(app, "arm", b"arm layer").await];
     let mut entries = Vec::new();
     for child in &children {
-        let size = region.registry.content().find_manifest(app, &target::by_digest(child)).await.unwrap().raw.len();
+        let size = region.registry.content().find_manifest(app, &target::by_digest(child)).await.unwrap().size_bytes;
         entries.push(json!({"mediaType": media::OCI_MANIFEST, "digest": child, "size": size}));
     }
     let index = json!({"schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": entries});
@@ -259,6 +259,11 @@ async fn only_a_region_that_may_push_takes_a_tag_back() {
     let grant = copy_grant(&region, &stranger, &app).await;
     let refused = region.registry.replication().answer_withdraw(&grant, &request).await;
     assert!(matches!(refused, Err(ServiceError::Denied(_))), "{refused:?}");
+    // The organization became another one after the token was looked at.
+    let v1 = "v1".parse().unwrap();
+    let other =
+        region.registry.replication().withdraw_here(&region.admin, Some(i64::MAX), &app, &v1, &digest, None).await;
+    assert!(!other.unwrap());
     assert!(region.registry.content().find_manifest(&app, &"v1".parse().unwrap()).await.is_ok());
 
     let grant = copy_grant(&region, &region.admin, &app).await;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use transship_catalog::{Job, JobState, TargetBefore};
+use transship_catalog::{Job, JobState, Repository, TargetBefore};
 use transship_client::peer::{PeerClient, WithdrawReply, WithdrawRequest};
 use transship_client::{ClientError, ErrorKind};
 use transship_oci::{Action, Digest, NamespaceName, RegionId, RepositoryName, RepositoryPath, Tag};
@@ -61,11 +61,14 @@ impl Replication {
     pub(crate) async fn withdraw(&self, job: &Job) -> Result<(), NotWithdrawn> {
         // The row knows what this run has noted.
         let row = self.catalog().find_jobs(&[job.id]).await.map_err(ServiceError::from)?.pop();
-        let Some(written) = row.filter(|row| row.attempt == job.attempt).as_ref().and_then(written) else {
-            return Ok(());
+        let Some(row) = row.filter(|row| row.attempt == job.attempt) else { return Ok(()) };
+        let Some(written) = written(&row) else { return Ok(()) };
+        let source = match row.repository_id {
+            0 => self.namesake(&row).await?,
+            id => Some(id),
         };
-        if job.repository_id != 0
-            && self.content.resolve_tag(job.repository_id, &written.tag).await? == Some(written.digest.clone())
+        if let Some(source) = source
+            && self.content.resolve_tag(source, &written.tag).await? == Some(written.digest.clone())
         {
             return Ok(());
         }
@@ -77,8 +80,8 @@ impl Replication {
             ))
         })?;
         let withdrawn = if written.region == self.settings().region {
-            self.withdraw_here(&principal, &written.target, &written.tag, &written.digest, written.before.as_ref())
-                .await?
+            let before = written.before.as_ref();
+            self.withdraw_here(&principal, None, &written.target, &written.tag, &written.digest, before).await?
         } else {
             let asking = self.withdraw_there(&principal, &written);
             let asked = tokio::time::timeout(PATIENCE, asking).await;
@@ -86,6 +89,13 @@ impl Replication {
         };
         tracing::info!(tag = %written.tag, target = %written.target, region = %written.region, withdrawn, "a cancelled job's tag in the target was looked at");
         Ok(())
+    }
+
+    /// The repository that was made again under the name of the one that a job copied from.
+    async fn namesake(&self, job: &Job) -> Result<Option<i64>, ServiceError> {
+        let (Ok(namespace), Ok(path)) = (job.namespace.parse(), job.repository.parse()) else { return Ok(None) };
+        let found = self.catalog().find_repository(&RepositoryName::new(namespace, path)).await?;
+        Ok(found.filter(|found| found.account_id == job.account_id).map(|found| found.id))
     }
 
     async fn withdraw_there(&self, principal: &Principal, written: &Written) -> Result<bool, NotWithdrawn> {
@@ -119,23 +129,30 @@ impl Replication {
             return Err(ServiceError::Denied(format!("the token does not allow a region to push to {target}")));
         };
         let before = request.before.as_ref();
-        let namespace = self.catalog().find_namespace(target.namespace()).await?;
-        namespace.map_or(Ok(()), |namespace| grant.on(&target).require(namespace.id))?;
-        let withdrawn = self.withdraw_here(principal, &target, &request.tag, &request.digest, before).await?;
+        let namespace_id = self.content.namespace(target.namespace()).await?.id;
+        grant.on(&target).require(namespace_id)?;
+        let withdrawn =
+            self.withdraw_here(principal, Some(namespace_id), &target, &request.tag, &request.digest, before).await?;
         tracing::info!(tag = %request.tag, %target, via = ?grant.via, withdrawn, "a region takes back a tag");
         Ok(WithdrawReply { withdrawn })
     }
 
-    async fn withdraw_here(
+    /// Takes the tag back where the user may push, in the namespace with this number if one is given.
+    pub(super) async fn withdraw_here(
         &self,
         principal: &Principal,
+        granted: Option<i64>,
         target: &RepositoryName,
         tag: &Tag,
         digest: &Digest,
         before: Option<&Digest>,
     ) -> Result<bool, ServiceError> {
-        self.content.require_push(principal, target).await?;
-        let Some(repository) = self.catalog().find_repository(target).await? else { return Ok(false) };
+        let namespace_id = self.content.pushable_namespace(principal, target).await?;
+        let found = self.catalog().find_repository(target).await?;
+        // Meanwhile the organization may have become another one, where nothing of this job is.
+        let is_same =
+            |found: &Repository| found.namespace_id == namespace_id && granted.is_none_or(|id| id == namespace_id);
+        let Some(repository) = found.filter(is_same) else { return Ok(false) };
         Ok(self.catalog().withdraw_tag(repository.id, tag, digest, before).await?)
     }
 }
@@ -167,3 +184,6 @@ fn written(job: &Job) -> Option<Written> {
         before,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,6 +97,10 @@ impl Replication {
             ended = self.run_copy(&job, &progress) => Run::Ended(ended),
         };
         let run = self.last_beat(&job, &progress, run).await;
+        if matches!(run, Run::Cancelled) {
+            self.outlast_tag_write(&job, &progress, deadline).await;
+        }
+        progress.tag_write.abandon().await;
         for attempt in 1..=END_WRITES {
             match self.conclude(&job, &run, deadline).await {
                 Ok(()) => break,
@@ -140,6 +144,19 @@ impl Replication {
             Err(error) => tracing::warn!("last progress could not be written: {error}"),
         }
         run
+    }
+
+    /// Keeps the lease until the target has answered a write of the tag that was under way when the job was cancelled: only
+    /// then it is known what there is to take back.
+    async fn outlast_tag_write(&self, job: &Job, progress: &Progress, deadline: Instant) {
+        while Instant::now() < deadline {
+            if tokio::time::timeout(HEARTBEAT, progress.tag_write.answered()).await.is_ok() {
+                return;
+            }
+            if let Err(error) = self.catalog().heartbeat(job.id, job.attempt, lease_ms(), progress.snapshot()).await {
+                tracing::warn!("heartbeat failed: {error}");
+            }
+        }
     }
 
     /// Writes how a run ended. Each statement names the fencing number, so an owner that has lost the job changes
@@ -198,14 +215,14 @@ impl Replication {
         Ok(())
     }
 
-    /// A target that is away is no failure of the job: only its deadline ends that.
+    /// A target or a catalog that is away is no failure of the job: only its deadline ends that.
     async fn postpone(&self, job: &Job, asked: Duration, reason: &str, deadline: Instant) -> Result<(), ServiceError> {
         let pause = until(deadline, jittered(pause_after(job.away)).max(asked));
         let pause_ms = pause.as_millis();
         if job.away == 0 {
-            tracing::warn!(pause_ms, "the target is away, trying again: {reason}");
+            tracing::warn!(pause_ms, "the target or the catalog is away, trying again: {reason}");
         } else {
-            tracing::info!(tries = job.away + 1, pause_ms, "the target is still away: {reason}");
+            tracing::info!(tries = job.away + 1, pause_ms, "the target or the catalog is still away: {reason}");
         }
         self.catalog().postpone_job(job.id, job.attempt, milliseconds(pause), reason).await?;
         Ok(())
@@ -217,13 +234,13 @@ impl Replication {
     }
 }
 
-/// What every line about a job carries. The account's name is added when its user has been looked up.
+/// What every line about a job carries.
 fn job_span(job: &Job) -> tracing::Span {
     tracing::info_span!(
         "job",
         id = job.id,
         account_id = job.account_id,
-        account = tracing::field::Empty,
+        account = job.account_name,
         repository = format!("{}/{}", job.namespace, job.repository),
         tag = job.tag,
         region = job.target_region,

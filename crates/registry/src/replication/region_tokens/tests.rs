@@ -1,12 +1,12 @@
 use serde_json::{Value, json};
-use transship_client::peer::{PrepareRequest, TokenRequest};
+use transship_client::peer::{PrepareRequest, TokenRequest, WithdrawRequest};
 use transship_oci::{Action, DigestAlgorithm, Scope};
 
 use super::*;
 use crate::content::repositories::RepositoryAttributes;
 use crate::name_patterns::NamePatterns;
 use crate::settings::Peer;
-use crate::testing::{TestRegion, name, settings};
+use crate::testing::{TestRegion, body, name, settings};
 
 /// A source, and a target that knows it as `change` says.
 async fn pair(change: impl FnOnce(&mut Peer)) -> (TestRegion, TestRegion) {
@@ -178,6 +178,11 @@ fn prepare(digests: Vec<Digest>) -> PrepareRequest {
     }
 }
 
+fn withdraw(digest: &Digest) -> WithdrawRequest {
+    let PrepareRequest { namespace, repository, tag, .. } = prepare(Vec::new());
+    WithdrawRequest { namespace, repository, tag, digest: digest.clone(), before: None }
+}
+
 #[tokio::test]
 async fn only_a_token_that_was_given_to_a_region_links_what_its_user_may_read() {
     let (source, target) = pair(|_| {}).await;
@@ -228,6 +233,8 @@ async fn what_a_peer_says_of_a_repository_has_the_limits_of_every_other_way_in()
     let many = |count: usize| vec![Digest::of(DigestAlgorithm::Sha256, b"one"); count];
     refused(prepare(many(50_001))).await;
     refused(PrepareRequest { manifests: many(1025), ..prepare(Vec::new()) }).await;
+    let attached = vec!["a".parse().unwrap(); 4 * 1024 + 1];
+    refused(PrepareRequest { attached, ..prepare(Vec::new()) }).await;
     assert!(target.registry.content().repository(&name("team/ci")).await.is_err(), "nothing was made");
     // What a person may say, a peer may say too.
     let longest = RepositoryAttributes { description: "ä".repeat(30_000), ..RepositoryAttributes::default() };
@@ -237,10 +244,12 @@ async fn what_a_peer_says_of_a_repository_has_the_limits_of_every_other_way_in()
 
 #[tokio::test]
 async fn a_token_ends_with_the_organization_that_it_was_made_for() {
-    let (_, target) = pair(|_| {}).await;
+    let (source, target) = pair(|_| {}).await;
     let app = name("team/app");
     target.push_image(&app, "v1", b"layer").await;
     let old = target.grant(&target.admin, &app).await;
+    let of_region = ask(&source, &target, "admin", "team/ci").await.unwrap();
+    let of_region = target.registry.identity().verify_copy_token(&of_region).unwrap().unwrap();
     let tag = "v1".parse().unwrap();
     target.registry.content().find_manifest(old.on(&app), &tag).await.unwrap();
     target.registry.content().delete_repository(&target.admin, &app).await.unwrap();
@@ -259,14 +268,35 @@ async fn a_token_ends_with_the_organization_that_it_was_made_for() {
         let blob = Digest::of(DigestAlgorithm::Sha256, b"layer");
         outdated(registry.content().find_blob(old.on(&app), &blob).await.unwrap_err());
         outdated(registry.content().tag_names(old.on(&app), None, 10).await.unwrap_err());
-        outdated(registry.content().referrers(None, old.on(&app), &blob, None, None).await.unwrap_err());
+        outdated(registry.content().referrers(old.on(&app), &blob, None, None).await.unwrap_err());
         outdated(registry.content().delete_manifest(old.on(&app), &tag).await.unwrap_err());
         outdated(registry.content().delete_blob(old.on(&app), &blob).await.unwrap_err());
         outdated(registry.content().start_upload(&old, &app, DigestAlgorithm::Sha256).await.unwrap_err());
+        outdated(registry.replication().answer_prepare(&of_region, &prepare(vec![blob.clone()])).await.unwrap_err());
+        outdated(registry.replication().answer_withdraw(&of_region, &withdraw(&blob)).await.unwrap_err());
         if round == 0 {
             assert!(registry.content().repository(&app).await.is_err(), "the old token made nothing");
             target.push_image(&app, "v1", b"layer").await;
+            target.push_image(&name("team/ci"), "v1", b"layer").await;
         }
     }
+    // Nor does it open a session that the same user has opened with another token since.
+    let (registry, now) = (&target.registry, target.grant(&target.admin, &app).await);
+    let session = registry.content().start_upload(&now, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let blob = Digest::of(DigestAlgorithm::Sha256, b"layer");
+    outdated(registry.content().upload_status(&old, &app, &session).await.unwrap_err());
+    outdated(registry.content().append_upload(&old, &app, &session, None, body(&[b"layer"])).await.unwrap_err());
+    outdated(
+        registry
+            .content()
+            .finish_upload(&old, &app, &session, None, body(&[b"layer"]), blob.clone())
+            .await
+            .unwrap_err(),
+    );
+    outdated(registry.content().cancel_upload(&old, &app, &session).await.unwrap_err());
+    assert_eq!(registry.content().upload_status(&now, &app, &session).await.unwrap().offset_bytes, 0);
+    // One that is finished says nothing to it either.
+    registry.content().finish_upload(&now, &app, &session, None, body(&[b"layer"]), blob.clone()).await.unwrap();
+    outdated(registry.content().finish_upload(&old, &app, &session, None, body(&[b"layer"]), blob).await.unwrap_err());
     target.registry.content().find_manifest(target.grant(&target.admin, &app).await.on(&app), &tag).await.unwrap();
 }

@@ -20,7 +20,7 @@ async fn what_clients_may_leave_is_a_note() {
     let app = name("group/app");
     let child = region.push_image(&app, "child", b"layer").await;
     let size =
-        region.registry.content().find_manifest(&app, &Reference::Digest(child.clone())).await.unwrap().raw.len();
+        region.registry.content().find_manifest(&app, &Reference::Digest(child.clone())).await.unwrap().size_bytes;
     let index = json!({"schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": [
         {"mediaType": media::OCI_MANIFEST, "digest": child, "size": size}]});
     region.push_manifest(&app, "index", &index).await.unwrap();

@@ -50,7 +50,11 @@ impl Upkeep {
     pub(super) async fn repair_due(&self) -> Result<(), ServiceError> {
         let pause_ms = millis(self.settings().scrub.repair_interval);
         for lost in self.catalog().claim_repairs(pause_ms, REPAIRS).await? {
-            self.repair(&lost.blob).await?;
+            // What stands in the way of one need not stand in the way of the others, which are claimed already.
+            if let Err(error) = self.repair(&lost.blob).await {
+                let (digest, reason) = (&lost.blob.digest, error.log_reason());
+                tracing::warn!(%digest, reason, "the blob could not be repaired and is tried again later: {error}");
+            }
         }
         Ok(())
     }
@@ -58,7 +62,18 @@ impl Upkeep {
     async fn repair(&self, blob: &Blob) -> Result<(), ServiceError> {
         // Somebody may have put the file back, or the volume was only unplugged.
         let mut pace = Pace::new(self.settings().scrub.bytes_per_second);
-        if self.content.inspect(blob, &mut pace).await? == Verdict::Sound {
+        let is_sound = match self.content.inspect(blob, &mut pace).await {
+            Ok(verdict) => verdict == Verdict::Sound,
+            Err(error) => {
+                // What this process may not read here a peer may have, and its bytes go elsewhere; a store that does not
+                // work would not take them.
+                self.store().probe().await?;
+                let (digest, reason) = (&blob.digest, error.log_reason());
+                tracing::warn!(%digest, reason, "the old bytes could not be checked, and peers are asked: {error}");
+                false
+            }
+        };
+        if is_sound {
             if self.catalog().release_blob(blob).await? {
                 tracing::info!(digest = %blob.digest, "the bytes are right again where they were; the blob is back");
             }

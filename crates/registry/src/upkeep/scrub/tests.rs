@@ -1,4 +1,8 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use transship_catalog::StoredBlob;
 use transship_oci::DigestAlgorithm;
 use transship_store::{BlobStore as _, Fault, FaultyStore, Location, Operation};
@@ -119,11 +123,12 @@ async fn a_peer_gives_only_what_accounts_of_the_same_name_link() {
 /// EMFILE, ENFILE, ENOMEM, EACCES: the process cannot read, and nobody has lost anything.
 #[tokio::test]
 async fn what_the_process_lacks_is_no_damage() {
-    let mut faulty = None;
-    let region = TestRegion::start_on(settings("region-a"), |store| {
+    let (mut faulty, (url, asked)) = (None, peer_without_bytes().await);
+    let peers = vec![TestRegion::start("region-b").await.as_peer(&url)];
+    let region = TestRegion::start_on(Settings { peers, ..settings("region-a") }, |store| {
         let store = FaultyStore::new(store);
         faulty = Some(store.clone());
-        std::sync::Arc::new(store)
+        Arc::new(store)
     })
     .await;
     let faulty = faulty.unwrap();
@@ -163,4 +168,31 @@ async fn what_the_process_lacks_is_no_damage() {
     faulty.heal();
     registry.upkeep().repair_due().await.unwrap();
     assert_eq!(only_blob(&region).await.quarantined, None);
+    // A file that was put back and may not be read is asked for, and the other blob does not wait for it.
+    region.push_blob(&app, b"more").await;
+    let all = async || registry.catalog().stored_blobs(None, 10).await.unwrap();
+    for stored in all().await {
+        assert!(registry.content().quarantine(&stored.blob, "for a test").await.unwrap());
+    }
+    faulty.fail(Operation::Read, 1, Fault::Os(13));
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    registry.upkeep().repair_due().await.unwrap();
+    assert_eq!(all().await.iter().filter(|stored| stored.quarantined.is_some()).count(), 1);
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+/// A peer that answers 404 to everything: where it is, and how often it was asked.
+async fn peer_without_bytes() -> (String, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            count.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+        }
+    });
+    (url, asked)
 }

@@ -100,9 +100,31 @@ async fn limits_change_while_connections_are_open() {
     let (second, _second_busy) = seat(&connections, HERE).await;
     assert!(first.is_some() && second.is_some() && !told(first.as_ref()));
     connections.set_limits(limits(2, 2, TrustedProxies::default()));
+    assert!(!told(first.as_ref()) && !told(second.as_ref()), "the free place is taken first");
     // The place that is left goes away, and whoever comes next has to wait for one of the two.
     let third = tokio::time::timeout(Duration::from_millis(300), connections.place()).await;
     assert!(third.is_err(), "two connections are open, and two may be");
     drop((first, second));
     assert!(tokio::time::timeout(Duration::from_secs(10), connections.place()).await.is_ok());
+}
+
+#[tokio::test]
+async fn fewer_connections_end_as_many_idle_ones_at_once() {
+    let connections = Connections::new(limits(6, 6, TrustedProxies::default()));
+    let mut seats = Vec::new();
+    for _ in 0..6 {
+        seats.push(seat(&connections, HERE).await);
+        a_moment().await;
+    }
+    let at_work = [seats[0].1.begin(), seats[1].1.begin()];
+    connections.set_limits(limits(3, 6, TrustedProxies::default()));
+    let ended = |seats: &[(Option<Seat>, Busy)]| seats.iter().map(|(seat, _)| told(seat.as_ref())).collect::<Vec<_>>();
+    assert_eq!(ended(&seats), [false, false, true, true, true, false], "the longest idle");
+    // They end, and another one: there is a place again, although everybody who is left is at work.
+    seats.truncate(2);
+    assert!(tokio::time::timeout(Duration::from_secs(10), connections.place()).await.is_ok());
+    // Where all are at work there is nothing to end.
+    connections.set_limits(limits(1, 6, TrustedProxies::default()));
+    assert_eq!(ended(&seats), [false, false]);
+    drop(at_work);
 }

@@ -61,3 +61,21 @@ fn a_body_larger_than_its_share_finds_no_room_and_leaves_nothing_behind() {
     assert!(room.table().owners.is_empty());
     assert_eq!(room.table().held_bytes, 0);
 }
+
+#[test]
+fn nobody_leaves_for_a_body_that_would_not_have_room_even_then() {
+    let room = room();
+    let own: Vec<_> = (0..4).map(|_| body(&room, "own").unwrap()).collect();
+    own[1..].iter().for_each(Held::came_whole);
+    let next = room.enter("own");
+    assert_eq!(next.unwrap().grow(8 * KIB).unwrap_err(), NoRoom);
+    assert_eq!(own.iter().map(left).collect::<Vec<_>>(), [true, false, false, false], "for the place alone");
+
+    let room = Room::new(16 * KIB, 12 * KIB);
+    let (small, large) = (body(&room, "small").unwrap(), body(&room, "large").unwrap());
+    large.grow(7 * KIB).unwrap();
+    large.came_whole();
+    let newcomer = room.enter("newcomer").unwrap();
+    assert_eq!(newcomer.grow(8 * KIB), Err(NoRoom));
+    assert!(!left(&small));
+}

@@ -61,9 +61,12 @@ async fn a_body_that_trickles_has_an_end() {
         }
     });
     let parts = parts(&Bodies::default(), None);
-    let read = read_within(Duration::from_secs(1), &parts, body, 1 << 20, Sender::Stranger).await;
+    let read = read_within(Duration::from_secs(1), &parts, body, 1 << 20, Sender::Proved("account")).await;
     assert_eq!(read.unwrap_err(), WholeBodyError::TooSlow { seconds: 1 });
     trickle.await.unwrap();
+    // What operations.md promises.
+    assert_eq!(Sender::Stranger.time(), Duration::from_secs(30));
+    assert_eq!(Sender::Proved("account").time(), Duration::from_mins(2));
 }
 
 /// Slow bodies of one address leave for the next ones of it; one that comes at once is read whatever the others do.

@@ -48,3 +48,20 @@ fn grants_are_read_with_their_codes() {
     assert_eq!(user_ids(b"[\"u\\u0000\"]").unwrap_err().code(), ManageCode::BadUser);
     assert_eq!(read("[{\"user_id\":\"\\u0000\",\"auth\":1}]").unwrap_err().code(), ManageCode::BadUser);
 }
+
+/// Tiny values take many times their text's size, so their number is limited; the largest call that is allowed is not.
+#[test]
+fn a_body_has_so_many_values_at_most() {
+    let tags = serde_json::json!({ "imageTag": vec!["v1"; 100_000], "remoteRegionId": "a", "remoteNamespace": "b" });
+    assert_eq!(Fields::parse(tags.to_string().as_bytes()).unwrap().texts("imageTag").unwrap().len(), 100_000);
+    let grant = serde_json::json!({ "user_id": "a".repeat(32), "user_name": "b", "auth": 7 });
+    let grants = serde_json::Value::from(vec![grant; 1000]).to_string();
+    assert_eq!(super::grants(grants.as_bytes()).unwrap().len(), 1000);
+    let many =
+        |element: &str| format!("[{}{element}]", format!("{element},").repeat((1 << 20) / (element.len() + 1) - 2));
+    for element in [r#"{"":0}"#, "0", "[]", "{}", "[[[]]]"] {
+        let refused = super::grants(many(element).as_bytes()).unwrap_err();
+        assert_eq!(refused.code(), ManageCode::BadParameter, "{element}");
+        assert!(refused.message().contains("too many values"), "{element}: {}", refused.message());
+    }
+}

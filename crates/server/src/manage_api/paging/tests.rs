@@ -1,3 +1,5 @@
+use transship_registry::Room;
+
 use super::*;
 
 fn page(raw: &str) -> Result<Page, ManageCode> {
@@ -22,7 +24,7 @@ fn what_is_no_number_is_refused() {
 
 #[test]
 fn the_second_number_of_content_range_counts_records() {
-    let response = Page { limit: 10, offset: 20 }.answer(&[0; 10], 57);
+    let response = Page { limit: 10, offset: 20 }.answer_large(&[0; 10], 57, Room::default());
     assert_eq!(response.headers()["content-range"], "20-10/57");
 }
 

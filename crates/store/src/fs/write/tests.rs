@@ -3,7 +3,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::{BUFFER_BYTES, BlobPath, Disk, FLUSH_BYTES, FsWriter, make_room};
+use super::{BUFFER_BYTES, BlobPath, Disk, FLUSH_BYTES, FsWriter, OpenFile, make_room};
 use crate::fs::spare::{Memory, Share};
 use crate::{BlobWriter, Location, StoreError, StoreErrorKind};
 
@@ -143,4 +143,24 @@ fn buffers_keep_to_their_bound() {
         buffer.extend(std::iter::repeat_n(0, more));
         assert!(buffer.capacity() <= BUFFER_BYTES, "{} bytes", buffer.capacity());
     }
+}
+
+#[test]
+fn what_the_page_cache_drops_follows_the_memory_of_the_machine() {
+    const GIB: u64 = 1 << 30;
+    let folder = tempfile::tempdir().unwrap();
+    let says = |kib: u64| std::fs::write(folder.path().join("meminfo"), format!("MemAvailable: {kib} kB\n")).unwrap();
+    let location = Location::fresh();
+    let path = BlobPath { location, directory: folder.path().to_owned(), file: folder.path().join("blob") };
+    let share = Memory::seen_in(folder.path(), folder.path()).share();
+    let file = File::create(&path.file).unwrap();
+    let mut file = OpenFile { path, file, share, spare: Vec::new() };
+    let mut dropped = |size_bytes| file.range_to_drop(size_bytes).map(|(offset, length)| (offset, length.get()));
+    says(20 << 20);
+    assert_eq!(dropped(4 * GIB), None, "there is memory for all of it");
+    says(4 << 20);
+    assert_eq!(dropped(4 * GIB), Some((2 * GIB, 2 * GIB)), "its second half");
+    says(1 << 10);
+    assert_eq!(dropped(4 * GIB), Some((GIB, 3 * GIB)));
+    assert_eq!(dropped(GIB), None);
 }
