@@ -119,7 +119,7 @@ impl Content {
             Some(stored) => {
                 let (digest, media_type) = (stored.digest, stored.media_type);
                 let changed = self.brought_up_to_date(repository_id, tag, &media_type, &stored.raw, referrers).await?;
-                changed.unwrap_or_else(|| (digest, media_type, stored.raw))
+                changed.unwrap_or((digest, media_type, stored.raw))
             }
         };
         let (digest, media_type, raw) = found;

@@ -133,10 +133,8 @@ impl Content {
         if ended_early {
             rows.truncate(fitting);
         }
-        let manifests = match shows_manifests {
-            false => HashMap::new(),
-            true => self.raw_manifests(repository.id, &rows[..fitting]).await?,
-        };
+        let manifests =
+            if shows_manifests { self.raw_manifests(repository.id, &rows[..fitting]).await? } else { HashMap::new() };
         let view = |(place, row): (usize, TagDetail)| {
             let manifest = manifests.get(&row.digest).filter(|_| place < fitting).cloned();
             self.tag_view(name, repository.id, &row, manifest)

@@ -83,8 +83,11 @@ impl http_body::Body for PiecesBody {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let Some(pieces) = &self.pieces else { return Poll::Ready(None) };
-        let next =
-            if Instant::now() > self.until { Err(too_slow()) } else { next_of(pieces.with(VecDeque::pop_front)) };
+        let next = if Instant::now() > self.until {
+            Err(too_slow())
+        } else {
+            next_of(pieces.with(|left| left.pop_front().unwrap_or_default()))
+        };
         let left = self.left_bytes - next.as_ref().map_or(0, |piece| piece.len() as u64);
         self.left_bytes = left;
         if left == 0 || next.is_err() {
@@ -103,11 +106,8 @@ impl http_body::Body for PiecesBody {
 }
 
 /// The piece that comes next; what was cut off has none.
-fn next_of(piece: Option<Option<Bytes>>) -> Result<Bytes, axum::BoxError> {
-    match piece {
-        Some(piece) => Ok(piece.unwrap_or_default()),
-        None => Err("others waited for the room of a large answer whose client reads slowly".into()),
-    }
+fn next_of(piece: Option<Bytes>) -> Result<Bytes, axum::BoxError> {
+    piece.ok_or_else(|| "others waited for the room of a large answer whose client reads slowly".into())
 }
 
 fn too_slow() -> axum::BoxError {
@@ -140,7 +140,7 @@ impl http_body::Body for ManifestBody {
         let next = if Instant::now() > self.until {
             Err(too_slow())
         } else {
-            next_of(manifest.piece(self.sent_bytes, COPIED_BYTES).map(Some))
+            next_of(manifest.piece(self.sent_bytes, COPIED_BYTES))
         };
         let bytes = next.as_ref().map_or(0, Bytes::len);
         self.sent_bytes += bytes;

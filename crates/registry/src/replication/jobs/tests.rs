@@ -195,7 +195,7 @@ async fn jobs_of_a_deleted_repository_are_read_by_administrators() {
     // Another repository gets the name: one list has the jobs of both.
     region.push_image(&app, "v1", b"layer").await;
     let again = ask(&region, &region.admin, "region-b").await;
-    let (jobs, total) = list(&region.admin, app.clone()).await.unwrap();
+    let (jobs, total, _) = list(&region.admin, app.clone()).await.unwrap();
     assert_eq!((jobs.iter().map(|job| job.id).collect::<Vec<_>>(), total), (vec![again, asked], 2));
     region.registry.content().delete_repository(&region.admin, &app).await.unwrap();
     // The organization may be gone as well.
