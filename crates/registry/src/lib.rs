@@ -8,6 +8,7 @@
 //! names is for the server.
 
 mod access;
+mod address;
 mod content;
 mod detached;
 mod error;

@@ -12,6 +12,6 @@ pub struct StoredManifest {
     pub media_type: String,
     /// How many bytes it has.
     pub size_bytes: u64,
-    /// The raw bytes; not those of a large one, which takes room first ([`Content::send_manifest`]).
+    /// The raw bytes; not those of a large one, which takes room first (`Content::send_manifest`).
     pub raw: Option<Bytes>,
 }
