@@ -35,6 +35,18 @@ case ":$PATH:" in
 *) export PATH="$PATH:/usr/sbin:/sbin" ;;
 esac
 
+# rust-toolchain.toml names a version, and rustup downloads it when it has none of that name. Where it has the same version as `stable`,
+# a second copy is not needed, and could not be had without a network.
+if [ -z "${RUSTUP_TOOLCHAIN:-}" ] && have rustup; then
+    pinned="$(sed -n 's/^channel = "\(.*\)"$/\1/p' "$ROOT/rust-toolchain.toml")"
+    installed="$(rustup toolchain list 2>/dev/null)" || installed=""
+    if ! grep -q "^$pinned-" <<<"$installed" && grep -q '^stable-' <<<"$installed" &&
+        [[ "$(RUSTUP_TOOLCHAIN=stable rustc --version 2>/dev/null)" = "rustc $pinned "* ]]; then
+        export RUSTUP_TOOLCHAIN=stable
+    fi
+    unset pinned installed
+fi
+
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"

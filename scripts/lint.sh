@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Format, clippy, dependencies, shell scripts.
+# Format, clippy, documents of the code, dependencies, spelling, shell scripts.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
@@ -12,6 +12,13 @@ cargo fmt --all --check
 cargo fmt --check --manifest-path fuzz/Cargo.toml
 say "cargo clippy"
 cargo clippy --workspace --all-targets -- -D warnings
+# With private items, because those who read it change the code. So a link to one is no mistake.
+say "cargo doc"
+RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
+say "unused dependencies"
+"$TARGET/tools/bin/cargo-machete" crates tests bench/load fuzz
+say "spelling"
+"$TARGET/tools/typos/bin/typos"
 # Not `advisories`: its database changes from day to day, so the same commit would pass today and fail tomorrow.
 say "cargo deny"
 "$TARGET/tools/bin/cargo-deny" --log-level error check bans licenses sources

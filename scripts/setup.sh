@@ -13,6 +13,8 @@ DISTRIBUTION_VERSION=v3.1.1
 REGCTL_VERSION=v0.11.1
 CONFORMANCE_VERSION=v0.0.0-20260831232431-97274622c111
 CARGO_DENY_VERSION=0.20.2
+CARGO_MACHETE_VERSION=0.9.2
+TYPOS_VERSION=1.52.0
 # The oldest Go that builds the pinned clients.
 GO_MINOR=24
 
@@ -52,6 +54,8 @@ need() { debian "$@" || die "'$1' is needed and could not be installed"; }
 setup_rust() {
     have cargo || die "cargo is missing: install Rust 1.95 or newer (rustup), then run this again"
     local minor
+    # With rustup the first call fetches the version of rust-toolchain.toml, when it is not there.
+    rustc --version >/dev/null || die "rustc does not start (with rustup: rustup toolchain install)"
     minor="$(rustc --version | sed -E 's/^rustc 1\.([0-9]+).*/\1/')"
     [ "$minor" -ge 95 ] 2>/dev/null || die "Rust 1.95 or newer is needed, this is $(rustc --version)"
     # Two crates hold C: the cryptography and SQLite.
@@ -64,19 +68,24 @@ setup_skopeo() { need skopeo skopeo; }
 
 setup_openssl() { need openssl openssl; }
 
+# new_venv FOLDER: makes an empty virtual environment.
+new_venv() {
+    setup_python
+    if ! python3 -c 'import venv, ensurepip' >/dev/null 2>&1; then
+        install_debian python3-venv || die "python3-venv is needed and could not be installed"
+    fi
+    rm -rf "$1"
+    python3 -m venv "$1" || die "python3 -m venv failed; on Debian the package is python3-venv"
+}
+
 # The SDK of the samples, in a virtual environment of our own.
 setup_sdk_python() {
-    setup_python
     local venv="$TARGET/venv" wanted="demo/requirements.txt"
     if cmp -s "$wanted" "$venv/installed.txt"; then
         return 0
     fi
-    if ! python3 -c 'import venv, ensurepip' >/dev/null 2>&1; then
-        install_debian python3-venv || die "python3-venv is needed and could not be installed"
-    fi
     say "Python SDK into $venv"
-    rm -rf "$venv"
-    python3 -m venv "$venv" || die "python3 -m venv failed; on Debian the package is python3-venv"
+    new_venv "$venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$wanted" ||
         die "pip could not install $(tr '\n' ' ' <"$wanted")(is the network to be had?)"
     cp "$wanted" "$venv/installed.txt"
@@ -194,13 +203,31 @@ setup_lint() {
     { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1 ||
         rustup component add rustfmt clippy || die "rustfmt and clippy are needed and could not be installed"
     debian shellcheck shellcheck || say "shellcheck cannot be installed: the scripts are not checked"
-    local tools="$TARGET/tools"
-    if [ "$("$tools/bin/cargo-deny" --version 2>/dev/null)" = "cargo-deny $CARGO_DENY_VERSION" ]; then
+    setup_typos
+    cargo_install cargo-deny "$CARGO_DENY_VERSION"
+    cargo_install cargo-machete "$CARGO_MACHETE_VERSION"
+}
+
+# A tool for the spelling of everything. Its package has a program for each platform, so nothing is built.
+setup_typos() {
+    local venv="$TARGET/tools/typos"
+    if [ "$("$venv/bin/typos" --version 2>/dev/null)" = "typos-cli $TYPOS_VERSION" ]; then
         return 0
     fi
-    say "cargo install cargo-deny $CARGO_DENY_VERSION (a few minutes, once)"
-    cargo install --quiet cargo-deny --locked --version "$CARGO_DENY_VERSION" --root "$tools" ||
-        die "cargo could not install cargo-deny $CARGO_DENY_VERSION"
+    say "typos $TYPOS_VERSION into $venv"
+    new_venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "typos==$TYPOS_VERSION" ||
+        die "pip could not install typos $TYPOS_VERSION (is the network to be had?)"
+}
+
+# cargo_install NAME VERSION: builds a tool into target/tools, once.
+cargo_install() {
+    local tools="$TARGET/tools"
+    if grep -qs "^\"$1 $2 " "$tools/.crates.toml" && [ -x "$tools/bin/$1" ]; then
+        return 0
+    fi
+    say "cargo install $1 $2 (a few minutes, once)"
+    cargo install --quiet "$1" --locked --version "$2" --root "$tools" || die "cargo could not install $1 $2"
 }
 
 [ $# -gt 0 ] || die "usage: scripts/setup.sh NAME… (see the functions setup_NAME in this file)"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every suite: unit and property tests of the crates, then real regions with real clients.
 # A suite whose toolchain cannot be had is named at the end; with CI=true that is a failure.
-# The last line counts over all runs: "N passed, N failed".
+# Before the end it prints how long each run took, the longest first. The last line counts over all runs: "N passed, N failed".
 # shellcheck disable=SC2317 # the functions are called by name, through run
 set -euo pipefail
 # shellcheck source=scripts/common.sh
@@ -37,13 +37,18 @@ mkdir -p "$(dirname "$log")"
 : >"$log"
 failed_runs=()
 skipped=()
+times=()
 
-# run NAME COMMAND…: runs it, keeps what it printed for the count, and goes on when it fails.
+# took SECONDS NAME: notes how long something took, for the list at the end.
+took() { times+=("$(printf '%5d s  %s' "$1" "$2")"); }
+
+# run NAME COMMAND…: runs it, keeps what it printed for the count and how long it took, and goes on when it fails.
 run() {
-    local name="$1" status=0
+    local name="$1" status=0 start="$SECONDS"
     shift
     say "$name"
     "$@" 2>&1 | tee -a "$log" || status=$?
+    took $((SECONDS - start)) "$name"
     case "$status" in
     0) ;;
     "$SKIPPED") skipped+=("$name") ;;
@@ -77,14 +82,16 @@ with_volumes() {
 docker_suite() { scripts/with-docker.sh cargo test --workspace --no-fail-fast --test docker_engine; }
 
 say "building transship and its tests"
+start="$SECONDS"
 cargo test --workspace --no-run --quiet
+took $((SECONDS - start)) "building"
 export TRANSSHIP_BIN="$TARGET/debug/transship"
 [ -x "$TRANSSHIP_BIN" ] || die "cargo built the tests and no $TRANSSHIP_BIN"
 
 run "unit and property tests of every crate" cargo test --workspace --exclude transship-tests --no-fail-fast
 run "the registry protocol" suites protocol_uploads protocol_manifests protocol_lists protocol_tokens
 run "regions, replication, permissions, faults" \
-    suites architecture collection push_pull sync_images resync fairness faults permissions tenancy people peers keeping scrub sdk_python postgres
+    suites architecture logging collection push_pull sync_images resync fairness faults permissions tenancy people peers keeping scrub sdk_python postgres
 run "the harness of the black-box tests" cargo test -p transship-tests --lib
 run "many clients at one thing" suites concurrency
 run "a region at work" suites soak
@@ -106,6 +113,8 @@ passed="$(sum passed)"
 failed="$(sum failed)"
 
 echo
+say "how long each took, $((SECONDS / 60)) minutes in all"
+printf '%s\n' "${times[@]}" | sort -rn
 for name in "${skipped[@]}"; do
     printf 'skipped: %s\n' "$name"
 done

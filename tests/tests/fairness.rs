@@ -25,7 +25,7 @@ async fn ended(manage: &Manage, namespace: &str, tag: &str) -> String {
 }
 
 #[tokio::test]
-async fn one_tag_does_not_wait_for_anothers_hundreds() {
+async fn one_tag_does_not_wait_for_hundreds_of_another_account() {
     let mut settings = PairSettings::waiting(0);
     settings.source.replication = vec!["slots_per_region = 1".to_owned()];
     let mut pair = Pair::start(settings).await;
