@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Sha256, Sha512};
 
-#[path = "../../crates/registry/src/tokens/verify.rs"]
+#[path = "../../crates/registry/src/identity/tokens/verify.rs"]
 #[expect(dead_code, reason = "some of it is for the rest of the registry")]
 mod verify;
 

@@ -1,10 +1,15 @@
-//! The arrows between the crates are exactly those that ARCHITECTURE.md draws. A new one fails here, so that it is a
-//! decision and not an accident.
+//! The arrows between the crates, and between the rooms of `registry`, are those that ARCHITECTURE.md draws, and no two files of a crate
+//! use each other in a circle. A new arrow fails here, so that it is a decision and not an accident.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use serde_json::Value;
+
+#[path = "architecture/imports.rs"]
+mod imports;
+
+use imports::{Crate, Module, circles};
 
 /// Each crate of ours and the crates of ours that it uses, tests included: exactly those, and as ARCHITECTURE.md has it.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -27,6 +32,24 @@ const NO_IO: &[(&str, &[&str])] = &[
 
 /// Crates that speak HTTP as a server: only one does.
 const HTTP_SERVERS: &[&str] = &["axum", "hyper", "hyper-util", "tower"];
+
+/// Each room of `registry` and the rooms that it uses.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("access", &[]),
+    ("identity", &["access"]),
+    ("content", &["access"]),
+    ("replication", &["access", "identity", "content"]),
+    ("upkeep", &["content", "replication"]),
+    ("registry", &["access", "identity", "content", "replication", "upkeep"]),
+];
+
+/// The files of `registry` that lie below its rooms. Any room may use them, and they use none.
+const BELOW_ROOMS: &[&str] =
+    &["address", "detached", "error", "job_signal", "name_patterns", "pull_cache", "settings", "shared"];
+
+fn written(module: &Module) -> String {
+    if module.is_empty() { "the root".to_owned() } else { module.join("::") }
+}
 
 /// Package name to the names of what it depends on, tests and build scripts included where `all` is set.
 fn dependencies(all: bool) -> BTreeMap<String, BTreeSet<String>> {
@@ -112,4 +135,48 @@ fn only_the_server_serves_http() {
             }
         }
     }
+}
+
+#[test]
+fn no_two_files_use_each_other_in_a_circle() {
+    let crates = transship_tests::environment::root().join("crates");
+    for entry in std::fs::read_dir(crates).expect("there are crates") {
+        let folder = entry.expect("there are crates").path();
+        let found = circles(&Crate::read(&folder.join("src")).arrows());
+        let found: Vec<String> =
+            found.iter().map(|circle| circle.iter().map(written).collect::<Vec<_>>().join(", ")).collect();
+        assert!(found.is_empty(), "{}: files that use each other in a circle: {}", folder.display(), found.join("; "));
+    }
+}
+
+#[test]
+fn arrows_between_the_rooms_of_the_registry_are_the_drawn_ones() {
+    let registry = Crate::read(&transship_tests::environment::root().join("crates/registry/src"));
+    // The root only names for the server what lies below it.
+    let room_of = |module: &Module| module.first().map_or("", String::as_str).to_owned();
+    let rooms: BTreeSet<String> = registry.modules().map(room_of).filter(|room| !room.is_empty()).collect();
+    let known: BTreeSet<String> =
+        ROOMS.iter().map(|(room, _)| *room).chain(BELOW_ROOMS.iter().copied()).map(str::to_owned).collect();
+    assert_eq!(rooms, known, "the rooms of the registry, and the files below them");
+    let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (module, used) in registry.arrows() {
+        for used in used.iter().filter(|used| room_of(used) != room_of(&module)) {
+            let is_below = BELOW_ROOMS.contains(&room_of(used).as_str());
+            assert!(
+                is_below || !BELOW_ROOMS.contains(&room_of(&module).as_str()),
+                "{} uses {}, and is to lie below all rooms",
+                written(&module),
+                written(used)
+            );
+            if !is_below {
+                arrows.entry(room_of(&module)).or_default().insert(room_of(used));
+            }
+        }
+    }
+    for (room, drawn) in ROOMS {
+        let drawn: BTreeSet<String> = drawn.iter().copied().map(str::to_owned).collect();
+        let found = arrows.remove(*room).unwrap_or_default();
+        assert_eq!(found, drawn, "what {room} uses, and what ARCHITECTURE.md draws");
+    }
+    assert!(arrows.is_empty(), "arrows that ARCHITECTURE.md does not draw: {arrows:?}");
 }

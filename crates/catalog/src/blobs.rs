@@ -6,10 +6,10 @@
 use sqlx::any::AnyRow;
 use transship_oci::Digest;
 
-use crate::access::has_level;
+use crate::level::has_level;
 use crate::quotas::{links_gone, links_made, upload_ended};
 use crate::retry::{is_foreign_key_violation, repeated};
-use crate::row::{Columns as _, list_parameter};
+use crate::row::{Columns as _, list_of, list_parameter};
 use crate::stored::{stored_less, stored_more};
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError};
@@ -215,11 +215,4 @@ pub(crate) fn repository_absent(error: CatalogError, repository_id: i64) -> Cata
     } else {
         error
     }
-}
-
-/// The digests in the column `digest`, sorted.
-pub(crate) fn list_of(rows: &[AnyRow]) -> Result<Vec<Digest>, CatalogError> {
-    let mut digests = rows.iter().map(|row| row.parsed("digest")).collect::<Result<Vec<Digest>, _>>()?;
-    digests.sort_unstable();
-    Ok(digests)
 }

@@ -7,10 +7,9 @@
 use sqlx::any::AnyRow;
 use transship_oci::Digest;
 
-use crate::blobs::list_of;
 use crate::quotas::links_gone;
 use crate::retry::{is_foreign_key_violation, repeated};
-use crate::row::{Columns as _, limit_parameter, list_parameter};
+use crate::row::{Columns as _, limit_parameter, list_of, list_parameter};
 use crate::stored::stored_less;
 use crate::{Catalog, CatalogError};
 

@@ -5,7 +5,7 @@
 use sqlx::any::AnyRow;
 use transship_oci::{Digest, RepositoryName};
 
-use crate::row::{Columns as _, limit_parameter, list_parameter};
+use crate::row::{Columns as _, limit_parameter, list_of, list_parameter};
 use crate::{Catalog, CatalogError};
 
 /// A manifest, and where it is.
@@ -61,7 +61,7 @@ impl Catalog {
         let sql = "SELECT DISTINCT value AS digest FROM {list:$2} WHERE NOT EXISTS (
             SELECT 1 FROM blob_link l JOIN blob b ON b.digest = l.digest WHERE l.repository_id = $1 AND l.digest = value)";
         let list = list_parameter(digests);
-        crate::blobs::list_of(&self.read_all(|| self.query(sql).bind(repository_id).bind(&list)).await?)
+        list_of(&self.read_all(|| self.query(sql).bind(repository_id).bind(&list)).await?)
     }
 
     /// Some tags whose manifest is not there.

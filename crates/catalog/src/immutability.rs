@@ -6,8 +6,7 @@
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use transship_oci::{DigestAlgorithm, Tag};
 
-use crate::repositories::touched;
-use crate::row::{Columns as _, limit_parameter, one_changed};
+use crate::row::{Columns as _, limit_parameter, one_changed, touched};
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError};
 

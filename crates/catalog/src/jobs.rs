@@ -6,7 +6,7 @@ use std::str::FromStr;
 use sqlx::any::AnyRow;
 use transship_oci::{Digest, RepositoryName};
 
-use crate::retry::{is_foreign_key_violation, repeated};
+use crate::retry::{fallible, is_foreign_key_violation, repeated};
 use crate::row::{Columns as _, list_parameter, one_changed};
 use crate::tx::{Statement, Tx};
 use crate::{Catalog, CatalogError};
@@ -192,6 +192,8 @@ pub enum EnqueueError {
     #[error(transparent)]
     Catalog(#[from] CatalogError),
 }
+
+fallible!(EnqueueError);
 
 macro_rules! job_columns {
     () => {

@@ -48,3 +48,24 @@ pub(crate) fn level(row: &AnyRow, column: &str) -> Result<Option<Level>, Catalog
     let level = number.map(Level::try_from).transpose();
     level.map_err(|InvalidLevel(number)| CatalogError::Corrupt { what: format!("{column} {number}") })
 }
+
+/// The condition that a user has a level on a repository `r` of a namespace `n` or administers the namespace's account;
+/// given are the parameters that hold the user's account, the user, and whether it is an administrator (0 or 1).
+macro_rules! has_level {
+    ($account:literal, $user:literal, $is_admin:literal) => {
+        concat!(
+            "(n.account_id = ",
+            $account,
+            " AND (",
+            $is_admin,
+            " = 1
+                OR EXISTS (SELECT 1 FROM namespace_permission p WHERE p.namespace_id = n.id AND p.user_id = ",
+            $user,
+            ")
+                OR EXISTS (SELECT 1 FROM repository_permission p WHERE p.repository_id = r.id AND p.user_id = ",
+            $user,
+            ")))"
+        )
+    };
+}
+pub(crate) use has_level;

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use sqlx::any::AnyRow;
 use transship_oci::{Digest, Reference, Tag};
 
-use crate::blobs::{list_of, repository_absent};
+use crate::blobs::repository_absent;
 use crate::immutability::{moved_away, touch_judging};
 use crate::jobs::cancel_jobs_of_tags;
 use crate::quotas::manifest_changed;
 use crate::retry::repeated;
-use crate::row::{Columns as _, count_column, list_parameter, size_column, storable};
+use crate::row::{Columns as _, count_column, list_of, list_parameter, size_column, storable};
 use crate::tags::move_tag;
 use crate::tx::Tx;
-use crate::{Catalog, CatalogError, TagCondition};
+use crate::{Catalog, CatalogError, PutManifestError, TagCondition};
 
 /// A manifest to store, and the tags to move to it.
 #[derive(Clone, Debug)]
@@ -53,38 +53,6 @@ pub struct ManifestPut {
     pub created: bool,
     /// The tags that point elsewhere now than before, with where they pointed.
     pub moved: Vec<(Tag, Option<Digest>)>,
-}
-
-/// Why a manifest was not stored, or a tag not moved. Nothing is changed then.
-#[derive(Debug, thiserror::Error)]
-pub enum PutManifestError {
-    /// The repository does not link a blob that the manifest needs.
-    #[error("blob {0} is unknown to the repository")]
-    BlobUnknown(Digest),
-    /// The repository does not hold a manifest that is needed.
-    #[error("manifest {0} is unknown to the repository")]
-    ChildUnknown(Digest),
-    /// The manifest gives a blob, or another manifest, another size than it has.
-    #[error("{digest} has {actual} bytes, not {expected}")]
-    SizeDiffers {
-        /// The blob or manifest.
-        digest: Digest,
-        /// The size that the manifest gives.
-        expected: u64,
-        /// The size that it has.
-        actual: u64,
-    },
-    /// A tag may not move.
-    #[error("tag {tag} does not meet the condition")]
-    ConditionFailed {
-        /// The tag.
-        tag: Tag,
-        /// What it points at.
-        current: Option<Digest>,
-    },
-    /// The catalog failed.
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
 }
 
 /// A manifest as it was pushed.

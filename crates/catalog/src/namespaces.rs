@@ -4,7 +4,7 @@ use sqlx::any::AnyRow;
 use transship_oci::NamespaceName;
 
 use crate::level::level;
-use crate::retry::{is_foreign_key_violation, repeated};
+use crate::retry::{fallible, is_foreign_key_violation, repeated};
 use crate::row::{Columns as _, one_changed};
 use crate::{Catalog, CatalogError, Level, User};
 
@@ -66,6 +66,8 @@ pub enum CreateNamespaceError {
     #[error(transparent)]
     Catalog(#[from] CatalogError),
 }
+
+fallible!(CreateNamespaceError);
 
 /// What became of a namespace that was to be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

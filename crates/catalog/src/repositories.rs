@@ -5,24 +5,15 @@ use std::collections::HashMap;
 use sqlx::any::AnyRow;
 use transship_oci::{NamespaceName, RepositoryName, RepositoryPath};
 
-use crate::access::has_level;
 use crate::immutability::judge_all;
 use crate::jobs::cancel_jobs;
+use crate::level::has_level;
 use crate::quotas::{repository_goes, repository_made};
 use crate::retry::{is_foreign_key_violation, repeated};
-use crate::row::{Columns as _, list_parameter, one_changed, storable};
+use crate::row::{Columns as _, list_parameter, one_changed, storable, touched};
 use crate::stored::stored_repository_goes;
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError};
-
-/// A repository changes. Each change raises the time, whatever the clock says, so that two states never share one: a replication
-/// job sees by it whether anything was pushed since its run began.
-macro_rules! touched {
-    () => {
-        "updated_at = CASE WHEN updated_at < {now} THEN {now} ELSE updated_at + 1 END"
-    };
-}
-pub(crate) use touched;
 
 /// A repository.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,11 +5,11 @@
 
 use transship_oci::Digest;
 
-use crate::quotas::{QuotaExceeded, exceeded, usage, usage_columns};
+use crate::quotas::{exceeded, usage, usage_columns};
 use crate::retry::repeated;
 use crate::row::{Columns as _, size_column};
 use crate::tx::Statement;
-use crate::{Catalog, CatalogError, Resource};
+use crate::{Catalog, CatalogError, QuotaExceeded, Resource};
 
 /// How far the bytes of a session are durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{CatalogError, CreateNamespaceError, EnqueueError, PutManifestError};
+use crate::CatalogError;
 
 /// No new attempt begins later than this after the first one; each has waited for locks by itself already.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -75,19 +75,20 @@ impl Fallible for CatalogError {
     }
 }
 
+/// Makes an error [`Fallible`] whose variant `Catalog` holds what the database said.
 macro_rules! fallible {
-    ($($error:ident),*) => {$(
-        impl Fallible for $error {
-            fn catalog(&self) -> Option<&CatalogError> {
+    ($error:ident) => {
+        impl $crate::retry::Fallible for $error {
+            fn catalog(&self) -> Option<&$crate::CatalogError> {
                 match self {
                     Self::Catalog(error) => Some(error),
                     _ => None,
                 }
             }
         }
-    )*};
+    };
 }
-fallible!(PutManifestError, CreateNamespaceError, EnqueueError);
+pub(crate) use fallible;
 
 /// Whether doing an operation again can change anything by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

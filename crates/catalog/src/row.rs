@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use transship_oci::Digest;
 
 use crate::CatalogError;
 
@@ -100,4 +101,20 @@ pub(crate) fn place(text: &str) -> &str {
 /// Turns "no row was changed" into "there is no such row".
 pub(crate) fn one_changed(changed: u64, what: impl FnOnce() -> String) -> Result<(), CatalogError> {
     if changed == 0 { Err(CatalogError::not_found(what())) } else { Ok(()) }
+}
+
+/// A repository changes. Each change raises the time, whatever the clock says, so that two states never share one: a replication
+/// job sees by it whether anything was pushed since its run began.
+macro_rules! touched {
+    () => {
+        "updated_at = CASE WHEN updated_at < {now} THEN {now} ELSE updated_at + 1 END"
+    };
+}
+pub(crate) use touched;
+
+/// The digests in the column `digest`, sorted.
+pub(crate) fn list_of(rows: &[AnyRow]) -> Result<Vec<Digest>, CatalogError> {
+    let mut digests = rows.iter().map(|row| row.parsed("digest")).collect::<Result<Vec<Digest>, _>>()?;
+    digests.sort_unstable();
+    Ok(digests)
 }

@@ -6,7 +6,7 @@
 
 use sqlx::any::AnyRow;
 
-use crate::row::{Columns as _, list_parameter};
+use crate::row::{Columns as _, list_of, list_parameter};
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError};
 
@@ -127,7 +127,7 @@ pub(crate) async fn stored_repository_goes(tx: &mut Tx, repository_id: i64) -> R
     if rows.is_empty() {
         return Ok(());
     }
-    let digests = list_parameter(&crate::blobs::list_of(&rows)?);
+    let digests = list_parameter(&list_of(&rows)?);
     change(tx, LESS, repository_id, &digests).await
 }
 

@@ -17,6 +17,7 @@ pub mod peer;
 mod push;
 mod retry;
 mod settings;
+mod source;
 mod transport;
 mod upload;
 
@@ -25,8 +26,9 @@ pub use blob::ByteStream;
 pub use client::RegistryClient;
 pub use error::{ClientError, ErrorKind};
 pub use manifest::PutCondition;
-pub use push::{BlobSource, Progress, SourceStream};
+pub use push::Progress;
 pub use settings::ClientSettings;
+pub use source::{BlobSource, SourceStream};
 pub use upload::{Mount, UploadSession};
 
 #[cfg(test)]

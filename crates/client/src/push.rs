@@ -2,32 +2,16 @@
 //!
 //! Owns: when an upload goes on, starts anew or is given up. Never holds the blob: the source gives a stream from any offset.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use futures::stream::BoxStream;
 use transship_oci::{Digest, ErrorCode, RepositoryName};
 
 use crate::client::RegistryClient;
 use crate::error::{ClientError, ErrorKind};
 use crate::retry::Attempts;
+use crate::source::BlobSource;
 use crate::upload::{Flow, UploadSession, source_error};
-
-/// The bytes of a source as they are read.
-pub type SourceStream = BoxStream<'static, io::Result<Bytes>>;
-
-/// A blob that can be read from any offset, as often as needed.
-#[async_trait]
-pub trait BlobSource: Send + Sync {
-    /// The bytes from `offset_bytes` to the end.
-    ///
-    /// # Errors
-    /// `NotFound`, `InvalidData` and `PermissionDenied`, here and in the stream, end the push; others are tried again.
-    async fn open(&self, offset_bytes: u64) -> io::Result<SourceStream>;
-}
 
 /// Told how many more bytes are done. All calls add up to the blob's size, also when some bytes were sent twice.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Send + Sync);

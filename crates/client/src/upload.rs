@@ -18,7 +18,7 @@ use transship_oci::{Digest, ErrorCode, RepositoryName, Route};
 use crate::auth::Access;
 use crate::client::RegistryClient;
 use crate::error::{ClientError, request_text, url_text};
-use crate::push::SourceStream;
+use crate::source::SourceStream;
 use crate::transport::{Call, header};
 
 /// Closing an upload may take this many idle times: a registry over an object store copies the whole blob before it answers.

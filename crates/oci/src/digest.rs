@@ -9,11 +9,7 @@ use std::str::FromStr;
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256, Sha512};
 
-use crate::name::Tag;
 use crate::text::{GrammarError, checked_text};
-
-/// The specification cuts a digest down to what fits a tag.
-const REFERRERS_TAG_DIGITS: usize = 64;
 
 /// The hash functions that a digest may name.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash)]
@@ -66,14 +62,6 @@ checked_text! {
     Digest, "digest", is_digest, "sha256: and 64, or sha512: and 128 lower-case hexadecimal digits"
 }
 
-/// What the digests begin with whose [`Digest::referrers_tag`] this may be; nothing for any other tag.
-pub fn referrers_tag_subject(tag: &Tag) -> Option<String> {
-    let (algorithm, hex) = tag.as_str().split_once('-')?;
-    algorithm.parse::<DigestAlgorithm>().ok()?;
-    let is_hex = hex.len() == REFERRERS_TAG_DIGITS && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    is_hex.then(|| format!("{algorithm}:{hex}"))
-}
-
 fn is_digest(text: &str) -> bool {
     let Some((algorithm, hex)) = text.split_once(':') else { return false };
     let Ok(algorithm) = algorithm.parse::<DigestAlgorithm>() else { return false };
@@ -94,13 +82,6 @@ impl Digest {
             b'2' => DigestAlgorithm::Sha256,
             _ => DigestAlgorithm::Sha512,
         }
-    }
-
-    /// The tag under which clients without the referrers API keep what refers to this: `sha256-` and 64 digits. Of a
-    /// longer digest it has the first 64.
-    pub fn referrers_tag(&self) -> Tag {
-        let tag = format!("{}-{}", self.algorithm(), &self.hex()[..REFERRERS_TAG_DIGITS]);
-        tag.parse().expect("letters, digits and a hyphen make a tag")
     }
 
     /// The hexadecimal digits after the colon.

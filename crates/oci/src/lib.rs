@@ -15,6 +15,7 @@ pub mod media;
 pub mod name;
 pub mod query;
 pub mod range;
+mod referrers_tag;
 pub mod route;
 pub mod scope;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use link::Link;
 pub use manifest::{Descriptor, MAX_MANIFEST_BYTES, ManifestError, ManifestKind, ManifestView};
 pub use name::{NamespaceName, Reference, RegionId, RepositoryName, RepositoryPath, Tag};
 pub use range::{ByteRange, ContentRange, ContentRangeError, ServedRange, parse_upload_range, upload_range};
+pub use referrers_tag::referrers_tag_subject;
 pub use route::{Route, RouteError};
 pub use scope::{Action, Scope, parse_scopes};
 pub use text::GrammarError;

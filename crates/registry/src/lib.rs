@@ -3,70 +3,65 @@
 //!
 //! Owns: the rules (who may do what, in which order a push becomes visible, when a job is done) and the joining of
 //! facts (catalog) and bytes (store). Never: HTTP, configuration files, SQL.
+//!
+//! Each folder is a room whose `mod.rs` says what is in it. Inside the crate a name is imported from the file that has it; what this file
+//! names is for the server.
 
 mod access;
 mod address;
-mod blobs;
+mod content;
+mod detached;
 mod error;
-mod fsck;
-mod gc;
-mod grants;
-mod immutability;
-mod jobs;
-mod keys;
-mod logins;
-mod manifests;
+mod identity;
+mod job_signal;
 mod name_patterns;
-mod namespaces;
-mod operator;
-mod passwords;
-mod peers;
 mod pull_cache;
-mod quotas;
-mod referrers;
-mod refresh;
 mod registry;
-mod replicate;
-mod repositories;
-mod room;
-mod scrub;
-mod sending;
+mod replication;
 mod settings;
-mod sync;
-mod tags;
+mod shared;
 #[cfg(test)]
 mod testing;
-mod throttle;
-mod tokens;
-mod uploads;
+mod upkeep;
 
-pub use access::{EffectiveAccess, Principal};
+pub use access::grants::{GrantList, GrantSpec};
+pub use access::policy::{EffectiveAccess, Principal};
+pub use access::service::Access;
+pub use access::token_grant::{Grant, GrantedName};
 pub use address::counted_address;
-pub use blobs::{BlobContent, Mount};
-pub use error::ServiceError;
-pub use fsck::{Finding, FsckOptions, FsckReport, Problem};
-pub use grants::{GrantList, GrantSpec};
-pub use keys::{FoundKeys, KeyError, Keys, NewKey, Replaced};
-pub use logins::{Bootstrap, LoginBasis, ProvedLogin, RegistryLogin};
-pub use manifests::{FoundManifest, ManifestPush, PushCondition, Pushed, StoredManifest};
-pub use name_patterns::NamePatterns;
-pub use namespaces::{NamespaceSummary, Overview};
-pub use peers::{check_peers, key_fingerprint};
-pub use referrers::ReferrersPage;
-pub use registry::{Project, Registry, peer_answers};
-pub use replicate::wire;
-pub use repositories::{
+pub use content::blob_content::BlobContent;
+pub use content::blobs::Mount;
+pub use content::large_pages::{Kept, Room};
+pub use content::manifests::{FoundManifest, ManifestPush, PushCondition, Pushed};
+pub use content::namespaces::{NamespaceSummary, Overview};
+pub use content::referrers::ReferrersPage;
+pub use content::repositories::{
     ListRepositories, Overflow, RepositoryAttributes, RepositoryList, RepositoryPage, RepositorySummary,
 };
-pub use room::{Kept, Room};
-pub use scrub::ScrubSettings;
-pub use sending::LargeManifest;
-pub use settings::{AccessSettings, Collection, Peer, Settings};
-pub use sync::{SyncImages, SyncOutcome, TagOutcome};
-pub use tags::{ListTags, Manifests, TagList, TagPage, TagView};
-pub use throttle::{Attempt, LoginLimits};
-pub use tokens::{Grant, GrantedName, IssuedToken, RegionTokenError, TokenError};
-pub use uploads::{Body, UploadStatus};
+pub use content::sending::LargeManifest;
+pub use content::service::Content;
+pub use content::stored_manifest::StoredManifest;
+pub use content::tags::{ListTags, Manifests, TagList, TagPage, TagView};
+pub use content::uploads::{Body, UploadStatus};
+pub use error::ServiceError;
+pub use identity::fingerprint::key_fingerprint;
+pub use identity::keys::{FoundKeys, KeyError, Keys, NewKey, Replaced};
+pub use identity::logins::{Bootstrap, LoginBasis, ProvedLogin, RegistryLogin};
+pub use identity::project::Project;
+pub use identity::service::Identity;
+pub use identity::throttle::Attempt;
+pub use identity::tokens::{IssuedToken, TokenError};
+pub use name_patterns::NamePatterns;
+pub use registry::Registry;
+pub use replication::calls::{SyncImages, SyncOutcome, TagOutcome};
+pub use replication::copy::wire;
+pub use replication::peers::check_peers;
+pub use replication::peers::peer_answers;
+pub use replication::region_tokens::RegionTokenError;
+pub use replication::service::Replication;
+pub use settings::{AccessSettings, Collection, LoginLimits, Peer, ScrubSettings, Settings};
+pub use upkeep::fsck::{Finding, FsckOptions, FsckReport, Problem};
+pub use upkeep::service::Upkeep;
 
 /// The catalog types that appear in this crate's interface.
 pub use transship_catalog::{

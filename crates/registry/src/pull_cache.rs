@@ -11,7 +11,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 use transship_catalog::{Catalog, Version};
 
-use crate::ServiceError;
+use crate::error::ServiceError;
 
 /// Answers of one kind.
 pub(crate) struct PullCache<V> {

@@ -1,73 +1,38 @@
-//! The handle on a region that every API holds.
+//! The handle on a region that every API holds: its services, and what concerns all of them.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
-use transship_catalog::{Catalog, Pulled};
-use transship_client::peer::PeerClient;
-use transship_oci::RegionId;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use transship_catalog::Catalog;
 use transship_store::BlobStore;
 
-use crate::jobs::JobSignal;
-use crate::keys::Keys;
-use crate::passwords::Passwords;
-use crate::peers::{KnownPeer, Peers};
-use crate::pull_cache::PullCache;
-use crate::referrers::MadeIndexes;
-use crate::replicate::Flights;
-use crate::room::Rooms;
-use crate::sending::Sending;
+use crate::access::service::Access;
+use crate::content::service::Content;
+use crate::error::ServiceError;
+use crate::identity::keys::Keys;
+use crate::identity::service::Identity;
+use crate::job_signal::JobSignal;
+use crate::replication::service::Replication;
+use crate::replication::trust::Trust;
 use crate::settings::Settings;
-use crate::throttle::Throttle;
-use crate::tokens::VerifiedTokens;
-use crate::{BlobContent, Principal, ServiceError, StoredManifest};
+use crate::shared::Shared;
+use crate::upkeep::service::Upkeep;
 
-/// Manifests are small (a few KiB) and asked for again and again; this holds thousands of them.
-const MANIFEST_CACHE_BYTES: u64 = 8 << 20;
-/// What is known of blobs is smaller still.
-const BLOB_CACHE_BYTES: u64 = 4 << 20;
-/// In whose name everybody acts in an open region.
-const ONE_ENTRY_BYTES: u64 = 4 << 10;
-
-/// One region: its facts, its bytes, its keys and its peers. Cheap to clone.
+/// One region: its services. Cheap to clone.
 #[derive(Clone)]
 pub struct Registry {
-    inner: Arc<Inner>,
+    services: Arc<Services>,
 }
 
-struct Inner {
-    /// Never freed: references to it are handed out for as long as their holder likes, and it changes only when an operator says so.
-    /// A few KiB for each change.
-    current: RwLock<&'static Current>,
-    catalog: Catalog,
-    store: Arc<dyn BlobStore>,
-    keys: Keys,
-    jobs: JobSignal,
-    flights: Flights,
-    passwords: Passwords,
-    throttle: Throttle,
-    made_indexes: MadeIndexes,
-    rooms: Rooms,
-    sending: Sending,
-    manifests: PullCache<Pulled<Arc<StoredManifest>>>,
-    blobs: PullCache<Pulled<Arc<BlobContent>>>,
-    open_principal: PullCache<Principal>,
-    verified_tokens: VerifiedTokens,
-}
-
-/// What an operator may change while the process runs.
-struct Current {
-    settings: Settings,
-    peers: Peers,
-}
-
-impl Current {
-    /// Takes the clients of peers over from `before` that are reached as before.
-    fn new(settings: Settings, own_key: &str, before: Option<&Self>) -> Result<Self, String> {
-        let peers = Peers::new(&settings.peers, own_key, before.map(|before| &before.peers))?;
-        Ok(Self { settings, peers })
-    }
+struct Services {
+    shared: Shared,
+    access: Access,
+    identity: Identity,
+    content: Content,
+    trust: Trust,
+    replication: Replication,
+    upkeep: Upkeep,
 }
 
 impl std::fmt::Debug for Registry {
@@ -76,49 +41,52 @@ impl std::fmt::Debug for Registry {
     }
 }
 
-/// The project of an account in this region (contract 7.1: its name is the region id).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Project {
-    /// 32 hex digits, the same as long as the account exists.
-    pub id: String,
-    /// The region id.
-    pub name: String,
-}
-
 impl Registry {
     /// Puts a region together.
     ///
     /// # Errors
     /// A sentence naming the peer whose URL, key or certificate authority cannot be used.
     pub fn open(settings: Settings, catalog: Catalog, store: Arc<dyn BlobStore>, keys: Keys) -> Result<Self, String> {
-        let current: &'static Current = Box::leak(Box::new(Current::new(settings, &keys.region_public_key(), None)?));
-        let throttle = Throttle::new(current.settings.logins);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                catalog: catalog.with_quotas(current.settings.quotas),
-                current: RwLock::new(current),
-                store,
-                keys,
-                jobs: JobSignal::default(),
-                flights: Flights::default(),
-                passwords: Passwords::default(),
-                throttle,
-                made_indexes: MadeIndexes::default(),
-                rooms: Rooms::default(),
-                sending: Sending::default(),
-                manifests: PullCache::new(MANIFEST_CACHE_BYTES, |pulled: &Pulled<Arc<StoredManifest>>| {
-                    pulled.content.raw.as_ref().map_or(0, Bytes::len)
-                }),
-                blobs: PullCache::new(BLOB_CACHE_BYTES, |_: &Pulled<Arc<BlobContent>>| 0),
-                open_principal: PullCache::new(ONE_ENTRY_BYTES, |_: &Principal| 0),
-                verified_tokens: VerifiedTokens::default(),
-            }),
-        })
+        let shared = Shared::new(settings, catalog, store);
+        let (keys, jobs) = (Arc::new(keys), Arc::new(JobSignal::default()));
+        let access = Access::new(shared.clone());
+        let identity = Identity::new(shared.clone(), access.clone(), Arc::clone(&keys));
+        let content = Content::new(shared.clone(), access.clone(), Arc::clone(&jobs));
+        let trust = Trust::new(shared.clone(), keys)?;
+        let replication =
+            Replication::new(shared.clone(), access.clone(), identity.clone(), content.clone(), trust.clone(), jobs);
+        let upkeep = Upkeep::new(shared.clone(), content.clone(), trust.clone());
+        Ok(Self { services: Arc::new(Services { shared, access, identity, content, trust, replication, upkeep }) })
+    }
+
+    /// Who may do what.
+    pub fn access(&self) -> &Access {
+        &self.services.access
+    }
+
+    /// Who somebody is.
+    pub fn identity(&self) -> &Identity {
+        &self.services.identity
+    }
+
+    /// What is pushed, pulled, listed and deleted.
+    pub fn content(&self) -> &Content {
+        &self.services.content
+    }
+
+    /// Images that go to another place.
+    pub fn replication(&self) -> &Replication {
+        &self.services.replication
+    }
+
+    /// What a region does for itself.
+    pub fn upkeep(&self) -> &Upkeep {
+        &self.services.upkeep
     }
 
     /// What the operator decided, as it is now: whoever keeps the reference goes on with what held then.
     pub fn settings(&self) -> &'static Settings {
-        &self.current().settings
+        self.services.shared.settings()
     }
 
     /// Takes other settings over, for everything that begins from now on. The region's id and its URL stay what they were: the caller
@@ -127,118 +95,52 @@ impl Registry {
     /// # Errors
     /// As [`Registry::open`]; then nothing has changed.
     pub fn change_settings(&self, settings: Settings) -> Result<(), String> {
-        let changed = Current::new(settings, &self.keys().region_public_key(), Some(self.current()))?;
-        self.throttle().set_limits(changed.settings.logins);
-        self.catalog().set_quotas_by_default(changed.settings.quotas);
-        *self.inner.current.write().unwrap_or_else(PoisonError::into_inner) = Box::leak(Box::new(changed));
+        let peers = self.services.trust.peers_of(&settings)?;
+        self.identity().set_login_limits(settings.logins);
+        self.services.trust.change_peers(peers);
+        self.services.shared.change_settings(settings);
         Ok(())
     }
 
-    fn current(&self) -> &'static Current {
-        *self.inner.current.read().unwrap_or_else(PoisonError::into_inner)
+    /// Starts the job runner, the reaper and the collector. When `shutdown` is cancelled no new job is claimed, and the leases of those
+    /// that run are given back.
+    ///
+    /// To be called before the first request is taken: where one process owns the catalog, whoever held a lease before it
+    /// started is dead, and its jobs and upload sessions go on now.
+    pub async fn start_workers(&self, shutdown: CancellationToken) -> Result<JoinHandle<()>, ServiceError> {
+        self.services.shared.catalog().release_orphans().await?;
+        let (replication, upkeep) = (self.replication().clone(), self.upkeep().clone());
+        Ok(tokio::spawn(async move {
+            let reaper = tokio::spawn(upkeep.clone().reap(shutdown.clone()));
+            let collector = tokio::spawn(upkeep.clone().collect(shutdown.clone()));
+            let scrubber = tokio::spawn(upkeep.scrub(shutdown.clone()));
+            replication.run_jobs(shutdown).await;
+            // These only sleep, read or delete; either may be cut short.
+            scrubber.abort();
+            reaper.abort();
+            collector.abort();
+        }))
     }
 
     /// Whether catalog and store answer; the error says which does not.
     pub async fn ready(&self) -> Result<(), String> {
-        self.catalog().probe().await.map_err(|error| format!("catalog: {error}"))?;
-        self.store().probe().await.map_err(|error| format!("store: {error}"))
+        self.services.shared.catalog().probe().await.map_err(|error| format!("catalog: {error}"))?;
+        self.services.shared.store().probe().await.map_err(|error| format!("store: {error}"))
     }
+}
 
-    /// The key file that was replaced since this process read it, if one was.
-    pub async fn replaced_key(&self) -> Result<Option<&'static str>, ServiceError> {
-        for (name, check) in self.keys().checks() {
-            if self.catalog().key_check(name).await?.is_some_and(|noted| noted != check) {
-                return Ok(Some(name));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The project of a caller.
-    pub fn project_of(&self, principal: &Principal) -> Project {
-        let region = &self.settings().region;
-        let hash = Sha256::digest(format!("project {} {region}", principal.account_id));
-        Project { id: hex::encode(&hash[..16]), name: region.to_string() }
-    }
-
+/// What tests look into and no API may.
+#[cfg(test)]
+impl Registry {
     pub(crate) fn catalog(&self) -> &Catalog {
-        &self.inner.catalog
-    }
-
-    pub(crate) fn store(&self) -> &Arc<dyn BlobStore> {
-        &self.inner.store
+        self.services.shared.catalog()
     }
 
     pub(crate) fn keys(&self) -> &Keys {
-        &self.inner.keys
+        self.identity().keys()
     }
 
-    pub(crate) fn peer_client(&self, region: &RegionId) -> Option<&PeerClient> {
-        self.current().peers.get(region.as_str()).map(|peer| &peer.client)
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.services.trust
     }
-
-    /// A configured peer, by what may be its id.
-    pub(crate) fn peer(&self, region: &str) -> Option<Arc<KnownPeer>> {
-        self.current().peers.get(region).cloned()
-    }
-
-    pub(crate) fn jobs(&self) -> &JobSignal {
-        &self.inner.jobs
-    }
-
-    pub(crate) fn flights(&self) -> &Flights {
-        &self.inner.flights
-    }
-
-    pub(crate) fn made_indexes(&self) -> &MadeIndexes {
-        &self.inner.made_indexes
-    }
-
-    pub(crate) fn rooms(&self) -> &Rooms {
-        &self.inner.rooms
-    }
-
-    pub(crate) fn sending(&self) -> &Sending {
-        &self.inner.sending
-    }
-
-    pub(crate) fn passwords(&self) -> &Passwords {
-        &self.inner.passwords
-    }
-
-    pub(crate) fn throttle(&self) -> &Throttle {
-        &self.inner.throttle
-    }
-
-    pub(crate) fn manifest_cache(&self) -> &PullCache<Pulled<Arc<StoredManifest>>> {
-        &self.inner.manifests
-    }
-
-    pub(crate) fn open_principal_cache(&self) -> &PullCache<Principal> {
-        &self.inner.open_principal
-    }
-
-    pub(crate) fn verified_tokens(&self) -> &VerifiedTokens {
-        &self.inner.verified_tokens
-    }
-
-    pub(crate) fn blob_cache(&self) -> &PullCache<Pulled<Arc<BlobContent>>> {
-        &self.inner.blobs
-    }
-}
-
-/// Whether a region answers at a peer's URL; the error says why not.
-///
-/// # Errors
-/// When it cannot be reached, or something else answers there.
-pub async fn peer_answers(url: &str, ca_pem: Option<&[u8]>) -> Result<(), String> {
-    let client = PeerClient::new(url, ca_pem).map_err(|error| error.to_string())?;
-    client.probe().await.map_err(|error| error.to_string())
-}
-
-/// Runs an operation to its end even when the request that asked for it goes away (rule 5: commit is detached).
-pub(crate) async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
-) -> Result<T, ServiceError> {
-    tokio::spawn(work).await.map_err(|error| ServiceError::Internal(format!("task ended early: {error}")))?
 }

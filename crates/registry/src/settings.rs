@@ -5,8 +5,7 @@ use std::time::Duration;
 use transship_catalog::Quotas;
 use transship_oci::RegionId;
 
-use crate::NamePatterns;
-use crate::throttle::LoginLimits;
+use crate::name_patterns::NamePatterns;
 
 /// Everything the service needs to know about its region and its limits.
 #[derive(Clone, Debug)]
@@ -24,7 +23,7 @@ pub struct Settings {
     /// What an organization may use where nothing else is said about it.
     pub quotas: Quotas,
     /// How blobs are checked.
-    pub scrub: crate::ScrubSettings,
+    pub scrub: ScrubSettings,
     /// Life of a registry token.
     pub registry_token_seconds: u64,
     /// Longest life of a refresh token.
@@ -89,6 +88,36 @@ pub struct Collection {
     pub sweep_grace: Duration,
     /// The pause behind each page of a walk.
     pub pause: Duration,
+}
+
+/// `[scrub]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubSettings {
+    /// Bytes read a second; 0 switches the rounds off.
+    pub bytes_per_second: u64,
+    /// From the beginning of one round to that of the next.
+    pub interval: Duration,
+    /// How long to wait before a blob is asked for again that no peer had.
+    pub repair_interval: Duration,
+}
+
+impl Default for ScrubSettings {
+    fn default() -> Self {
+        Self {
+            bytes_per_second: 10 << 20,
+            interval: Duration::from_hours(7 * 24),
+            repair_interval: Duration::from_mins(5),
+        }
+    }
+}
+
+/// When logins are held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginLimits {
+    /// Failures of one name from one address that cost nothing.
+    pub failures: usize,
+    /// Failures of one address, whatever the name, that cost nothing.
+    pub failures_per_address: usize,
 }
 
 /// Another region that runs Transship.

@@ -11,10 +11,15 @@ use transship_catalog::Catalog;
 use transship_oci::{Action, Digest, DigestAlgorithm, NamespaceName, Reference, RepositoryName, Scope, media};
 use transship_store::{BlobStore, MemoryStore};
 
-use crate::{
-    Bootstrap, Collection, Grant, Keys, LoginLimits, ManifestPush, Peer, Principal, PushCondition, Pushed, Registry,
-    ServiceError, Settings,
-};
+use crate::access::policy::Principal;
+use crate::access::token_grant::Grant;
+use crate::content::manifests::{ManifestPush, PushCondition, Pushed};
+use crate::error::ServiceError;
+use crate::identity::keys::Keys;
+use crate::identity::logins::Bootstrap;
+use crate::registry::Registry;
+use crate::settings::LoginLimits;
+use crate::settings::{Collection, Peer, Settings};
 
 pub(crate) struct TestRegion {
     pub(crate) registry: Registry,
@@ -32,7 +37,7 @@ pub(crate) fn settings(region: &str) -> Settings {
         service: "dockyard".to_owned(),
         namespaces_per_account: 5,
         quotas: transship_catalog::Quotas::default(),
-        scrub: crate::ScrubSettings::default(),
+        scrub: crate::settings::ScrubSettings::default(),
         registry_token_seconds: 300,
         refresh_token_seconds: 86_400,
         iam_token_seconds: 86_400,
@@ -50,7 +55,7 @@ pub(crate) fn settings(region: &str) -> Settings {
         logins: LoginLimits { failures: 10, failures_per_address: 100 },
         copy_referrers: true,
         job_retention: Duration::from_hours(24),
-        access: crate::AccessSettings { anonymous_pull: true, open: false },
+        access: crate::settings::AccessSettings { anonymous_pull: true, open: false },
         sparse_indexes: false,
         collection: Collection {
             interval: Duration::from_hours(1),
@@ -89,9 +94,10 @@ impl TestRegion {
             password: "a password".to_owned(),
             access_key: Some(("AK1".to_owned(), "SK1".to_owned())),
         };
-        assert!(registry.bootstrap(bootstrap.clone()).await.unwrap());
-        assert!(!registry.bootstrap(bootstrap).await.unwrap(), "only the first account is made this way");
+        assert!(registry.identity().bootstrap(bootstrap.clone()).await.unwrap());
+        assert!(!registry.identity().bootstrap(bootstrap).await.unwrap(), "only the first account is made this way");
         let proved = registry
+            .identity()
             .authenticate_password(Ipv4Addr::LOCALHOST.into(), "demo", "admin", "a password")
             .await
             .unwrap()
@@ -101,27 +107,27 @@ impl TestRegion {
 
     pub(crate) async fn namespace(&self, name: &str) {
         let name: NamespaceName = name.parse().unwrap();
-        self.registry.create_namespace(&self.admin, &name).await.unwrap();
+        self.registry.content().create_namespace(&self.admin, &name).await.unwrap();
     }
 
     /// A user of the account without any level.
     pub(crate) async fn user(&self, name: &str) -> Principal {
-        self.registry.create_user("demo", name, None, false).await.unwrap().into()
+        self.registry.identity().create_user("demo", name, None, false).await.unwrap().into()
     }
 
     /// The grant of a token that asked for everything.
     pub(crate) async fn grant(&self, principal: &Principal, name: &RepositoryName) -> Arc<Grant> {
         let scope = Scope::repository(name, &[Action::All]);
-        let issued = self.registry.issue_registry_token(Some(principal), &[scope]).await.unwrap();
-        self.registry.verify_registry_token(&issued.token).unwrap()
+        let issued = self.registry.identity().issue_registry_token(Some(principal), &[scope]).await.unwrap();
+        self.registry.identity().verify_registry_token(&issued.token).unwrap()
     }
 
     pub(crate) async fn push_blob(&self, name: &RepositoryName, content: &[u8]) -> Digest {
         let grant = self.grant(&self.admin, name).await;
         let digest = Digest::of(DigestAlgorithm::Sha256, content);
-        let status = self.registry.start_upload(&grant, name, DigestAlgorithm::Sha256).await.unwrap();
+        let status = self.registry.content().start_upload(&grant, name, DigestAlgorithm::Sha256).await.unwrap();
         let body = body(&[content]);
-        self.registry.finish_upload(&grant, name, &status.session, None, body, digest.clone()).await.unwrap();
+        self.registry.content().finish_upload(&grant, name, &status.session, None, body, digest.clone()).await.unwrap();
         digest
     }
 
@@ -153,12 +159,12 @@ impl TestRegion {
             raw: Bytes::from(serde_json::to_vec(manifest).unwrap()),
             condition: PushCondition::Always,
         };
-        self.registry.push_manifest(&grant, name, push).await
+        self.registry.content().push_manifest(&grant, name, push).await
     }
 
     pub(crate) async fn read_blob(&self, name: &RepositoryName, digest: &Digest) -> Vec<u8> {
-        let blob = self.registry.find_blob(name, digest).await.unwrap();
-        let mut stream = self.registry.read_blob(&blob, None).await.unwrap();
+        let blob = self.registry.content().find_blob(name, digest).await.unwrap();
+        let mut stream = self.registry.content().read_blob(&blob, None).await.unwrap();
         let mut content = Vec::new();
         while let Some(piece) = stream.next().await {
             content.extend_from_slice(&piece.unwrap());
@@ -175,14 +181,14 @@ impl TestRegion {
             ca_pem: None,
             repair: true,
             accept: true,
-            accounts: crate::NamePatterns::default(),
-            namespaces: crate::NamePatterns::default(),
+            accounts: crate::name_patterns::NamePatterns::default(),
+            namespaces: crate::name_patterns::NamePatterns::default(),
             administrators: true,
         }
     }
 }
 
-pub(crate) fn body(frames: &[&[u8]]) -> crate::Body {
+pub(crate) fn body(frames: &[&[u8]]) -> crate::content::uploads::Body {
     let frames: Vec<Result<Bytes, String>> = frames.iter().map(|frame| Ok(Bytes::copy_from_slice(frame))).collect();
     Box::pin(futures::stream::iter(frames))
 }

@@ -111,9 +111,9 @@ async fn check_head(registry: &Registry, parts: &Parts) -> Result<Option<Princip
     match credentials(parts)? {
         Credentials::Token(_) => Ok(Some(prove(registry, parts, &Bytes::new()).await?)),
         Credentials::Signature(authorization) => {
-            let attempt = registry.begin_attempt(context::client(), &authorization.access_key)?;
-            if registry.access_key(&authorization.access_key).await?.is_none() {
-                registry.end_attempt(attempt, false);
+            let attempt = registry.identity().begin_attempt(context::client(), &authorization.access_key)?;
+            if registry.identity().access_key(&authorization.access_key).await?.is_none() {
+                registry.identity().end_attempt(attempt, false);
                 return Err(AuthFailure::AccessKey);
             }
             signature::check_head(signed_request(parts), &authorization, jiff::Timestamp::now().as_second())?;
@@ -128,7 +128,7 @@ async fn check_head(registry: &Registry, parts: &Parts) -> Result<Option<Princip
 /// Why the caller is not let in.
 pub async fn prove(registry: &Registry, parts: &Parts, body: &Bytes) -> Result<Principal, AuthFailure> {
     let principal = match credentials(parts)? {
-        Credentials::Token(token) => registry.verify_iam_token(token).await?.map_err(AuthFailure::Token)?,
+        Credentials::Token(token) => registry.identity().verify_iam_token(token).await?.map_err(AuthFailure::Token)?,
         Credentials::Signature(authorization) => verify_signature(registry, parts, body, &authorization).await?,
     };
     context::set_caller(&principal);
@@ -169,16 +169,16 @@ async fn verify_signature(
     body: &Bytes,
     authorization: &Authorization,
 ) -> Result<Principal, AuthFailure> {
-    let attempt = registry.begin_attempt(context::client(), &authorization.access_key)?;
-    let Some((principal, secret)) = registry.access_key(&authorization.access_key).await? else {
-        registry.end_attempt(attempt, false);
+    let attempt = registry.identity().begin_attempt(context::client(), &authorization.access_key)?;
+    let Some((principal, secret)) = registry.identity().access_key(&authorization.access_key).await? else {
+        registry.identity().end_attempt(attempt, false);
         return Err(AuthFailure::AccessKey);
     };
     let now = jiff::Timestamp::now().as_second();
     let verified = signature::verify(signed_request(parts), authorization, &signature::hash(body), &secret, now);
     // A clock that is wrong, or a header that is missing, says nothing about whether the key is known.
     if matches!(verified, Ok(()) | Err(SignatureError::Mismatch { .. })) {
-        registry.end_attempt(attempt, verified.is_ok());
+        registry.identity().end_attempt(attempt, verified.is_ok());
     }
     verified?;
     Ok(principal)
@@ -196,7 +196,7 @@ fn signed_request(parts: &Parts) -> SignedRequest<'_> {
 
 /// A scope may be left out; then it is the project named like the region (contract 7.2).
 fn check_scope(registry: &Registry, parts: &Parts, principal: &Principal) -> Result<(), AuthFailure> {
-    let project = registry.project_of(principal).id;
+    let project = registry.identity().project_of(principal).id;
     for (header, what, expected) in
         [(PROJECT_ID, "the project", project), (DOMAIN_ID, "the account", principal.account_id.clone())]
     {

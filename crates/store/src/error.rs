@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use rustix::io::Errno;
 
-use crate::Location;
+use crate::location::{Location, NotALocation};
 
 /// Why a store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +114,12 @@ pub enum Blame {
 /// checksum of the file system or of the device below it that does not fit; EUCLEAN, a damaged structure; ENODATA, a
 /// sector that a disk has given up.
 const MEDIUM_ERRORS: [Errno; 5] = [Errno::IO, Errno::BADMSG, Errno::ILSEQ, Errno::UCLEAN, Errno::NODATA];
+
+impl From<NotALocation> for StoreError {
+    fn from(NotALocation(location): NotALocation) -> Self {
+        Self::BadLocation { location }
+    }
+}
 
 impl StoreError {
     /// What it says about the bytes when a read ends with it.

@@ -7,8 +7,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::StoreError;
-
 /// Hexadecimal digits in front of the slash: one of 256 directories.
 pub(crate) const SHARD_DIGITS: usize = 2;
 /// Hexadecimal digits behind the slash: a UUID.
@@ -38,7 +36,7 @@ impl Location {
 
     /// The directory and the file name. Every backend calls this before it touches anything, so a location that was not
     /// made by [`Location::fresh`] can never name a path outside the store.
-    pub(crate) fn parts(&self) -> Result<(&str, &str), StoreError> {
+    pub(crate) fn parts(&self) -> Result<(&str, &str), NotALocation> {
         let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         match self.0.split_once('/') {
             Some((shard, name))
@@ -46,10 +44,14 @@ impl Location {
             {
                 Ok((shard, name))
             }
-            _ => Err(StoreError::BadLocation { location: self.clone() }),
+            _ => Err(NotALocation(self.clone())),
         }
     }
 }
+
+/// A text that [`Location::fresh`] did not make.
+#[derive(Debug)]
+pub(crate) struct NotALocation(pub(crate) Location);
 
 impl From<String> for Location {
     /// Takes a location as it was recorded. Its form is checked where it is used.

@@ -2,7 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, proptest};
 use proptest::sample::Index;
 
-use super::{Digest, DigestAlgorithm, Hasher, referrers_tag_subject};
+use super::{Digest, DigestAlgorithm, Hasher};
 use crate::testing::{DIGEST, algorithm, assert_accepts_exactly, digest_text, nearly, whole};
 
 const EMPTY_SHA256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -104,22 +104,5 @@ proptest! {
         if let Ok(hasher) = Hasher::restore(&text) {
             assert_eq!(hasher.save(), text.to_lowercase());
         }
-    }
-}
-
-#[test]
-fn the_referrers_tag_leads_back_to_its_subject() {
-    for algorithm in [DigestAlgorithm::Sha256, DigestAlgorithm::Sha512] {
-        let digest = Digest::of(algorithm, b"content");
-        let tag = digest.referrers_tag();
-        assert_eq!(tag.as_str(), format!("{algorithm}-{}", &digest.hex()[..64]));
-        let start = referrers_tag_subject(&tag).unwrap();
-        assert!(digest.as_str().starts_with(&start), "{start}");
-    }
-    let hex = "0".repeat(64);
-    for other in
-        ["v1", "sha256", &hex, &format!("sha256-{hex}.sig"), &format!("md5-{hex}"), &format!("sha256-{}", &hex[1..])]
-    {
-        assert_eq!(referrers_tag_subject(&other.parse().unwrap()), None, "{other}");
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use transship_catalog::{Catalog, Unlinked};
 use transship_oci::Reference;
 
-use crate::ServiceError;
+use crate::error::ServiceError;
 use crate::testing::{TestRegion, name};
 
 #[tokio::test]
@@ -14,8 +14,8 @@ async fn answers_are_kept_until_anybody_commits() {
     let first = region.push_image(&app, "v1", b"layer").await;
     let blob = region.push_blob(&app, b"a blob that no manifest names").await;
     let tag: Reference = "v1".parse().unwrap();
-    let pull = async || region.registry.find_manifest(&app, &tag).await;
-    let read = async || region.registry.find_blob(&app, &blob).await;
+    let pull = async || region.registry.content().find_manifest(&app, &tag).await;
+    let read = async || region.registry.content().find_blob(&app, &blob).await;
 
     let (manifest, content) = (pull().await.unwrap(), read().await.unwrap());
     assert_eq!(manifest.digest, first);

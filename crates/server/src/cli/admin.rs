@@ -186,8 +186,12 @@ async fn account(registry: &Registry, output: Output, command: AccountCommand) -
     let columns = ["name", "id", "created"];
     let describe = |account: &transship_catalog::Account| json!({ "name": account.name, "id": account.id, "created": time(account.created_at_ms) });
     match command {
-        AccountCommand::Create { name } => output.one(&columns, describe(&registry.create_account(&name).await?)),
-        AccountCommand::List => output.many(&columns, registry.list_accounts().await?.iter().map(describe).collect()),
+        AccountCommand::Create { name } => {
+            output.one(&columns, describe(&registry.identity().create_account(&name).await?))
+        }
+        AccountCommand::List => {
+            output.many(&columns, registry.identity().list_accounts().await?.iter().map(describe).collect())
+        }
     }
 }
 
@@ -203,27 +207,27 @@ async fn user(registry: &Registry, output: Output, command: UserCommand) -> anyh
             "password": user.password_hash.is_some(),
         })
     };
-    let named = async |name: &UserName| registry.find_user(&name.account, &name.name).await;
+    let named = async |name: &UserName| registry.identity().find_user(&name.account, &name.name).await;
     match command {
         UserCommand::Create { user, password, admin } => {
-            let made = registry.create_user(&user.account, &user.name, password.read()?, admin).await?;
+            let made = registry.identity().create_user(&user.account, &user.name, password.read()?, admin).await?;
             output.one(&columns, describe(&made))
         }
         UserCommand::List { account } => {
-            let users = registry.list_users(account.as_deref()).await?;
+            let users = registry.identity().list_users(account.as_deref()).await?;
             output.many(&columns, users.iter().map(describe).collect())
         }
         UserCommand::Disable(name) => {
-            registry.set_user_enabled(&named(&name).await?.id, false).await?;
+            registry.identity().set_user_enabled(&named(&name).await?.id, false).await?;
             output.one(&columns, describe(&named(&name).await?))
         }
         UserCommand::Enable(name) => {
-            registry.set_user_enabled(&named(&name).await?.id, true).await?;
+            registry.identity().set_user_enabled(&named(&name).await?.id, true).await?;
             output.one(&columns, describe(&named(&name).await?))
         }
         UserCommand::SetPassword { user, password } => {
             let password = password.read()?.context("give --password-file FILE or --password-stdin")?;
-            registry.set_password(&named(&user).await?.id, password).await?;
+            registry.identity().set_password(&named(&user).await?.id, password).await?;
             output.one(&columns, describe(&named(&user).await?))
         }
     }
@@ -233,38 +237,38 @@ async fn access_key(registry: &Registry, output: Output, command: AccessKeyComma
     let secret_columns = ["access_key", "secret_key"];
     match command {
         AccessKeyCommand::Create { account, user, access_key, secret_key_file } => {
-            let user = registry.find_user(&account, &user).await?;
+            let user = registry.identity().find_user(&account, &user).await?;
             let given = match access_key.zip(secret_key_file) {
                 None => None,
                 Some((access_key, file)) => Some((access_key, read_secret_file(&file)?)),
             };
-            let (access_key, secret_key) = registry.create_access_key(&user.id, given).await?;
+            let (access_key, secret_key) = registry.identity().create_access_key(&user.id, given).await?;
             output.one(&secret_columns, json!({ "access_key": access_key, "secret_key": secret_key }))
         }
         AccessKeyCommand::List { account, user } => {
             let owner = match account.zip(user) {
                 None => None,
-                Some((account, user)) => Some(registry.find_user(&account, &user).await?.id),
+                Some((account, user)) => Some(registry.identity().find_user(&account, &user).await?.id),
             };
-            let keys = registry.list_access_keys(owner.as_deref()).await?;
+            let keys = registry.identity().list_access_keys(owner.as_deref()).await?;
             list_keys(registry, output, &keys).await
         }
         AccessKeyCommand::Disable(key) => set_enabled(registry, output, &key.access_key, false).await,
         AccessKeyCommand::Enable(key) => set_enabled(registry, output, &key.access_key, true).await,
         AccessKeyCommand::Rotate(key) => {
-            let secret_key = registry.rotate_access_key(&key.access_key).await?;
+            let secret_key = registry.identity().rotate_access_key(&key.access_key).await?;
             output.one(&secret_columns, json!({ "access_key": key.access_key, "secret_key": secret_key }))
         }
     }
 }
 
 async fn set_enabled(registry: &Registry, output: Output, access_key: &str, enabled: bool) -> anyhow::Result<()> {
-    registry.set_access_key_enabled(access_key, enabled).await?;
+    registry.identity().set_access_key_enabled(access_key, enabled).await?;
     output.one(&["access_key", "enabled"], json!({ "access_key": access_key, "enabled": enabled }))
 }
 
 async fn list_keys(registry: &Registry, output: Output, keys: &[AccessKey]) -> anyhow::Result<()> {
-    let users = registry.list_users(None).await?;
+    let users = registry.identity().list_users(None).await?;
     let rows = keys.iter().map(|key| {
         let user = users.iter().find(|user| user.id == key.user_id);
         json!({

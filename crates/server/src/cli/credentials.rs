@@ -22,7 +22,7 @@ const SECRET_KEY_CHARS: usize = 40;
 
 /// Makes the first account while there is none, and returns the file that tells its credentials.
 pub(super) async fn bootstrap(registry: &Registry, data_dir: &Path) -> anyhow::Result<Option<PathBuf>> {
-    if !registry.list_accounts().await?.is_empty() {
+    if !registry.identity().list_accounts().await?.is_empty() {
         return Ok(None);
     }
     let path = data_dir.join(FILE);
@@ -37,7 +37,7 @@ pub(super) async fn bootstrap(registry: &Registry, data_dir: &Path) -> anyhow::R
         }
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    registry.bootstrap(bootstrap).await?;
+    registry.identity().bootstrap(bootstrap).await?;
     Ok(Some(path))
 }
 
@@ -119,12 +119,13 @@ mod tests {
         let registry = crate::cli::open::region(&config, config.listen).await.unwrap();
         assert_eq!(super::bootstrap(&registry, &config.data_dir).await.unwrap(), Some(file.clone()));
         let login = registry
+            .identity()
             .authenticate_password(std::net::Ipv4Addr::LOCALHOST.into(), "default", "admin", &made.password)
             .await
             .unwrap();
         assert!(login.is_some_and(|login| login.principal.is_admin));
         let (access_key, secret_key) = made.access_key.unwrap();
-        assert_eq!(registry.access_key(&access_key).await.unwrap().unwrap().1, secret_key);
+        assert_eq!(registry.identity().access_key(&access_key).await.unwrap().unwrap().1, secret_key);
 
         std::fs::remove_file(&file).unwrap();
         assert_eq!(super::bootstrap(&registry, &config.data_dir).await.unwrap(), None);

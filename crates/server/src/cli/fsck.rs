@@ -60,7 +60,7 @@ async fn check(config: &Config, arguments: &Fsck) -> anyhow::Result<FsckReport> 
             printed = print(&if json { serde_json::to_string(finding).unwrap_or_default() } else { line(finding) });
         }
     };
-    let report = registry.fsck(FsckOptions { quick, repair, bytes_per_second }, tell).await?;
+    let report = registry.upkeep().fsck(FsckOptions { quick, repair, bytes_per_second }, tell).await?;
     printed.context("cannot print")?;
     if json {
         print(&serde_json::to_string(&report)?)?;

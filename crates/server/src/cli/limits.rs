@@ -1,11 +1,23 @@
 //! How many connections the process can serve with the files that the system lets it open.
 
+use crate::config::Config;
+use crate::http::connections::ConnectionLimits;
+
 /// Kept back for the catalog, logs, listeners and replication.
 const RESERVED_FILES: usize = 128;
 
+/// How many connections a configuration allows.
+pub(super) fn of_connections(config: &Config) -> ConnectionLimits {
+    ConnectionLimits {
+        all: connections(config.limits.connections),
+        of_one_address: config.limits.connections_per_address,
+        proxies: config.limits.trusted_proxies.clone(),
+    }
+}
+
 /// The configured number of connections, lowered when the limit on open files would not carry it: two of three files
 /// are for connections, the third for the blobs that they read and write.
-pub(super) fn connections(configured: usize) -> usize {
+fn connections(configured: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let Some(files) = open_files(&limits) else { return configured };
     let possible = (files.saturating_sub(RESERVED_FILES) / 3 * 2).max(16);

@@ -7,8 +7,8 @@ use std::path::Path;
 use tokio::sync::mpsc::UnboundedSender;
 use transship_registry::Registry;
 
+use super::limits;
 use super::logging::LogControl;
-use super::serve::connection_limits;
 use crate::config::{self, Config, TlsFiles};
 use crate::http::server::Server;
 
@@ -64,7 +64,7 @@ impl Reload<'_> {
             tracing::error!(file = %shown, reason, "the configuration cannot be used, the old settings stay");
             return;
         }
-        self.server.set_limits(connection_limits(&change.config));
+        self.server.set_limits(limits::of_connections(&change.config));
         // First of all the line that says so, in the old form: whoever reads the log knows from it that the form changes.
         let (taken_over, needs_restart) = (change.taken_over.join(", "), change.needs_restart.join(", "));
         if taken_over.is_empty() && needs_restart.is_empty() {

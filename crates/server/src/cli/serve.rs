@@ -15,7 +15,7 @@ use super::reload::Reload;
 use super::{credentials, limits, open, print};
 use crate::app::App;
 use crate::config::Config;
-use crate::http::server::{ConnectionLimits, Listener, Server};
+use crate::http::server::{Listener, Server};
 use crate::http::tls_reload::Reloader;
 
 /// How long requests in flight may go on after a signal.
@@ -53,7 +53,7 @@ pub(super) async fn serve(mut config: Config, log: &LogControl) -> anyhow::Resul
     let app = App::new(registry.clone(), config.replication.sync_images_response);
     let stop = CancellationToken::new();
     let mut workers = registry.start_workers(stop.clone()).await?;
-    let server = Server::start(app.clone(), listeners, connection_limits(&config));
+    let server = Server::start(app.clone(), listeners, limits::of_connections(&config));
     tracing::info!(
         region = registry.settings().region.as_str(),
         %listen,
@@ -119,17 +119,9 @@ async fn key_replaced(registry: &Registry) -> &'static str {
     loop {
         tokio::time::sleep(LOOK_AT_KEYS).await;
         // Whether the catalog answers at all is for others to say.
-        if let Ok(Some(file)) = registry.replaced_key().await {
+        if let Ok(Some(file)) = registry.identity().replaced_key().await {
             return file;
         }
-    }
-}
-
-pub(super) fn connection_limits(config: &Config) -> ConnectionLimits {
-    ConnectionLimits {
-        all: limits::connections(config.limits.connections),
-        of_one_address: config.limits.connections_per_address,
-        proxies: config.limits.trusted_proxies.clone(),
     }
 }
 
@@ -137,7 +129,7 @@ pub(super) fn connection_limits(config: &Config) -> ConnectionLimits {
 async fn bootstrap(config: &Config, registry: &Registry) -> anyhow::Result<()> {
     match &config.bootstrap {
         Some(bootstrap) => {
-            if registry.bootstrap(bootstrap.to_bootstrap()).await? {
+            if registry.identity().bootstrap(bootstrap.to_bootstrap()).await? {
                 tracing::info!(account = bootstrap.account, user = bootstrap.user, "made the first account");
             }
         }
@@ -146,7 +138,7 @@ async fn bootstrap(config: &Config, registry: &Registry) -> anyhow::Result<()> {
             print(&credentials::first_steps(file.as_deref(), &registry.settings().registry_host))?;
         }
         None => {
-            if registry.list_accounts().await?.is_empty() {
+            if registry.identity().list_accounts().await?.is_empty() {
                 tracing::warn!("there is no account yet: use `transship admin`, or [bootstrap]");
             }
         }

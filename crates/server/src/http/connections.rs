@@ -17,12 +17,22 @@ use transship_registry::counted_address;
 
 use super::address::TrustedProxies;
 use super::busy::Busy;
-use super::server::ConnectionLimits;
 
 /// How soon it is looked again for an idle connection when all were at work.
 const LOOK: Duration = Duration::from_millis(100);
 /// A connection that is idle for less does not make room for others: its request may be on its way.
 const FRESH: Duration = Duration::from_millis(100);
+
+/// How many connections there may be at once.
+#[derive(Clone, Debug)]
+pub struct ConnectionLimits {
+    /// In all.
+    pub all: usize,
+    /// Of one address, a /64 of IPv6 counting as one.
+    pub of_one_address: usize,
+    /// Whose connections are not counted by address.
+    pub proxies: TrustedProxies,
+}
 
 /// The table. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ mod access_log;
 pub mod address;
 mod body;
 mod busy;
-mod connections;
+pub mod connections;
 pub mod context;
 mod exchange;
 mod framing;

@@ -19,9 +19,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::address::TrustedProxies;
 use super::busy::Busy;
-use super::connections::{Connections, Seat};
+use super::connections::{ConnectionLimits, Connections, Seat};
 use super::exchange::{self, Connection};
 use super::limits::MAX_HEADER_BYTES;
 use super::stream::{GuardedStream, PATIENCE};
@@ -81,17 +80,6 @@ impl Listener {
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.socket.local_addr()
     }
-}
-
-/// How many connections there may be at once.
-#[derive(Clone, Debug)]
-pub struct ConnectionLimits {
-    /// In all.
-    pub all: usize,
-    /// Of one address, a /64 of IPv6 counting as one.
-    pub of_one_address: usize,
-    /// Whose connections are not counted by address.
-    pub proxies: TrustedProxies,
 }
 
 /// The running listeners.

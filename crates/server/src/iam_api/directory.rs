@@ -10,7 +10,7 @@ use super::IamError;
 
 /// `GET /v3/projects?name=` (contract 7.3): exactly one project for the region, none for any other name.
 pub(super) fn list_projects(registry: &Registry, parts: &Parts, caller: &Principal) -> Response {
-    let own = registry.project_of(caller);
+    let own = registry.identity().project_of(caller);
     let name = query_value(parts.uri.query(), "name");
     let projects = if name.is_none_or(|name| name == own.name) {
         json!([{
@@ -44,21 +44,21 @@ pub(super) fn list_domains(caller: &Principal) -> Response {
 /// `GET /v3/users?name=` (contract 7.3): users of the caller's account.
 pub(super) async fn list_users(registry: &Registry, parts: &Parts, caller: &Principal) -> Result<Response, IamError> {
     let name = query_value(parts.uri.query(), "name");
-    let users = registry.users_of_account(&caller.account_name, name.as_deref()).await?;
+    let users = registry.identity().users_of_account(&caller.account_name, name.as_deref()).await?;
     let users: Vec<Value> = users.iter().map(describe).collect();
     Ok(axum::Json(json!({ "users": users, "links": {} })).into_response())
 }
 
 /// `GET /v3.0/OS-USER/users/{id}` (contract 7.3): one user of the caller's account.
 pub(super) async fn show_user(registry: &Registry, caller: &Principal, id: &str) -> Result<Response, IamError> {
-    let user = registry.user_by_id(id).await?.filter(|user| user.account_id == caller.account_id);
+    let user = registry.identity().user_by_id(id).await?.filter(|user| user.account_id == caller.account_id);
     let user = user.ok_or_else(|| IamError::new(StatusCode::NOT_FOUND, "no such user in this account"))?;
     Ok(axum::Json(json!({ "user": describe(&user) })).into_response())
 }
 
 /// The name of the account with this id.
 pub(super) async fn account_name(registry: &Registry, id: &str) -> Result<Option<String>, IamError> {
-    Ok(registry.account_by_id(id).await?.map(|account| account.name))
+    Ok(registry.identity().account_by_id(id).await?.map(|account| account.name))
 }
 
 fn describe(user: &User) -> Value {

@@ -103,13 +103,13 @@ pub(super) async fn create_token(registry: &Registry, body: &Bytes) -> Result<Re
 
     // An unknown account costs and says the same as a wrong password.
     let account = account.unwrap_or_default();
-    let proved = registry.authenticate_password(context::client(), &account, &name, &secret).await?;
+    let proved = registry.identity().authenticate_password(context::client(), &account, &name, &secret).await?;
     let proved = proved.ok_or_else(|| IamError::new(StatusCode::UNAUTHORIZED, "the username or password is wrong"))?;
     let principal = &proved.principal;
     context::set_caller(principal);
     let scope = check_scope(registry, principal, login.auth.scope)?;
 
-    let issued = registry.issue_iam_token(&proved);
+    let issued = registry.identity().issue_iam_token(&proved);
     let mut token = json!({
         "methods": ["password"],
         "issued_at": timestamp(issued.issued_at_seconds),
@@ -125,7 +125,7 @@ pub(super) async fn create_token(registry: &Registry, body: &Bytes) -> Result<Re
     });
     match scope {
         TokenScope::Project => {
-            let project = registry.project_of(principal);
+            let project = registry.identity().project_of(principal);
             token["project"] = json!({ "id": project.id, "name": project.name, "domain": domain_of(principal) });
         }
         TokenScope::Domain => token["domain"] = domain_of(principal),
@@ -161,7 +161,7 @@ fn check_scope(registry: &Registry, principal: &Principal, scope: Option<Scope>)
             if project.domain.as_ref().is_some_and(|domain| !own_domain(domain)) {
                 return Err(foreign());
             }
-            let own = registry.project_of(principal);
+            let own = registry.identity().project_of(principal);
             if let Some(id) = project.id.filter(|id| *id != own.id) {
                 return Err(absent(format!("project {id}")));
             }

@@ -12,7 +12,7 @@ use super::{Answer, Call, answer};
 /// `GET /v2/manage/projects/{project_id}/quotas`: 200, contract 5.9.
 pub(super) async fn list_quotas(call: &Call, at: &PathValues) -> Answer {
     own_project(call, at)?;
-    let used = call.registry.overview(&call.principal).await?.namespaces;
+    let used = call.registry.content().overview(&call.principal).await?.namespaces;
     let quota_limit = call.registry.settings().namespaces_per_account;
     let quota = ShowQuota { quota_key: "namespace".to_owned(), quota_limit, unit: String::new(), used };
     Ok(answer::with(&ListQuotasResponse { quotas: vec![quota] }))
@@ -31,7 +31,7 @@ pub(super) fn show_share_feature_gates(call: &Call, at: &PathValues) -> Answer {
 
 /// `GET /v2/manage/overview`: 200, contract 5.9.
 pub(super) async fn show_domain_overview(call: &Call) -> Answer {
-    let overview = call.registry.overview(&call.principal).await?;
+    let overview = call.registry.content().overview(&call.principal).await?;
     #[expect(clippy::cast_precision_loss, reason = "the API wants a decimal; 2^53 bytes are eight petabytes")]
     let store_space = overview.stored_bytes as f64;
     Ok(answer::with(&ShowDomainOverviewResponse {
@@ -53,7 +53,7 @@ pub(super) fn check_agency(call: &Call) -> Response {
 
 /// The SDKs fill the project in from the credentials; it must be the caller's (contract 5.9).
 fn own_project(call: &Call, at: &PathValues) -> Result<(), ManageError> {
-    if call.registry.project_of(&call.principal).id == at.get("project_id") {
+    if call.registry.identity().project_of(&call.principal).id == at.get("project_id") {
         return Ok(());
     }
     Err(ManageError::new(ErrorCode::Forbidden, "the project of the path is not the caller's project in this region"))

@@ -10,7 +10,7 @@ use super::{Answer, Call, answer};
 /// `GET …/namespaces/{namespace}/access`: 200, contract 5.2.
 pub(super) async fn show_namespace_auth(call: &Call, at: &PathValues) -> Answer {
     let name = at.namespace()?;
-    let grants = call.registry.namespace_grants(&call.principal, &name).await?;
+    let grants = call.registry.access().namespace_grants(&call.principal, &name).await?;
     Ok(answer::with(&grants_view(&call.principal, grants)))
 }
 
@@ -18,7 +18,7 @@ pub(super) async fn show_namespace_auth(call: &Call, at: &PathValues) -> Answer 
 pub(super) async fn create_namespace_auth(call: &Call, at: &PathValues) -> Answer {
     let name = at.namespace()?;
     let specs = grants(&call.body)?;
-    call.registry.add_namespace_grants(&call.principal, &name, &specs).await?;
+    call.registry.access().add_namespace_grants(&call.principal, &name, &specs).await?;
     Ok(answer::done())
 }
 
@@ -26,7 +26,7 @@ pub(super) async fn create_namespace_auth(call: &Call, at: &PathValues) -> Answe
 pub(super) async fn update_namespace_auth(call: &Call, at: &PathValues) -> Answer {
     let name = at.namespace()?;
     let specs = grants(&call.body)?;
-    call.registry.update_namespace_grants(&call.principal, &name, &specs).await?;
+    call.registry.access().update_namespace_grants(&call.principal, &name, &specs).await?;
     Ok(answer::created())
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn update_namespace_auth(call: &Call, at: &PathValues) -> Answe
 pub(super) async fn delete_namespace_auth(call: &Call, at: &PathValues) -> Answer {
     let name = at.namespace()?;
     let user_ids = parse_user_ids(&call.body)?;
-    call.registry.remove_namespace_grants(&call.principal, &name, &user_ids).await?;
+    call.registry.access().remove_namespace_grants(&call.principal, &name, &user_ids).await?;
     Ok(answer::gone())
 }
 

@@ -22,7 +22,7 @@ fn view(summary: NamespaceSummary) -> ShowNamespace {
 /// `POST /v2/manage/namespaces`: 201, contract 5.1.
 pub(super) async fn create_namespace(call: &Call) -> Answer {
     let request = CreateNamespaceRequestBody::parse(&call.body)?;
-    call.registry.create_namespace(&call.principal, &request.namespace).await?;
+    call.registry.content().create_namespace(&call.principal, &request.namespace).await?;
     Ok(answer::created())
 }
 
@@ -34,19 +34,19 @@ pub(super) async fn list_namespaces(call: &Call) -> Answer {
         Some("visible") => true,
         Some(other) => return Err(bad_query("mode", other, "visible").into()),
     };
-    let found = call.registry.list_namespaces(&call.principal, query.get("namespace"), visible).await?;
+    let found = call.registry.content().list_namespaces(&call.principal, query.get("namespace"), visible).await?;
     let namespaces = found.into_iter().map(view).collect();
     Ok(answer::with(&json!(ListNamespacesResponse { namespaces })))
 }
 
 /// `GET /v2/manage/namespaces/{namespace}`, contract 5.1.
 pub(super) async fn show_namespace(call: &Call, at: &PathValues) -> Answer {
-    let shown = call.registry.show_namespace(&call.principal, &at.namespace()?).await?;
+    let shown = call.registry.content().show_namespace(&call.principal, &at.namespace()?).await?;
     Ok(answer::with(&view(shown)))
 }
 
 /// `DELETE /v2/manage/namespaces/{namespace}`: 204, or 406 while a repository is left, contract 5.1.
 pub(super) async fn delete_namespaces(call: &Call, at: &PathValues) -> Answer {
-    call.registry.delete_namespace(&call.principal, &at.namespace()?).await?;
+    call.registry.content().delete_namespace(&call.principal, &at.namespace()?).await?;
     Ok(answer::gone())
 }

@@ -7,7 +7,7 @@ use super::{Call, answer};
 
 /// `GET /v2/manage/regions`: 200, every configured region but the own one, contract 4.3.
 pub(super) fn list_sync_regions(call: &Call) -> Response {
-    let regions = call.registry.list_regions().into_iter();
+    let regions = call.registry.replication().list_regions().into_iter();
     let regions: Vec<RegionInfo> = regions
         .map(|(region_id, registry_url)| RegionInfo { region_id: region_id.to_string(), registry_url })
         .collect();

@@ -82,13 +82,13 @@ pub(super) async fn create_repo(call: &Call, at: &PathValues) -> Answer {
         description: request.description.unwrap_or_default(),
     };
     let name = parse_repository(at.get("namespace"), &request.repository.replace('$', "/"))?;
-    call.registry.create_repository(&call.principal, &name, attributes).await?;
+    call.registry.content().create_repository(&call.principal, &name, attributes).await?;
     Ok(answer::done())
 }
 
 /// `GET …/repos/{repository}`: 200, contract 5.3.
 pub(super) async fn show_repository(call: &Call, at: &PathValues) -> Answer {
-    let summary = call.registry.show_repository(&call.principal, &at.repository()?).await?;
+    let summary = call.registry.content().show_repository(&call.principal, &at.repository()?).await?;
     let repository = summary.repository;
     let path = pull_path(call.registry.settings(), repository.full_name().as_ref());
     Ok(answer::with(&ShowRepositoryResponse {
@@ -117,13 +117,13 @@ pub(super) async fn show_repository(call: &Call, at: &PathValues) -> Answer {
 pub(super) async fn update_repo(call: &Call, at: &PathValues) -> Answer {
     let name = at.repository()?;
     let UpdateRepoRequestBody { is_public, category, description } = UpdateRepoRequestBody::parse(&call.body)?;
-    call.registry.update_repository(&call.principal, &name, is_public, category, description).await?;
+    call.registry.content().update_repository(&call.principal, &name, is_public, category, description).await?;
     Ok(answer::created())
 }
 
 /// `DELETE …/repos/{repository}`: 204, with all its tags, contract 5.3.
 pub(super) async fn delete_repo(call: &Call, at: &PathValues) -> Answer {
-    call.registry.delete_repository(&call.principal, &at.repository()?).await?;
+    call.registry.content().delete_repository(&call.principal, &at.repository()?).await?;
     Ok(answer::gone())
 }
 
@@ -134,7 +134,7 @@ pub(super) async fn list_repos_details(call: &Call) -> Answer {
     let page = Page::of(&query)?;
     let list = list(&query, page.limit, RepositoryPage::Offset(page.offset))?;
     let RepositoryList { repositories, total, room, .. } =
-        call.registry.list_repositories(&call.principal, list).await?;
+        call.registry.content().list_repositories(&call.principal, list).await?;
     let settings = call.registry.settings();
     let views: Vec<ShowReposResp> = repositories.into_iter().map(|row| view(settings, row, total)).collect();
     Ok(answer::page(page, &views, total, room))
@@ -155,7 +155,7 @@ pub(super) async fn list_repo_details(call: &Call) -> Answer {
     // One more than the page tells whether another follows.
     let list = list(&query, limit + 1, RepositoryPage::AfterId(marker.max(0)))?;
     let RepositoryList { mut repositories, ended_early, room, .. } =
-        call.registry.list_repositories(&call.principal, list).await?;
+        call.registry.content().list_repositories(&call.principal, list).await?;
     let more = ended_early || i64::try_from(repositories.len()).unwrap_or(i64::MAX) > limit;
     repositories.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let next_marker = repositories.last().filter(|_| more).map(|row| row.repository.id);

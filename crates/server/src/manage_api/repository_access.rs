@@ -10,7 +10,7 @@ use super::{Answer, Call, answer};
 
 /// `GET …/repos/{repository}/access`: 200, contract 5.4.
 pub(super) async fn show_user_repository_auth(call: &Call, at: &PathValues) -> Answer {
-    let grants = call.registry.repository_grants(&call.principal, &at.repository()?).await?;
+    let grants = call.registry.access().repository_grants(&call.principal, &at.repository()?).await?;
     Ok(answer::with(&grants_view(&call.principal, grants)))
 }
 
@@ -18,7 +18,7 @@ pub(super) async fn show_user_repository_auth(call: &Call, at: &PathValues) -> A
 pub(super) async fn create_user_repository_auth(call: &Call, at: &PathValues) -> Answer {
     let name = at.repository()?;
     let specs = grants(&call.body)?;
-    call.registry.add_repository_grants(&call.principal, &name, &specs).await.map_err(on_repository)?;
+    call.registry.access().add_repository_grants(&call.principal, &name, &specs).await.map_err(on_repository)?;
     Ok(answer::created())
 }
 
@@ -26,7 +26,7 @@ pub(super) async fn create_user_repository_auth(call: &Call, at: &PathValues) ->
 pub(super) async fn update_user_repository_auth(call: &Call, at: &PathValues) -> Answer {
     let name = at.repository()?;
     let specs = grants(&call.body)?;
-    call.registry.update_repository_grants(&call.principal, &name, &specs).await.map_err(on_repository)?;
+    call.registry.access().update_repository_grants(&call.principal, &name, &specs).await.map_err(on_repository)?;
     Ok(answer::created())
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn update_user_repository_auth(call: &Call, at: &PathValues) ->
 pub(super) async fn delete_user_repository_auth(call: &Call, at: &PathValues) -> Answer {
     let name = at.repository()?;
     let user_ids = parse_user_ids(&call.body)?;
-    call.registry.remove_repository_grants(&call.principal, &name, &user_ids).await.map_err(on_repository)?;
+    call.registry.access().remove_repository_grants(&call.principal, &name, &user_ids).await.map_err(on_repository)?;
     Ok(answer::gone())
 }
 

@@ -22,7 +22,7 @@ const EXPIRE_AT: HeaderName = HeaderName::from_static("x-swr-expireat");
 pub(super) async fn create_secret(call: &Call) -> Answer {
     let region = call.registry.settings().region.as_str();
     let project = call.query.get("projectname").unwrap_or(region);
-    if !call.registry.is_own_project(project) || !project.bytes().all(is_project_byte) {
+    if !call.registry.identity().is_own_project(project) || !project.bytes().all(is_project_byte) {
         return Err(bad_query("projectname", project, &format!("{region}, the project of this region")).into());
     }
     let life_seconds = match call.query.get("duration_seconds") {
@@ -37,9 +37,9 @@ pub(super) async fn create_secret(call: &Call) -> Answer {
     let signed = call.parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let signed = signed.and_then(|text| signature::parse_authorization(text).ok());
     let access_key = signed.as_ref().map(|authorization| authorization.access_key.as_str());
-    let basis = call.registry.login_basis(&call.principal, access_key).await?;
+    let basis = call.registry.identity().login_basis(&call.principal, access_key).await?;
     prove(&call.registry, &call.parts, &call.body).await?;
-    let login = call.registry.create_login(&basis, life_seconds).await?;
+    let login = call.registry.identity().create_login(&basis, life_seconds).await?;
     let host = &call.registry.settings().registry_host;
     let access_key = login.user.rsplit_once('@').map_or(login.user.as_str(), |(_, access_key)| access_key);
     let user = format!("{project}@{access_key}");

@@ -31,7 +31,7 @@ pub(super) async fn create_manual_image_sync_repo(call: &mut Call, at: &PathValu
         override_existing: request.override_existing,
     };
     let reading = call.parts.extensions.get::<SyncImagesResponse>().copied().unwrap_or_default();
-    let outcome = call.registry.sync_images(&call.principal, &name, request).await?;
+    let outcome = call.registry.replication().sync_images(&call.principal, &name, request).await?;
     if !outcome.waited {
         return Ok(Json([""; 0]).into_response());
     }

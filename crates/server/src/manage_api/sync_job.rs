@@ -18,7 +18,7 @@ pub(super) async fn show_sync_job(call: &Call, at: &PathValues) -> Answer {
         Some(other) => return Err(bad_query("order", other, "asc or desc").into()),
     };
     let (jobs, total, room) =
-        call.registry.list_jobs(&call.principal, &name, page.limit, page.offset, descending).await?;
+        call.registry.replication().list_jobs(&call.principal, &name, page.limit, page.offset, descending).await?;
     let views: Vec<SyncJob> = jobs.into_iter().map(|job| view(&call.principal.account_name, job)).collect();
     Ok(answer::page(page, &views, total, room))
 }

@@ -43,7 +43,7 @@ fn view(account_id: &str, tag: TagView) -> ShowReposTagRespV3 {
 
 /// The account that a repository belongs to: a public one may be another's.
 async fn owner(call: &Call, name: &RepositoryName) -> Result<String, ManageError> {
-    let access = call.registry.effective_access(name, Some(&call.principal)).await?;
+    let access = call.registry.access().effective_access(name, Some(&call.principal)).await?;
     Ok(access.repository.map_or_else(|| call.principal.account_id.clone(), |repository| repository.account_id))
 }
 
@@ -60,7 +60,7 @@ pub(super) async fn list_repository_tags(call: &Call, at: &PathValues) -> Answer
         page: TagPage::Offset(page.offset),
         manifests: Manifests::AsFarAsTheyFit,
     };
-    let found = call.registry.list_tags(&call.principal, &name, list).await?;
+    let found = call.registry.content().list_tags(&call.principal, &name, list).await?;
     let owner = owner(call, &name).await?;
     let records: Vec<ShowReposTagResp> = found.tags.into_iter().map(|tag| view(&owner, tag).into()).collect();
     Ok(answer::page(page, &records, found.total, found.room))
@@ -82,7 +82,8 @@ pub(super) async fn list_repository_tag(call: &Call, at: &PathValues) -> Answer 
         page: marker.map_or(TagPage::Offset(0), |tag| TagPage::After(tag.to_owned())),
         manifests: if with_manifest { Manifests::EndThePage } else { Manifests::No },
     };
-    let TagList { mut tags, ended_early, room, .. } = call.registry.list_tags(&call.principal, &name, list).await?;
+    let TagList { mut tags, ended_early, room, .. } =
+        call.registry.content().list_tags(&call.principal, &name, list).await?;
     let has_more = ended_early || i64::try_from(tags.len()).unwrap_or(i64::MAX) > limit;
     tags.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let next_marker = tags.last().filter(|_| has_more).map(|tag| tag.tag.clone());
@@ -94,7 +95,7 @@ pub(super) async fn list_repository_tag(call: &Call, at: &PathValues) -> Answer 
 /// `GET …/tags/{tag}`: 200, contract 5.5.
 pub(super) async fn show_repo_tag(call: &Call, at: &PathValues) -> Answer {
     let (name, tag) = (at.repository()?, at.tag()?);
-    let (shown, room) = call.registry.show_tag(&call.principal, &name, &tag).await?;
+    let (shown, room) = call.registry.content().show_tag(&call.principal, &name, &tag).await?;
     Ok(pieces::json(&view(&owner(call, &name).await?, shown), room))
 }
 
@@ -103,13 +104,16 @@ pub(super) async fn create_repo_tag(call: &Call, at: &PathValues) -> Answer {
     let name = at.repository()?;
     let CreateRepoTagRequestBody { source_tag, destination_tag, override_existing } =
         CreateRepoTagRequestBody::parse(&call.body)?;
-    call.registry.create_tag(&call.principal, &name, &source_tag, &destination_tag, override_existing).await?;
+    call.registry
+        .content()
+        .create_tag(&call.principal, &name, &source_tag, &destination_tag, override_existing)
+        .await?;
     Ok(answer::created())
 }
 
 /// `DELETE …/tags/{tag}`: 204; other tags of the digest stay, contract 5.5.
 pub(super) async fn delete_repo_tag(call: &Call, at: &PathValues) -> Answer {
     let (name, tag) = (at.repository()?, at.tag()?);
-    call.registry.delete_tag(&call.principal, &name, &tag).await?;
+    call.registry.content().delete_tag(&call.principal, &name, &tag).await?;
     Ok(answer::gone())
 }

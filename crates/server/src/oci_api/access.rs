@@ -25,11 +25,11 @@ impl Caller {
     /// Reads the token of a request. Basic directly on `/v2/…` is refused (contract 7.6).
     pub(super) async fn of(registry: &Registry, parts: &Parts) -> Result<Self, OciError> {
         if registry.settings().access.open && names_loopback(parts) {
-            return Ok(Self { grant: registry.open_grant().await? });
+            return Ok(Self { grant: registry.identity().open_grant().await? });
         }
         let Some(value) = parts.headers.get(AUTHORIZATION) else { return Ok(Self { grant: None }) };
         let token = value.to_str().ok().and_then(bearer);
-        match token.map(|token| registry.verify_registry_token(token)) {
+        match token.map(|token| registry.identity().verify_registry_token(token)) {
             // The token is from a time when strangers were let in.
             Some(Ok(grant)) if grant.principal.is_none() && !registry.settings().access.anonymous_pull => {
                 Ok(Self { grant: None })

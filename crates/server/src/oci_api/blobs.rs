@@ -13,7 +13,7 @@ use super::manifests::{DOCKER_CONTENT_DIGEST, text_header};
 ///
 /// Blobs are anything, also HTML, on the registry's own origin: served as bytes to save, never to show (H16).
 pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> Result<Response, OciError> {
-    let blob = call.registry.find_blob(call.grant.on(name), digest).await?;
+    let blob = call.registry.content().find_blob(call.grant.on(name), digest).await?;
     let is_head = call.parts.method == Method::HEAD;
     let etag = format!("\"{digest}\"");
     let asked = call.parts.headers.get(header::RANGE).and_then(|value| value.to_str().ok());
@@ -29,7 +29,7 @@ pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> 
     };
     let body = match content {
         Some(content) if !is_head && length > 0 => {
-            Body::from_stream(call.registry.read_blob(&blob, Some(content)).await?)
+            Body::from_stream(call.registry.content().read_blob(&blob, Some(content)).await?)
         }
         _ => Body::empty(),
     };
@@ -61,6 +61,6 @@ fn is_same_content(headers: &HeaderMap, etag: &str) -> bool {
 
 /// `DELETE /v2/{name}/blobs/{digest}`.
 pub(super) async fn delete(call: &Call, name: &RepositoryName, digest: &Digest) -> Result<Response, OciError> {
-    call.registry.delete_blob(call.grant.on(name), digest).await?;
+    call.registry.content().delete_blob(call.grant.on(name), digest).await?;
     Ok(StatusCode::ACCEPTED.into_response())
 }

@@ -65,7 +65,7 @@ async fn by_basic(registry: &Registry, parts: &Parts) -> Result<Response, OciErr
         }
     };
     let keeps = login.as_ref().filter(|_| query.first("offline_token") == Some("true"));
-    let refresh = keeps.map(|login| registry.issue_refresh_token(login).token);
+    let refresh = keeps.map(|login| registry.identity().issue_refresh_token(login).token);
     issue(registry, login.as_ref().map(|login| &login.principal), &query, refresh).await
 }
 
@@ -87,15 +87,15 @@ async fn by_form(registry: &Registry, parts: &Parts, body: Body) -> Result<Respo
             };
             let login = log_in(registry, user, password).await?;
             let keeps = form.first("access_type") == Some("offline");
-            let refresh = keeps.then(|| registry.issue_refresh_token(&login).token);
+            let refresh = keeps.then(|| registry.identity().issue_refresh_token(&login).token);
             issue(registry, Some(&login.principal), &form, refresh).await
         }
         Some("refresh_token") => {
             let Some(token) = form.first("refresh_token") else { return Ok(oauth("invalid_request")) };
-            let principal = registry
-                .verify_refresh_token(token)
-                .await?
-                .map_err(|error| OciError::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, error.to_string()))?;
+            let principal =
+                registry.identity().verify_refresh_token(token).await?.map_err(|error| {
+                    OciError::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, error.to_string())
+                })?;
             crate::http::context::set_caller(&principal);
             issue(registry, Some(&principal), &form, Some(token.to_owned())).await
         }
@@ -118,7 +118,7 @@ async fn issue(
         ));
     }
     let scopes: Vec<&str> = query.all("scope").collect();
-    let issued = match registry.issue_registry_token(principal, &parse_scopes(&scopes)).await {
+    let issued = match registry.identity().issue_registry_token(principal, &parse_scopes(&scopes)).await {
         Ok(issued) => issued,
         Err(ServiceError::NamespaceAbsent { namespace, .. }) => {
             let is_reserved = namespace.parse::<NamespaceName>().is_ok_and(|name| name.is_reserved());
@@ -134,7 +134,8 @@ async fn issue(
         Err(error) => return Err(error.into()),
     };
     let issued_at = jiff::Timestamp::from_second(i64::try_from(issued.issued_at_seconds).unwrap_or(0));
-    let granted = registry.verify_registry_token(&issued.token).map(|grant| grant.scope()).unwrap_or_default();
+    let granted =
+        registry.identity().verify_registry_token(&issued.token).map(|grant| grant.scope()).unwrap_or_default();
     let mut body = json!({
         "token": issued.token,
         "access_token": issued.token,
@@ -149,7 +150,7 @@ async fn issue(
 }
 
 async fn log_in(registry: &Registry, user: &str, password: &str) -> Result<ProvedLogin, OciError> {
-    let login = match registry.authenticate_login(context::client(), user, password).await {
+    let login = match registry.identity().authenticate_login(context::client(), user, password).await {
         Err(hint @ ServiceError::SecretKeyAsPassword) => {
             let message = format!("Authenticate Error: {hint}");
             return Err(OciError::new(StatusCode::UNAUTHORIZED, ErrorCode::Denied, message));

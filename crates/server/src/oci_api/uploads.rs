@@ -25,13 +25,13 @@ pub(super) async fn start(call: &Call, name: &RepositoryName, body: Body) -> Res
         // Every reason why there is nothing to mount looks the same: an upload session (H1).
         let from = call.query.first("from").and_then(|from| from.parse::<RepositoryName>().ok());
         if let Some(from) = from {
-            match call.registry.mount_blob(&call.grant, name, &digest, &from).await? {
+            match call.registry.content().mount_blob(&call.grant, name, &digest, &from).await? {
                 Mount::Done => return Ok(created(name, &digest)),
                 Mount::AskForMore => return Err(access::ask_for_more(call, name)),
                 Mount::Nothing => {}
             }
         }
-        let status = call.registry.start_upload(&call.grant, name, digest.algorithm()).await?;
+        let status = call.registry.content().start_upload(&call.grant, name, digest.algorithm()).await?;
         return Ok(session(StatusCode::ACCEPTED, name, &status));
     }
     let digest = call.query.once("digest", ErrorCode::DigestInvalid)?.map(parse_digest).transpose()?;
@@ -43,17 +43,17 @@ pub(super) async fn start(call: &Call, name: &RepositoryName, body: Body) -> Res
     };
     if let Some(digest) = digest {
         require_room(call, name, None, Some(&digest)).await?;
-        let pushed = call.registry.push_blob(&call.grant, name, frames(body), digest.clone()).await;
+        let pushed = call.registry.content().push_blob(&call.grant, name, frames(body), digest.clone()).await;
         pushed.map_err(|error| OciError::on(name, error))?;
         return Ok(created(name, &digest));
     }
-    let status = call.registry.start_upload(&call.grant, name, algorithm).await?;
+    let status = call.registry.content().start_upload(&call.grant, name, algorithm).await?;
     Ok(session(StatusCode::ACCEPTED, name, &status))
 }
 
 /// `GET` on a session: where it stands.
 pub(super) async fn status(call: &Call, name: &RepositoryName, id: &str) -> Result<Response, OciError> {
-    let status = call.registry.upload_status(&call.grant, name, id).await?;
+    let status = call.registry.content().upload_status(&call.grant, name, id).await?;
     Ok(session(StatusCode::NO_CONTENT, name, &status))
 }
 
@@ -61,7 +61,7 @@ pub(super) async fn status(call: &Call, name: &RepositoryName, id: &str) -> Resu
 pub(super) async fn append(call: &Call, name: &RepositoryName, id: &str, body: Body) -> Result<Response, OciError> {
     let range = chunk_range(call, name, id).await?;
     require_room(call, name, Some(id), None).await?;
-    let appended = call.registry.append_upload(&call.grant, name, id, range, frames(body)).await;
+    let appended = call.registry.content().append_upload(&call.grant, name, id, range, frames(body)).await;
     Ok(session(StatusCode::ACCEPTED, name, &appended.map_err(|error| OciError::on(name, error))?))
 }
 
@@ -74,14 +74,15 @@ pub(super) async fn finish(call: &Call, name: &RepositoryName, id: &str, body: B
     let digest = parse_digest(text)?;
     let range = chunk_range(call, name, id).await?;
     require_room(call, name, Some(id), Some(&digest)).await?;
-    let finished = call.registry.finish_upload(&call.grant, name, id, range, frames(body), digest.clone()).await;
+    let finished =
+        call.registry.content().finish_upload(&call.grant, name, id, range, frames(body), digest.clone()).await;
     finished.map_err(|error| OciError::on(name, error))?;
     Ok(created(name, &digest))
 }
 
 /// `DELETE` on a session.
 pub(super) async fn cancel(call: &Call, name: &RepositoryName, id: &str) -> Result<Response, OciError> {
-    call.registry.cancel_upload(&call.grant, name, id).await?;
+    call.registry.content().cancel_upload(&call.grant, name, id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -94,7 +95,7 @@ async fn require_room(
 ) -> Result<(), OciError> {
     match content_length(call) {
         None | Some(0) => Ok(()),
-        Some(length) => Ok(call.registry.require_room(&call.grant, name, session, digest, length).await?),
+        Some(length) => Ok(call.registry.content().require_room(&call.grant, name, session, digest, length).await?),
     }
 }
 
@@ -115,7 +116,7 @@ async fn chunk_range(call: &Call, name: &RepositoryName, id: &str) -> Result<Opt
         Ok(range) => range,
         Err(ContentRangeError::Malformed(error)) => return Err(bad(error.to_string())),
         Err(error @ ContentRangeError::Backwards { .. }) => {
-            let status = call.registry.upload_status(&call.grant, name, id).await?;
+            let status = call.registry.content().upload_status(&call.grant, name, id).await?;
             return Err(OciError::new(
                 StatusCode::RANGE_NOT_SATISFIABLE,
                 ErrorCode::BlobUploadInvalid,

@@ -46,9 +46,9 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
 
 async fn token(registry: &Registry, parts: &Parts, proof: &str, body: Body) -> Result<Response, Response> {
     // The proof is in the head, so nobody but a peer gets a byte of a body read.
-    let peer = registry.check_region_token(proof).map_err(bad_proof)?;
+    let peer = registry.replication().check_region_token(proof).map_err(bad_proof)?;
     let request = read(parts, body, MAX_TOKEN_BODY_BYTES, Sender::Proved(peer.as_str())).await?;
-    match registry.answer_token(proof, &request).await.map_err(from_service)? {
+    match registry.replication().answer_token(proof, &request).await.map_err(from_service)? {
         Ok(reply) => Ok(answer(&reply)),
         Err(error) => Err(bad_proof(error)),
     }
@@ -67,12 +67,12 @@ fn bad_proof(error: RegionTokenError) -> Response {
 
 async fn prepare(registry: &Registry, parts: &Parts, token: &str, body: Body) -> Result<Response, Response> {
     let (grant, request) = granted(registry, parts, token, body).await?;
-    Ok(answer(&registry.answer_prepare(&grant, &request).await.map_err(from_service)?))
+    Ok(answer(&registry.replication().answer_prepare(&grant, &request).await.map_err(from_service)?))
 }
 
 async fn withdraw(registry: &Registry, parts: &Parts, token: &str, body: Body) -> Result<Response, Response> {
     let (grant, request) = granted(registry, parts, token, body).await?;
-    Ok(answer(&registry.answer_withdraw(&grant, &request).await.map_err(from_service)?))
+    Ok(answer(&registry.replication().answer_withdraw(&grant, &request).await.map_err(from_service)?))
 }
 
 /// What a call with a token that was given to a region asks. The token is verified before the body is read.
@@ -82,7 +82,7 @@ async fn granted<T: DeserializeOwned>(
     token: &str,
     body: Body,
 ) -> Result<(Arc<Grant>, T), Response> {
-    let grant = registry.verify_copy_token(token).map_err(from_service)?;
+    let grant = registry.identity().verify_copy_token(token).map_err(from_service)?;
     let grant = grant.map_err(|error| refusal(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, error.to_string()))?;
     let account = grant.principal.as_ref().map(|principal| principal.account_id.as_str());
     let sender = account.map_or(Sender::Stranger, Sender::Proved);
@@ -93,6 +93,7 @@ async fn granted<T: DeserializeOwned>(
 /// A blob that the asking region has lost. The proof says which, so the request has no body.
 async fn repair(registry: &Registry, proof: &str) -> Result<Response, Response> {
     let (size_bytes, stream) = registry
+        .upkeep()
         .answer_repair(proof)
         .await
         .map_err(from_service)?

@@ -39,15 +39,15 @@ pub(super) async fn run(registry: &Registry, output: Output, command: ImmutableT
         ImmutableTagsCommand::Show(name) => name.repository,
         ImmutableTagsCommand::Set { name, tags, except } => {
             let patterns = ImmutableTags::new(tags, except).map_err(anyhow::Error::msg)?;
-            registry.set_immutable_tags(&name.repository, &patterns).await?;
+            registry.content().set_immutable_tags(&name.repository, &patterns).await?;
             name.repository
         }
         ImmutableTagsCommand::Clear(name) => {
-            registry.set_immutable_tags(&name.repository, &ImmutableTags::default()).await?;
+            registry.content().set_immutable_tags(&name.repository, &ImmutableTags::default()).await?;
             name.repository
         }
     };
-    let patterns = registry.immutable_tags(&name).await?;
+    let patterns = registry.content().immutable_tags(&name).await?;
     let row = json!({
         "repository": name.to_string(),
         "immutable": patterns.tags().join(" "),

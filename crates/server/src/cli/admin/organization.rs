@@ -76,12 +76,12 @@ impl FromStr for WantedLevel {
 pub(super) async fn run(registry: &Registry, output: Output, command: OrganizationCommand) -> anyhow::Result<()> {
     match command {
         OrganizationCommand::Create { name, account, user } => {
-            registry.create_namespace_for(&account, &user, &name.namespace).await?;
+            registry.content().create_namespace_for(&account, &user, &name.namespace).await?;
             let row = json!({ "namespace": name.namespace.as_str(), "account": account, "creator": user });
             output.one(&["namespace", "account", "creator"], row)
         }
         OrganizationCommand::List { account } => {
-            let found = registry.all_namespaces(account.as_deref()).await?;
+            let found = registry.content().all_namespaces(account.as_deref()).await?;
             let rows = found.into_iter().map(|(account, summary)| {
                 json!({
                     "namespace": summary.namespace.name.as_str(),
@@ -95,7 +95,7 @@ pub(super) async fn run(registry: &Registry, output: Output, command: Organizati
             output.many(&["namespace", "account", "creator", "repositories", "users", "created"], rows.collect())
         }
         OrganizationCommand::Delete(name) => {
-            registry.delete_any_namespace(&name.namespace).await?;
+            registry.content().delete_any_namespace(&name.namespace).await?;
             output.one(&["namespace", "deleted"], json!({ "namespace": name.namespace.as_str(), "deleted": true }))
         }
         OrganizationCommand::Grant(arguments) => grant(registry, output, arguments).await,
@@ -104,7 +104,7 @@ pub(super) async fn run(registry: &Registry, output: Output, command: Organizati
 
 pub(super) async fn grant(registry: &Registry, output: Output, arguments: GrantArguments) -> anyhow::Result<()> {
     let GrantArguments { name, repository, user, level } = arguments;
-    let user = registry.set_grant(&name.namespace, repository.as_ref(), &user, level.0).await?;
+    let user = registry.content().set_grant(&name.namespace, repository.as_ref(), &user, level.0).await?;
     let row = json!({
         "namespace": name.namespace.as_str(),
         "repository": repository.map(|path| path.to_string()),

@@ -57,12 +57,14 @@ impl FromStr for Amount {
 pub(super) async fn run(registry: &Registry, output: Output, command: QuotaCommand) -> anyhow::Result<()> {
     let columns = ["namespace", "bytes", "of_bytes", "repositories", "of_repositories", "tags", "of_tags"];
     match command {
-        QuotaCommand::List => output.many(&columns, registry.namespace_usages().await?.iter().map(describe).collect()),
+        QuotaCommand::List => {
+            output.many(&columns, registry.content().namespace_usages().await?.iter().map(describe).collect())
+        }
         QuotaCommand::Set { namespace, bytes, repositories, tags } => {
             let all = [(Resource::Bytes, bytes), (Resource::Repositories, repositories), (Resource::Tags, tags)];
             let limits: Vec<_> = all.into_iter().filter_map(|(what, amount)| Some((what, amount?.0))).collect();
             anyhow::ensure!(!limits.is_empty(), "give at least one of --bytes, --repositories and --tags");
-            output.one(&columns, describe(&registry.set_quotas(&namespace, &limits).await?))
+            output.one(&columns, describe(&registry.content().set_quotas(&namespace, &limits).await?))
         }
     }
 }

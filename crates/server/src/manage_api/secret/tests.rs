@@ -17,10 +17,10 @@ async fn proved_call(directory: &std::path::Path) -> Call {
         password: PASSWORD.to_owned(),
         access_key: None,
     };
-    assert!(registry.bootstrap(bootstrap).await.unwrap());
-    let proved = registry.authenticate_password(Ipv4Addr::LOCALHOST.into(), "demo", "admin", PASSWORD).await;
+    assert!(registry.identity().bootstrap(bootstrap).await.unwrap());
+    let proved = registry.identity().authenticate_password(Ipv4Addr::LOCALHOST.into(), "demo", "admin", PASSWORD).await;
     let proved = proved.unwrap().unwrap();
-    let token = registry.issue_iam_token(&proved).token;
+    let token = registry.identity().issue_iam_token(&proved).token;
     let request = ::http::Request::post("/v2/manage/utils/secret").header("x-auth-token", token);
     let (parts, ()) = request.body(()).unwrap().into_parts();
     let query = Query::parse("").unwrap();
@@ -33,10 +33,10 @@ async fn proved_call(directory: &std::path::Path) -> Call {
 async fn no_login_is_made_for_a_caller_that_was_shut_out_meanwhile() {
     let directory = tempfile::tempdir().unwrap();
     let call = proved_call(directory.path()).await;
-    let keys = async || call.registry.list_access_keys(None).await.unwrap().len();
+    let keys = async || call.registry.identity().list_access_keys(None).await.unwrap().len();
     assert_eq!(create_secret(&call).await.unwrap().status(), 200);
     assert_eq!(keys().await, 1);
-    call.registry.set_password(&call.principal.user_id, "another password".to_owned()).await.unwrap();
+    call.registry.identity().set_password(&call.principal.user_id, "another password".to_owned()).await.unwrap();
     let refused = create_secret(&call).await.unwrap_err().into_response();
     assert_eq!(refused.status(), 401);
     assert_eq!(keys().await, 1);

@@ -1,0 +1,314 @@
+//! Pushing, pulling, listing and deleting manifests by the registry protocol.
+//!
+//! Owns: how a digest is settled, and what a push must name. Never re-serialises a manifest (rule 9).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use transship_catalog::{Pulled, PulledManifest, PutManifest, PutManifestError, Repository, TagCondition};
+use transship_oci::{
+    Digest, DigestAlgorithm, ManifestView, NamespaceName, Reference, RepositoryName, Tag, referrers_tag_subject,
+};
+
+use crate::access::policy::Principal;
+use crate::access::token_grant::{Grant, GrantedName};
+use crate::content::large_pages::{PATIENCE, SMALL_BYTES};
+use crate::content::sending::LargeManifest;
+use crate::content::service::Content;
+use crate::content::stored_manifest::StoredManifest;
+use crate::detached::detached;
+use crate::error::ServiceError;
+
+/// A manifest that was asked for.
+#[derive(Clone, Debug)]
+pub struct FoundManifest {
+    /// What is known of it.
+    pub stored: Arc<StoredManifest>,
+    /// A large one that was made for the question.
+    made: Option<Arc<LargeManifest>>,
+}
+
+impl std::ops::Deref for FoundManifest {
+    type Target = StoredManifest;
+
+    fn deref(&self) -> &StoredManifest {
+        &self.stored
+    }
+}
+
+/// When a push by tag may move the tag (If-Match, If-None-Match).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PushCondition {
+    /// Always.
+    Always,
+    /// Only when the tag does not exist, or points here already.
+    IfAbsent,
+    /// Only when the tag points at this digest.
+    IfDigest(Digest),
+}
+
+/// A manifest to push.
+#[derive(Clone, Debug)]
+pub struct ManifestPush {
+    /// Where it goes: a tag, or its own digest.
+    pub reference: Reference,
+    /// More tags for it (`?tag=`).
+    pub tags: Vec<Tag>,
+    /// The request's media type.
+    pub content_type: Option<String>,
+    /// The raw bytes.
+    pub raw: Bytes,
+    /// When the tags may move.
+    pub condition: PushCondition,
+}
+
+/// What a push made.
+#[derive(Clone, Debug)]
+pub struct Pushed {
+    /// The digest of the manifest.
+    pub digest: Digest,
+    /// The subject it refers to.
+    pub subject: Option<Digest>,
+    /// The tags that now point at it.
+    pub tags: Vec<Tag>,
+}
+
+impl Content {
+    /// The repository of that name.
+    pub(crate) async fn repository(&self, name: &RepositoryName) -> Result<Repository, ServiceError> {
+        let found = self.catalog().find_repository(name).await?;
+        found.ok_or_else(|| ServiceError::RepositoryAbsent(name.to_string()))
+    }
+
+    /// The repository of that name, made when absent: pushing creates it, private (contract 7.6).
+    pub(crate) async fn repository_to_push(
+        &self,
+        grant: &Grant,
+        name: &RepositoryName,
+    ) -> Result<Repository, ServiceError> {
+        if let Some(found) = self.catalog().find_repository(name).await? {
+            grant.on(name).require(found.namespace_id)?;
+            return Ok(found);
+        }
+        let Some(principal) = &grant.principal else {
+            return Err(ServiceError::Denied("an anonymous caller may not create repositories".to_owned()));
+        };
+        let attributes = crate::content::repositories::RepositoryAttributes::default;
+        match self.ensure_granted_repository(principal, grant.on(name), attributes()).await {
+            // An open region has nobody who would make the organization first.
+            Err(ServiceError::NamespaceAbsent { .. }) if grant.may_do_everything() => {
+                match self.create_namespace(principal, name.namespace()).await {
+                    // Another push made it meanwhile.
+                    Ok(()) | Err(ServiceError::NamespaceTaken(_)) => {}
+                    Err(error) => return Err(error),
+                }
+                self.ensure_granted_repository(principal, grant.on(name), attributes()).await
+            }
+            made => made,
+        }
+    }
+
+    /// Finds a manifest by tag or digest.
+    pub async fn find_manifest(
+        &self,
+        name: impl Into<GrantedName<'_>>,
+        reference: &Reference,
+    ) -> Result<FoundManifest, ServiceError> {
+        let granted = name.into();
+        let key = format!("{} {reference}", granted.name);
+        let mut made = None;
+        let ask = async || {
+            let (found, large) = self.asked_manifest(granted, reference).await?;
+            made = large;
+            Ok(found)
+        };
+        let pulled = self.manifest_cache().get(self.catalog(), &key, ask).await?;
+        granted.require(pulled.namespace_id)?;
+        Ok(FoundManifest { stored: Arc::clone(&pulled.content), made })
+    }
+
+    /// What the catalog says now. What is read at a referrers tag is made from more than what is stored there.
+    async fn asked_manifest(
+        &self,
+        granted: GrantedName<'_>,
+        reference: &Reference,
+    ) -> Result<(Pulled<Arc<StoredManifest>>, Option<Arc<LargeManifest>>), ServiceError> {
+        let is_made = matches!(reference, Reference::Tag(tag) if referrers_tag_subject(tag).is_some());
+        if !is_made && let Some(found) = self.catalog().pull_manifest(granted.name, reference, SMALL_BYTES).await? {
+            let PulledManifest { digest, media_type, size_bytes, raw } = found.content;
+            let stored = StoredManifest { digest, media_type, size_bytes, raw: raw.map(Bytes::from) };
+            return Ok((Pulled { namespace_id: found.namespace_id, content: Arc::new(stored) }, None));
+        }
+        // The repository may be what is missing, or what is another one now.
+        let repository = self.granted_repository(granted).await?;
+        let found = match reference {
+            Reference::Tag(tag) => self.manifest_at_tag(granted.asks, repository.id, tag).await?,
+            Reference::Digest(digest) => self.made_manifest(granted.asks, repository.id, digest).await?,
+        };
+        let found = found.ok_or_else(|| ServiceError::ManifestAbsent(reference.to_string()))?;
+        let size_bytes = found.raw.len() as u64;
+        let (raw, made) = if size_bytes <= SMALL_BYTES {
+            (Some(found.raw), None)
+        } else {
+            (None, Some(self.sending().begin(&found.digest, found.raw, found.room)))
+        };
+        let stored = StoredManifest { digest: found.digest, media_type: found.media_type, size_bytes, raw };
+        Ok((Pulled { namespace_id: repository.namespace_id, content: Arc::new(stored) }, made))
+    }
+
+    /// The bytes of a large manifest that was found, for sending: with room, or shared with others that are reading it.
+    ///
+    /// # Errors
+    /// [`ServiceError::TooManyLargeAnswers`] when there is no room.
+    pub async fn send_manifest(
+        &self,
+        granted: GrantedName<'_>,
+        reference: &Reference,
+        found: &FoundManifest,
+    ) -> Result<Arc<LargeManifest>, ServiceError> {
+        if let Some(made) = &found.made {
+            return Ok(Arc::clone(made));
+        }
+        let join = || self.sending().join(&found.digest);
+        let room = match self.rooms().take_unless(granted.asks, found.size_bytes, PATIENCE, join).await? {
+            Ok(room) => room,
+            Err(shared) => return Ok(shared),
+        };
+        let by_digest = Reference::Digest(found.digest.clone());
+        if let Some(stored) = self.catalog().pull_manifest(granted.name, &by_digest, u64::MAX).await?
+            && let Some(raw) = stored.content.raw
+        {
+            granted.require(stored.namespace_id)?;
+            let begun = self.sending().begin(&found.digest, Bytes::from(raw), room);
+            self.rooms().look_again();
+            return Ok(begun);
+        }
+        // It was made; then it is made again.
+        drop(room);
+        let (_, made) = self.asked_manifest(granted, reference).await?;
+        made.ok_or_else(|| ServiceError::ManifestAbsent(reference.to_string()))
+    }
+
+    /// Stores a manifest and moves its tags, all or nothing.
+    pub async fn push_manifest(
+        &self,
+        grant: &Grant,
+        name: &RepositoryName,
+        push: ManifestPush,
+    ) -> Result<Pushed, ServiceError> {
+        let view = ManifestView::parse(push.content_type.as_deref(), &push.raw)?;
+        let (digest, mut tags) = match &push.reference {
+            Reference::Digest(expected) => {
+                let actual = Digest::of(expected.algorithm(), &push.raw);
+                if actual != *expected {
+                    return Err(ServiceError::DigestMismatch { expected: expected.clone(), actual });
+                }
+                (actual, Vec::new())
+            }
+            Reference::Tag(tag) => (Digest::of(DigestAlgorithm::Sha256, &push.raw), vec![tag.clone()]),
+        };
+        for tag in push.tags {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+        let repository = self.repository_to_push(grant, name).await?;
+        let condition = match push.condition {
+            PushCondition::Always => TagCondition::Always,
+            PushCondition::IfAbsent => TagCondition::IfAbsent,
+            PushCondition::IfDigest(digest) => {
+                self.condition_on(grant.asks(), repository.id, &push.reference, digest).await?
+            }
+        };
+        let content = self.clone();
+        detached(async move { content.store_manifest(repository.id, digest, &view, &push.raw, tags, condition).await })
+            .await
+    }
+
+    /// One transaction: every blob and child is touched, the raw bytes stored, the tags moved.
+    pub(crate) async fn store_manifest(
+        &self,
+        repository_id: i64,
+        digest: Digest,
+        view: &ManifestView,
+        raw: &[u8],
+        tags: Vec<Tag>,
+        condition: TagCondition,
+    ) -> Result<Pushed, ServiceError> {
+        let mut blobs: Vec<(Digest, u64)> = view.blobs().map(|d| (d.digest.clone(), d.size_bytes)).collect();
+        blobs.sort();
+        blobs.dedup();
+        let mut children: Vec<(Digest, u64)> = view.children.iter().map(|d| (d.digest.clone(), d.size_bytes)).collect();
+        children.sort();
+        children.dedup();
+        let subject = view.subject.as_ref().map(|d| d.digest.clone());
+        let put = PutManifest {
+            repository_id,
+            digest: digest.clone(),
+            media_type: view.media_type.clone(),
+            artifact_type: view.artifact_type.clone(),
+            subject_digest: subject.clone(),
+            config_digest: view.config.as_ref().map(|d| d.digest.clone()),
+            layers_size_bytes: view.layers.iter().map(|d| d.size_bytes).fold(0, u64::saturating_add),
+            raw,
+            blobs: &blobs,
+            children: &children,
+            tags: &tags,
+            condition,
+            sparse: self.settings().sparse_indexes,
+        };
+        match self.catalog().put_manifest(put).await {
+            Ok(_) => Ok(Pushed { digest, subject, tags }),
+            Err(PutManifestError::BlobUnknown(digest)) => Err(ServiceError::BlobUnknown(digest)),
+            Err(PutManifestError::ChildUnknown(digest)) => Err(ServiceError::ChildUnknown(digest)),
+            Err(PutManifestError::SizeDiffers { digest, expected, actual }) => {
+                let kind = if children.iter().any(|(child, _)| *child == digest) { "manifest" } else { "blob" };
+                Err(ServiceError::SizeDiffers { what: format!("{kind} {digest}"), expected, actual })
+            }
+            Err(PutManifestError::ConditionFailed { current, .. }) => Err(ServiceError::PreconditionFailed(current)),
+            Err(PutManifestError::Catalog(error)) => Err(error.into()),
+        }
+    }
+
+    /// Deletes a tag, or a manifest with every tag that points at it.
+    pub async fn delete_manifest(
+        &self,
+        name: impl Into<GrantedName<'_>>,
+        reference: &Reference,
+    ) -> Result<(), ServiceError> {
+        let repository = self.granted_repository(name.into()).await?;
+        let deleted = match reference {
+            Reference::Tag(tag) => self.catalog().delete_tag(repository.id, tag).await?,
+            Reference::Digest(digest) => self.catalog().delete_manifest(repository.id, digest).await?,
+        };
+        if deleted { Ok(()) } else { Err(ServiceError::ManifestAbsent(reference.to_string())) }
+    }
+
+    /// One page of a repository's tags in byte order, after `after`.
+    pub async fn tag_names(
+        &self,
+        name: impl Into<GrantedName<'_>>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Tag>, ServiceError> {
+        let repository = self.granted_repository(name.into()).await?;
+        Ok(self.catalog().list_tags(repository.id, after, limit).await?)
+    }
+
+    /// One page of the names of the repositories that a caller may pull from.
+    pub async fn repository_names(
+        &self,
+        principal: Option<&Principal>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, ServiceError> {
+        let (account, user, admin) =
+            principal.map_or(("", "", false), |p| (p.account_id.as_str(), p.user_id.as_str(), p.is_admin));
+        Ok(self.catalog().repository_names(account, user, admin, after, limit).await?)
+    }
+
+    /// Whether pushing to this namespace could ever work; for error texts.
+    pub async fn namespace_exists(&self, name: &NamespaceName) -> Result<bool, ServiceError> {
+        Ok(self.catalog().find_namespace(name).await?.is_some())
+    }
+}

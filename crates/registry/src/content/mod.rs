@@ -1,0 +1,25 @@
+//! What is pushed, pulled, listed and deleted.
+//!
+//! Owns: upload sessions, blobs, manifests and what refers to them, tags, repositories, organizations, their quotas and immutable tags,
+//! and the order in which a push becomes visible. Never: copying to another place (`replication`), nor looking for what nothing needs
+//! (`upkeep`).
+
+pub(crate) mod blob_content;
+pub(crate) mod blobs;
+mod immutability;
+pub(crate) mod inspection;
+pub(crate) mod large_pages;
+pub(crate) mod made_indexes;
+pub(crate) mod manifests;
+pub(crate) mod namespaces;
+mod operator;
+pub(crate) mod pace;
+mod quotas;
+pub(crate) mod referrers;
+pub(crate) mod repositories;
+pub(crate) mod sending;
+pub(crate) mod service;
+pub(crate) mod stored_manifest;
+pub(crate) mod tags;
+mod tombstones;
+pub(crate) mod uploads;

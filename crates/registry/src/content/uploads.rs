@@ -1,0 +1,559 @@
+//! Upload sessions: how bytes arrive, and how a session goes on after either end has died.
+//!
+//! The session's state is a row (offset, hash state, store state), renewed at each checkpoint; what came after the last
+//! checkpoint is thrown away when the session goes on. Owns: that order. Never: what a digest may be used for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use transship_catalog::{Abandon, Blob, CatalogError, Closing, KnownBytes, NewUpload, Resume, Upload};
+use transship_oci::{ContentRange, Digest, DigestAlgorithm, Hasher, RepositoryName};
+use transship_store::{BlobWriter, Checkpoint, Location, StoreError};
+
+use crate::access::token_grant::Grant;
+use crate::content::inspection::Verdict;
+use crate::content::service::Content;
+use crate::detached::detached;
+use crate::error::ServiceError;
+
+/// A checkpoint each so many bytes: what a crash can cost at most.
+const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// … or each so much time, for slow links.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+/// A writer that has shown no sign of life for this long has lost its session to the next one. Six checkpoints' time.
+const WRITER_LEASE_MS: i64 = 30_000;
+/// How long a request waits for an earlier writer of its session, which may be at its last sync for a client that is gone
+/// and has come back.
+const WRITER_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it asks meanwhile.
+const WRITER_INTERVAL: Duration = Duration::from_millis(50);
+/// How often content that is known may come to lie elsewhere while it is looked at; repairs and other pushes do that once.
+const LOOKS: u32 = 8;
+/// The longest life of a session: a century, so that no sum of it and of any clock overflows.
+const LONGEST_LIFE_MS: i64 = 100 * 366 * 86_400_000;
+/// A client that sends nothing for this long is gone.
+const BODY_IDLE: Duration = Duration::from_mins(1);
+
+/// Where an upload session stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadStatus {
+    /// The session's id: 128 random bits.
+    pub session: String,
+    /// Bytes that are durable; the next chunk starts here.
+    pub offset_bytes: u64,
+}
+
+/// A request body: frames of bytes, or the reason why there are no more.
+pub type Body = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, String>> + Send>>;
+
+impl Content {
+    /// Opens an upload session; the repository is made when absent.
+    pub async fn start_upload(
+        &self,
+        grant: &Grant,
+        name: &RepositoryName,
+        algorithm: DigestAlgorithm,
+    ) -> Result<UploadStatus, ServiceError> {
+        let repository = self.repository_to_push(grant, name).await?;
+        let session = uuid::Uuid::new_v4().simple().to_string();
+        let life_ms = i64::try_from(self.settings().upload_expiry.as_millis()).unwrap_or(LONGEST_LIFE_MS);
+        let limit = self.settings().upload_sessions_per_user;
+        let opened = self
+            .catalog()
+            .create_upload(&NewUpload {
+                id: session.clone(),
+                repository_id: repository.id,
+                user_id: grant.user_id().to_owned(),
+                location: Location::fresh().to_string(),
+                algorithm,
+                life_ms: life_ms.min(LONGEST_LIFE_MS),
+                most_of_user: limit,
+            })
+            .await?;
+        if !opened {
+            return Err(ServiceError::TooManyUploads { limit });
+        }
+        Ok(UploadStatus { session, offset_bytes: 0 })
+    }
+
+    /// Where a session stands.
+    pub async fn upload_status(
+        &self,
+        grant: &Grant,
+        name: &RepositoryName,
+        session: &str,
+    ) -> Result<UploadStatus, ServiceError> {
+        let upload = self.upload(grant, name, session).await?;
+        Ok(UploadStatus { session: upload.id, offset_bytes: upload.offset_bytes })
+    }
+
+    /// Takes a session back and frees its bytes.
+    pub async fn cancel_upload(&self, grant: &Grant, name: &RepositoryName, session: &str) -> Result<(), ServiceError> {
+        let upload = self.upload(grant, name, session).await?;
+        self.discard(&upload.id, Abandon::User).await
+    }
+
+    /// Appends a body to a session. Returns once its bytes are durable.
+    ///
+    /// # Errors
+    /// [`ServiceError::RangeInvalid`] when `range` does not start where the session stands; nothing is changed then.
+    pub async fn append_upload(
+        &self,
+        grant: &Grant,
+        name: &RepositoryName,
+        session: &str,
+        range: Option<ContentRange>,
+        body: Body,
+    ) -> Result<UploadStatus, ServiceError> {
+        let upload = self.upload(grant, name, session).await?;
+        let content = self.clone();
+        detached(async move {
+            // A stream does not say where it belongs, so it must not follow what another request brings meanwhile.
+            let patience = if range.is_some() { WRITER_PATIENCE } else { Duration::ZERO };
+            let mut receiving = Receiving::begin(&content, upload, range, patience).await?;
+            let received = receiving.receive(&content, range, body).await;
+            receiving.leave(&content, received).await
+        })
+        .await
+    }
+
+    /// Appends what is left, compares the digest, and links the blob to the repository. May be repeated with the same
+    /// digest when the answer was lost: whoever finished the session gets the same answer again for a while (I22).
+    ///
+    /// A body without a range begins where the session stands, and counts only when it comes whole, so that it too can be
+    /// repeated after it was cut short.
+    ///
+    /// # Errors
+    /// [`ServiceError::DigestMismatch`]: the session is gone then, as its bytes are not what they were said to be.
+    pub async fn finish_upload(
+        &self,
+        grant: &Grant,
+        name: &RepositoryName,
+        session: &str,
+        range: Option<ContentRange>,
+        body: Body,
+        expected: Digest,
+    ) -> Result<(), ServiceError> {
+        let repository = self.catalog().find_repository(name).await?.ok_or(ServiceError::UploadAbsent)?;
+        grant.on(name).require(repository.namespace_id)?;
+        let finished = FinishedUpload {
+            session: session.to_owned(),
+            repository_id: repository.id,
+            user_id: grant.user_id().to_owned(),
+            digest: expected.clone(),
+        };
+        let upload = match self.upload(grant, name, session).await {
+            Err(ServiceError::UploadAbsent) => return finished.repeat(self, body).await,
+            found => found?,
+        };
+        let content = self.clone();
+        // On the heap: it would make the future of every request as large.
+        detached(Box::pin(async move {
+            let mut receiving = match Receiving::begin(&content, upload, range, WRITER_PATIENCE).await {
+                Err(ServiceError::UploadAbsent) => return finished.repeat(&content, body).await,
+                begun => begun?,
+            };
+            receiving.counts_in_part = range.is_some();
+            receiving.expected = Some(expected.clone());
+            let received = receiving.receive(&content, range, body).await;
+            if received.is_err() {
+                return receiving.leave(&content, received).await.map(drop);
+            }
+            receiving.commit(&content, expected).await
+        }))
+        .await
+    }
+
+    /// Takes a whole blob. Nobody is told of the session that this needs, so nobody can go on with it: it ends with the call,
+    /// also when the caller goes away meanwhile.
+    ///
+    /// # Errors
+    /// As with [`Content::start_upload`] and [`Content::finish_upload`].
+    pub async fn push_blob(
+        &self,
+        grant: &Arc<Grant>,
+        name: &RepositoryName,
+        body: Body,
+        expected: Digest,
+    ) -> Result<(), ServiceError> {
+        let (content, grant, name) = (self.clone(), Arc::clone(grant), name.clone());
+        detached(Box::pin(async move {
+            let session = content.start_upload(&grant, &name, expected.algorithm()).await?.session;
+            let finished = content.finish_upload(&grant, &name, &session, None, body, expected).await;
+            if finished.is_err()
+                && let Err(error) = content.discard(&session, Abandon::User).await
+            {
+                tracing::warn!(
+                    session,
+                    reason = error.log_reason(),
+                    "an upload session stays until it expires: {error}"
+                );
+            }
+            finished
+        }))
+        .await
+    }
+
+    /// The session, when it belongs to this repository and to this user (H6), and the token to its organization.
+    pub(crate) async fn upload(
+        &self,
+        grant: &Grant,
+        name: &RepositoryName,
+        session: &str,
+    ) -> Result<Upload, ServiceError> {
+        let repository = self.catalog().find_repository(name).await?.ok_or(ServiceError::UploadAbsent)?;
+        grant.on(name).require(repository.namespace_id)?;
+        let upload = self.catalog().find_upload(session).await?.ok_or(ServiceError::UploadAbsent)?;
+        if upload.repository_id == repository.id && upload.user_id == grant.user_id() {
+            Ok(upload)
+        } else {
+            Err(ServiceError::UploadAbsent)
+        }
+    }
+
+    /// The session's row first, then its bytes: a crash between the two leaves a tombstone, never a dangling row.
+    pub(crate) async fn discard(&self, session: &str, by: Abandon<'_>) -> Result<(), ServiceError> {
+        if let Some(location) = self.catalog().abandon_upload(session, by).await? {
+            self.sweep_location(&location).await;
+        }
+        Ok(())
+    }
+}
+
+/// The end of a session that a repeated closing PUT says it had.
+struct FinishedUpload {
+    session: String,
+    repository_id: i64,
+    user_id: String,
+    digest: Digest,
+}
+
+impl FinishedUpload {
+    /// Answers as the first PUT did, when it did.
+    async fn repeat(&self, content: &Content, mut body: Body) -> Result<(), ServiceError> {
+        let Self { session, repository_id, user_id, digest } = self;
+        if !content.catalog().has_finished_upload(session, *repository_id, user_id, digest).await? {
+            return Err(ServiceError::UploadAbsent);
+        }
+        // The client sends its body again and may read no answer before it is through.
+        while let Ok(Some(Ok(_))) = tokio::time::timeout(BODY_IDLE, body.next()).await {}
+        Ok(())
+    }
+}
+
+/// One writer at work on one session, under its lease.
+struct Receiving {
+    upload: Upload,
+    lease: String,
+    hasher: Hasher,
+    writer: Box<dyn BlobWriter>,
+    /// Up to here the bytes are durable and the row says so.
+    durable_bytes: u64,
+    /// Up to here the bytes are durable, whatever the row says.
+    synced_bytes: u64,
+    last_checkpoint: Instant,
+    /// Whether bytes stay when the body that brings them ends early.
+    counts_in_part: bool,
+    /// What the bytes are said to be, where that is known while they come.
+    expected: Option<Digest>,
+    /// Bytes that may come although there is no room for them: those of content that the organization has.
+    beyond_quota_bytes: u64,
+}
+
+impl Receiving {
+    async fn begin(
+        content: &Content,
+        upload: Upload,
+        range: Option<ContentRange>,
+        patience: Duration,
+    ) -> Result<Self, ServiceError> {
+        let lease = uuid::Uuid::new_v4().simple().to_string();
+        let mut upload = Self::take_writer(content, &upload.id, &lease, patience).await?;
+        let begun = Self::open(content, &mut upload, &lease, range).await;
+        match begun {
+            Ok((hasher, writer)) => Ok(Self {
+                durable_bytes: upload.offset_bytes,
+                synced_bytes: upload.offset_bytes,
+                upload,
+                lease,
+                hasher,
+                writer,
+                last_checkpoint: Instant::now(),
+                counts_in_part: true,
+                expected: None,
+                beyond_quota_bytes: 0,
+            }),
+            Err(error) => {
+                content.catalog().release_writer(&upload.id, &lease).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Becomes the session's writer, once the one before has let go.
+    async fn take_writer(
+        content: &Content,
+        session: &str,
+        lease: &str,
+        patience: Duration,
+    ) -> Result<Upload, ServiceError> {
+        let begun = Instant::now();
+        loop {
+            let fresh = Location::fresh().to_string();
+            if let Some(upload) = content.catalog().take_writer(session, lease, WRITER_LEASE_MS, &fresh).await? {
+                return Ok(upload);
+            }
+            if content.catalog().find_upload(session).await?.is_none() {
+                return Err(ServiceError::UploadAbsent);
+            }
+            if begun.elapsed() >= patience {
+                return Err(ServiceError::UploadBusy);
+            }
+            tokio::time::sleep(WRITER_INTERVAL).await;
+        }
+    }
+
+    async fn open(
+        content: &Content,
+        upload: &mut Upload,
+        lease: &str,
+        range: Option<ContentRange>,
+    ) -> Result<(Hasher, Box<dyn BlobWriter>), ServiceError> {
+        if range.is_some_and(|range| range.first() != upload.offset_bytes) {
+            return Err(ServiceError::RangeInvalid { session: upload.id.clone(), offset_bytes: upload.offset_bytes });
+        }
+        let location = Location::from(upload.location.clone());
+        if let (Some(hash_state), Some(store_state)) = (&upload.hash_state, &upload.store_state) {
+            let hasher = Hasher::restore(hash_state)
+                .map_err(|error| ServiceError::Internal(format!("upload {}: hash state: {error}", upload.id)))?;
+            let checkpoint = Checkpoint { offset_bytes: upload.offset_bytes, state: store_state.clone() };
+            return Ok((hasher, content.store().resume(&location, &checkpoint).await?));
+        }
+        // Nothing is durable yet, and nobody has written here as far as the row knows. After a power cut it may know less
+        // than the disk; whose bytes these are does not matter, since nobody but the sweep of tombstones deletes any.
+        let writer = match content.store().create(&location).await {
+            Err(StoreError::Exists { .. }) => {
+                let fresh = Location::fresh();
+                if !content.catalog().move_upload(&upload.id, lease, fresh.as_ref()).await? {
+                    return Err(ServiceError::UploadBusy);
+                }
+                upload.location = fresh.to_string();
+                content.store().create(&fresh).await?
+            }
+            created => created?,
+        };
+        Ok((Hasher::new(upload.algorithm), writer))
+    }
+
+    async fn receive(
+        &mut self,
+        content: &Content,
+        range: Option<ContentRange>,
+        mut body: Body,
+    ) -> Result<(), ServiceError> {
+        let mut received = 0_u64;
+        let mut last_frame = Instant::now();
+        loop {
+            let frame = match tokio::time::timeout(CHECKPOINT_INTERVAL, body.next()).await {
+                Err(_) if last_frame.elapsed() >= BODY_IDLE => {
+                    return Err(ServiceError::BodyBroken(format!("nothing came for {} s", BODY_IDLE.as_secs())));
+                }
+                // A slow client keeps its session: what came is made durable, and the lease renewed.
+                Err(_) => {
+                    self.checkpoint(content).await?;
+                    continue;
+                }
+                Ok(None) => break,
+                Ok(Some(Err(reason))) => return Err(ServiceError::BodyBroken(reason)),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            last_frame = Instant::now();
+            received += frame.len() as u64;
+            if let Some(range) = range.filter(|range| received > range.size_bytes()) {
+                return Err(chunk_differs(range, received));
+            }
+            self.hasher.update(&frame);
+            self.writer.write(frame).await?;
+            let ahead = self.writer.offset_bytes() - self.synced_bytes;
+            if ahead >= CHECKPOINT_BYTES || (ahead > 0 && self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL) {
+                // Where the length was not told, this is how an upload ends that does not fit.
+                self.checkpoint(content).await?;
+            }
+        }
+        match range {
+            Some(range) if received != range.size_bytes() => Err(chunk_differs(range, received)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn checkpoint(&mut self, content: &Content) -> Result<(), ServiceError> {
+        let checkpoint = self.writer.checkpoint().await?;
+        self.last_checkpoint = Instant::now();
+        self.synced_bytes = checkpoint.offset_bytes;
+        match self.save(content, &checkpoint).await {
+            Err(ServiceError::NamespaceFull(full)) => {
+                if !self.is_known(content, checkpoint.offset_bytes).await? {
+                    return Err(ServiceError::NamespaceFull(full));
+                }
+                self.save(content, &checkpoint).await?;
+            }
+            saved => saved?,
+        }
+        if self.counts_in_part {
+            self.durable_bytes = checkpoint.offset_bytes;
+        }
+        Ok(())
+    }
+
+    async fn save(&self, content: &Content, checkpoint: &Checkpoint) -> Result<(), ServiceError> {
+        let hash_state = self.hasher.save();
+        let resume = Resume { hash_state: &hash_state, store_state: &checkpoint.state };
+        let record = transship_catalog::Checkpoint {
+            durable_bytes: checkpoint.offset_bytes,
+            resume: self.counts_in_part.then_some(resume),
+            beyond_quota: checkpoint.offset_bytes <= self.beyond_quota_bytes,
+        };
+        let kept = content.catalog().save_checkpoint(&self.upload.id, &self.lease, record, WRITER_LEASE_MS).await?;
+        if kept { Ok(()) } else { Err(ServiceError::UploadBusy) }
+    }
+
+    /// Whether what is said to come is content that the organization has, which never needs room; so many bytes of it are
+    /// here.
+    async fn is_known(&mut self, content: &Content, size_bytes: u64) -> Result<bool, ServiceError> {
+        if let Some(expected) = &self.expected {
+            let size = content.catalog().size_in_namespace(self.upload.repository_id, expected).await?;
+            self.beyond_quota_bytes = size.unwrap_or(0);
+        }
+        Ok(size_bytes <= self.beyond_quota_bytes)
+    }
+
+    /// Ends this writer's turn. What does not fit is not kept for a next chunk; of anything else, what has come is made
+    /// durable, and the next writer may begin.
+    async fn leave(
+        mut self,
+        content: &Content,
+        received: Result<(), ServiceError>,
+    ) -> Result<UploadStatus, ServiceError> {
+        let is_behind = self.writer.offset_bytes() > self.durable_bytes || self.upload.store_state.is_none();
+        let is_full = matches!(received, Err(ServiceError::NamespaceFull(_)));
+        let saved = if self.counts_in_part && is_behind && !is_full { self.checkpoint(content).await } else { Ok(()) };
+        let left = saved.and(received);
+        if let Err(ServiceError::NamespaceFull(_)) = &left {
+            content.discard(&self.upload.id, Abandon::Writer(&self.lease)).await?;
+        } else {
+            content.catalog().release_writer(&self.upload.id, &self.lease).await?;
+        }
+        left.map(|()| UploadStatus { session: self.upload.id, offset_bytes: self.durable_bytes })
+    }
+
+    /// Ends the session with a blob. After a failure that left the session, the next writer may come at once.
+    async fn commit(self, content: &Content, expected: Digest) -> Result<(), ServiceError> {
+        let (session, lease) = (self.upload.id.clone(), self.lease.clone());
+        let committed = self.link(content, expected).await;
+        if committed.is_err() {
+            content.catalog().release_writer(&session, &lease).await?;
+        }
+        committed
+    }
+
+    async fn link(self, content: &Content, expected: Digest) -> Result<(), ServiceError> {
+        let location = Location::from(self.upload.location.clone());
+        let size_bytes = self.writer.finish().await?;
+        let actual = if expected.algorithm() == self.hasher.algorithm() {
+            self.hasher.finish()
+        } else {
+            // The session did not say which algorithm would come, so the bytes are read once more.
+            hash_stored(content, &location, expected.algorithm()).await?
+        };
+        let by = Abandon::Writer(&self.lease);
+        if actual != expected {
+            content.discard(&self.upload.id, by).await?;
+            return Err(ServiceError::DigestMismatch { expected, actual });
+        }
+        let finished = content.close_session(&self.upload.id, &self.lease, &expected, size_bytes).await;
+        if let Err(CatalogError::QuotaExceeded(_)) = &finished {
+            content.discard(&self.upload.id, by).await?;
+        }
+        let unused = finished.map_err(|error| match error {
+            // Another writer took the session over while this one was silent.
+            CatalogError::NotFound { .. } => ServiceError::UploadAbsent,
+            other => other.into(),
+        })?;
+        if let Some(unused) = unused {
+            content.sweep_location(&unused).await;
+        }
+        Ok(())
+    }
+}
+
+impl Content {
+    /// Ends a session with a blob, and returns the location that nothing needs now, if there is one. Content that is known
+    /// keeps its location when as many bytes as there should be lie there; otherwise it gets those that have come, which are
+    /// right. That they cannot be looked at is reason enough to take these.
+    async fn close_session(
+        &self,
+        session: &str,
+        lease: &str,
+        digest: &Digest,
+        size_bytes: u64,
+    ) -> Result<Option<String>, CatalogError> {
+        let mut known: Option<(Blob, Result<Verdict, ServiceError>)> = None;
+        for _ in 0..LOOKS {
+            let seen = match &known {
+                None => KnownBytes::Unseen,
+                Some((blob, Ok(Verdict::Sound))) => KnownBytes::There(&blob.location),
+                Some((blob, _)) => KnownBytes::Missing(&blob.location),
+            };
+            match self.catalog().finish_upload(session, lease, digest, size_bytes, seen).await? {
+                Closing::Done(finished) => {
+                    if let Some((blob, verdict)) = known {
+                        log_replaced(&blob, verdict);
+                    }
+                    return Ok(finished.unused_location);
+                }
+                Closing::Known(blob) => {
+                    let verdict = self.inspect_size(&blob).await;
+                    known = Some((blob, verdict));
+                }
+            }
+        }
+        Err(CatalogError::Busy)
+    }
+}
+
+/// Says why the bytes of a push have taken the place of those that were known, if they have.
+fn log_replaced(blob: &Blob, verdict: Result<Verdict, ServiceError>) {
+    let Blob { digest, location, .. } = blob;
+    match verdict {
+        Ok(Verdict::Sound) => {}
+        Ok(Verdict::Damaged(reason)) => {
+            tracing::error!(%digest, location, "the bytes of a push have taken the place of a blob's: {reason}");
+        }
+        Err(error) => {
+            let reason = error.log_reason();
+            tracing::warn!(%digest, location, reason, "the bytes of a push have taken the place of a blob's, which could not be looked at: {error}");
+        }
+    }
+}
+
+async fn hash_stored(
+    content: &Content,
+    location: &Location,
+    algorithm: DigestAlgorithm,
+) -> Result<Digest, ServiceError> {
+    let mut hasher = Hasher::new(algorithm);
+    let mut stream = content.store().read(location, None).await?;
+    while let Some(piece) = stream.next().await {
+        hasher.update(&piece?);
+    }
+    Ok(hasher.finish())
+}
+
+fn chunk_differs(range: ContentRange, received: u64) -> ServiceError {
+    ServiceError::SizeDiffers { what: "the chunk".to_owned(), expected: range.size_bytes(), actual: received }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,21 @@
+//! Public keys of regions, as people write and compare them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD as BASE64, STANDARD_NO_PAD};
+use sha2::{Digest as _, Sha256};
+
+/// The raw bytes of a public key.
+pub(crate) fn decode_public_key(text: &str) -> Option<Vec<u8>> {
+    let bytes = BASE64.decode(text.trim()).ok()?;
+    (bytes.len() == 32).then_some(bytes)
+}
+
+/// [`fingerprint`] of a key in the form that peers pin; nothing when it is not one.
+pub fn key_fingerprint(public_key: &str) -> Option<String> {
+    decode_public_key(public_key).map(|key| fingerprint(&key))
+}
+
+/// What people compare keys by: short enough to be read out, and of no use to anybody who has only this.
+pub(crate) fn fingerprint(public_key: &[u8]) -> String {
+    format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(public_key)))
+}

@@ -1,0 +1,254 @@
+//! `sync_images`: the checks in the contract's order, one job for each tag, and the wait (contract 3).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use transship_catalog::{EnqueueError, Job, JobState, Level, NewJob};
+use transship_oci::{NamespaceName, RegionId, RepositoryName, Tag};
+
+use crate::access::asks::Asks;
+use crate::access::policy::Principal;
+use crate::access::policy::denied;
+use crate::content::large_pages::Room;
+use crate::content::large_pages::{PATIENCE, ROW_BYTES};
+use crate::error::ServiceError;
+use crate::replication::copy::TargetRefusal;
+use crate::replication::service::Replication;
+
+/// How long the checks wait for the target region. One that does not answer is no reason to refuse: the jobs are made,
+/// and tell how it went (contract 3.5).
+const TARGET_CHECK: Duration = Duration::from_secs(5);
+/// Jobs of which the states are read at once: a list that both databases look up by the index.
+const PAGE: usize = 1000;
+/// The least pause between two reads, for each job that is read: about ten times what it costs, so that however many tags a
+/// call names, its reads take a tenth of one connection. One tag is told without a delay.
+const PAUSE_PER_JOB: Duration = Duration::from_micros(20);
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A job may also end in another process, which gives no signal here.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// A call of `sync_images`.
+#[derive(Clone, Debug)]
+pub struct SyncImages {
+    /// The tags to copy; one named twice counts once.
+    pub tags: Vec<Tag>,
+    /// `remoteRegionId`, as it came.
+    pub region: String,
+    /// The target organization.
+    pub namespace: NamespaceName,
+    /// Whether a different image under the same tag is replaced.
+    pub override_existing: bool,
+}
+
+/// How a call of `sync_images` went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncOutcome {
+    /// The tags, in the order of the request.
+    pub tags: Vec<TagOutcome>,
+    /// Whether the call waited for its jobs at all: if not, nothing is known of them (contract 3.2).
+    pub waited: bool,
+}
+
+/// How far one tag got while the call waited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagOutcome {
+    /// The tag.
+    pub tag: String,
+    /// The state of its job.
+    pub state: JobState,
+}
+
+/// What a job takes up in a list: its record, and the reason of a failure, which has any length.
+fn job_bytes(job: &Job) -> u64 {
+    ROW_BYTES + job.last_error.as_ref().map_or(0, |reason| reason.len() as u64)
+}
+
+impl Replication {
+    /// Makes one durable job for each tag, waits for them, and tells how each stands, in the order of the request.
+    pub async fn sync_images(
+        &self,
+        principal: &Principal,
+        name: &RepositoryName,
+        call: SyncImages,
+    ) -> Result<SyncOutcome, ServiceError> {
+        let deadline = Instant::now() + self.settings().sync_wait;
+        // Source organization and repository, permission on the source. A level is needed: being public is not enough,
+        // since source and target belong to one account (contract 3.3).
+        let (repository, access) = self.access.repository_for(principal, name, Level::Read).await?;
+        if access.level < Some(Level::Read) {
+            return Err(denied(principal, "read permission (1) of its own account", name));
+        }
+        let region = self.target_region(&call.region)?;
+        if region == self.settings().region && call.namespace == *name.namespace() {
+            let (region, namespace) = (region.to_string(), call.namespace.to_string());
+            return Err(ServiceError::SelfTarget { region, namespace });
+        }
+        self.check_target(principal, name, &region, &call.namespace).await?;
+
+        let mut tags: Vec<Tag> = Vec::with_capacity(call.tags.len());
+        let mut seen = std::collections::HashSet::new();
+        for tag in call.tags {
+            if seen.insert(tag.clone()) {
+                tags.push(tag);
+            }
+        }
+        let limit = self.settings().sync_max_tags;
+        if tags.len() > limit {
+            return Err(ServiceError::TooManyTags { limit, got: tags.len() });
+        }
+
+        let jobs: Vec<NewJob> = tags
+            .iter()
+            .map(|tag| NewJob {
+                account_id: principal.account_id.clone(),
+                repository_id: repository.id,
+                namespace: name.namespace().to_string(),
+                repository: name.repository().to_string(),
+                tag: tag.to_string(),
+                target_region: region.to_string(),
+                target_namespace: call.namespace.to_string(),
+                override_existing: call.override_existing,
+                operator_id: principal.user_id.clone(),
+                operator_name: principal.user_name.clone(),
+            })
+            .collect();
+        let limit = self.settings().max_open_jobs_per_account;
+        let ids = match self.catalog().enqueue_jobs(&jobs, limit).await {
+            Ok(ids) => ids,
+            Err(EnqueueError::QueueFull) => return Err(ServiceError::QueueFull { limit }),
+            Err(EnqueueError::Catalog(error)) => return Err(error.into()),
+        };
+        drop(jobs);
+        self.jobs().changed();
+
+        // Without a wait the answer does not depend on how fast a job fails (contract 3.2).
+        let waited = !self.settings().sync_wait.is_zero();
+        let states = if waited { self.wait_for_jobs(&ids, deadline).await? } else { HashMap::new() };
+        let state = |id: i64| states.get(&id).copied().unwrap_or(JobState::Waiting);
+        let tags = tags.iter().zip(ids).map(|(tag, id)| TagOutcome { tag: tag.to_string(), state: state(id) });
+        Ok(SyncOutcome { tags: tags.collect(), waited })
+    }
+
+    /// One page of a repository's jobs, and how many there are in all (contract 4.2).
+    ///
+    /// The jobs of a repository that was deleted stay readable for the administrators of its account, also when its name is in
+    /// use again.
+    pub async fn list_jobs(
+        &self,
+        principal: &Principal,
+        name: &RepositoryName,
+        limit: i64,
+        offset: i64,
+        descending: bool,
+    ) -> Result<(Vec<Job>, i64, Room), ServiceError> {
+        let asks = Asks::Account(&principal.account_id);
+        let size = |(jobs, _): &(Vec<Job>, i64)| jobs.iter().map(job_bytes).sum();
+        let of_repository = |id: i64| async move { Ok(self.catalog().list_jobs(id, limit, offset, descending).await?) };
+        // Only jobs of the own account: the name may belong to another one by now.
+        let with_deleted = |id: Option<i64>| async move {
+            let account = &principal.account_id;
+            Ok(self.catalog().list_jobs_with_deleted(id, account, name, limit, offset, descending).await?)
+        };
+        let refusal = match self.access.repository_for(principal, name, Level::Read).await {
+            Ok((repository, access)) if access.level >= Some(Level::Read) => {
+                let ((jobs, total), room) = if principal.is_admin {
+                    self.content.rooms().read(asks, PATIENCE, || with_deleted(Some(repository.id)), size).await?
+                } else {
+                    self.content.rooms().read(asks, PATIENCE, || of_repository(repository.id), size).await?
+                };
+                return Ok((jobs, total, room));
+            }
+            Ok(_) => denied(principal, "read permission (1)", name),
+            Err(error) => error,
+        };
+        let is_gone = matches!(
+            refusal,
+            ServiceError::NamespaceAbsent { .. } | ServiceError::RepositoryAbsent(_) | ServiceError::Denied(_)
+        );
+        if is_gone && principal.is_admin {
+            let ((jobs, total), room) = self.content.rooms().read(asks, PATIENCE, || with_deleted(None), size).await?;
+            if total > 0 {
+                return Ok((jobs, total, room));
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Every configured region but the own one, with its registry address (contract 4.3).
+    pub fn list_regions(&self) -> Vec<(RegionId, String)> {
+        let host = |url: &str| url.split_once("://").map_or(url, |(_, host)| host).to_owned();
+        self.settings().peers.iter().map(|peer| (peer.id.clone(), host(&peer.url))).collect()
+    }
+
+    fn target_region(&self, id: &str) -> Result<RegionId, ServiceError> {
+        let settings = self.settings();
+        let known = std::iter::once(&settings.region).chain(settings.peers.iter().map(|peer| &peer.id));
+        known.into_iter().find(|known| known.as_str() == id).cloned().ok_or_else(|| {
+            // A name is echoed only as far as anybody would read it.
+            ServiceError::RegionUnknown(id.chars().take(64).collect())
+        })
+    }
+
+    /// Target organization and permission in the target, where the target can be asked now.
+    async fn check_target(
+        &self,
+        principal: &Principal,
+        name: &RepositoryName,
+        region: &RegionId,
+        namespace: &NamespaceName,
+    ) -> Result<(), ServiceError> {
+        let target = RepositoryName::new(namespace.clone(), name.repository().clone());
+        if *region == self.settings().region {
+            return match self.content.require_push(principal, &target).await {
+                Err(ServiceError::NamespaceAbsent { namespace, region }) => Err(ServiceError::NamespaceAbsent {
+                    namespace: format!("{namespace} (the target organization)"),
+                    region,
+                }),
+                other => other,
+            };
+        }
+        let asked = tokio::time::timeout(TARGET_CHECK, self.ask_target(principal, region, &target)).await;
+        match asked {
+            Ok(Ok(())) | Err(_) => Ok(()),
+            Ok(Err(TargetRefusal::NamespaceAbsent)) => Err(ServiceError::NamespaceAbsent {
+                namespace: format!("{namespace} (the target organization)"),
+                region: region.to_string(),
+            }),
+            Ok(Err(TargetRefusal::Denied(reason))) => {
+                Err(ServiceError::Denied(format!("region {region} refuses: {reason}")))
+            }
+            Ok(Err(TargetRefusal::Other(error))) => {
+                tracing::info!(%region, "target region could not be asked; its jobs will: {error}");
+                Ok(())
+            }
+        }
+    }
+
+    /// The jobs' states when all are final, or when the deadline passes. Only those that were open are read again.
+    async fn wait_for_jobs(&self, ids: &[i64], deadline: Instant) -> Result<HashMap<i64, JobState>, ServiceError> {
+        let mut changes = self.jobs().finished();
+        let mut states = HashMap::with_capacity(ids.len());
+        let mut open = ids.to_vec();
+        loop {
+            for page in open.chunks(PAGE) {
+                states.extend(self.catalog().job_states(page).await?);
+            }
+            open.retain(|id| !states.get(id).is_some_and(|state: &JobState| state.is_final()));
+            let now = Instant::now();
+            if open.is_empty() || now >= deadline {
+                return Ok(states);
+            }
+            let pause = PAUSE_PER_JOB.saturating_mul(u32::try_from(open.len()).unwrap_or(u32::MAX)).min(LONGEST_PAUSE);
+            tokio::time::sleep_until((now + pause).min(deadline)).await;
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep_until((now + pause.max(LOOK_AGAIN)).min(deadline)) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! Registry tokens of a user for a repository of another region, renewed in time.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+use transship_client::{ClientError, TokenSource};
+use transship_oci::{RegionId, RepositoryName};
+
+use crate::access::policy::Principal;
+use crate::replication::trust::Trust;
+
+/// A registry token is not used in its last seconds: the request has to arrive before its end.
+const TOKEN_MARGIN: Duration = Duration::from_secs(20);
+
+/// The longest life that is believed of a peer's token: as long as this region lets its own be.
+const MAX_TOKEN_LIFE: Duration = Duration::from_mins(5);
+
+/// Registry tokens of one user for one repository of another region, renewed in time.
+pub(crate) struct PeerTokens {
+    trust: Trust,
+    principal: Principal,
+    region: RegionId,
+    target: RepositoryName,
+    current: Mutex<Option<(String, Instant)>>,
+}
+
+impl PeerTokens {
+    pub(crate) fn new(trust: &Trust, principal: &Principal, region: &RegionId, target: &RepositoryName) -> Self {
+        Self {
+            trust: trust.clone(),
+            principal: principal.clone(),
+            region: region.clone(),
+            target: target.clone(),
+            current: Mutex::new(None),
+        }
+    }
+
+    /// A token that is good for a while.
+    pub(crate) async fn get(&self, fresh: bool) -> Result<String, ClientError> {
+        // Held while one is fetched: many blobs at once fetch one token.
+        let mut current = self.current.lock().await;
+        if let Some((token, usable_until)) = &*current
+            && !fresh
+            && Instant::now() < *usable_until
+        {
+            return Ok(token.clone());
+        }
+        let asked_at = Instant::now();
+        let reply = self.trust.fetch_peer_token(&self.principal, &self.region, &self.target).await?;
+        *current = Some((reply.token.clone(), asked_at + usable_for(reply.expires_in)));
+        Ok(reply.token)
+    }
+}
+
+/// How long a token is used that a peer says lives for so many seconds; it may say anything.
+fn usable_for(expires_in_seconds: u64) -> Duration {
+    Duration::from_secs(expires_in_seconds).min(MAX_TOKEN_LIFE).saturating_sub(TOKEN_MARGIN)
+}
+
+#[async_trait]
+impl TokenSource for PeerTokens {
+    async fn token(&self, repository: &RepositoryName, fresh: bool) -> Result<String, ClientError> {
+        if *repository != self.target {
+            return Err(ClientError::permanent("peer token", format!("{repository} is not what the token is for")));
+        }
+        self.get(fresh).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_not_believed_that_its_token_lives_for_ever() {
+        assert_eq!(usable_for(100), Duration::from_secs(80));
+        assert_eq!(usable_for(5), Duration::ZERO);
+        assert_eq!(usable_for(u64::MAX), Duration::from_secs(280));
+    }
+}

@@ -1,0 +1,10 @@
+//! What a region does for itself, at its own pace, beside all requests.
+//!
+//! Owns: collecting what nothing needs, reading all bytes again and getting lost ones back, the check from the command line, and tidying
+//! what has expired. Never: an answer to a client, except to a peer that has lost a blob.
+
+mod collection;
+pub(crate) mod fsck;
+mod reaper;
+pub(crate) mod scrub;
+pub(crate) mod service;
