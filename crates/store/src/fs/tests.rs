@@ -151,7 +151,7 @@ async fn living_writer_keeps_others_out() {
     store.resume(&location, &checkpoint).await.unwrap();
 }
 
-/// Its bytes would go nowhere, so they are never called durable.
+/// The bytes of a deleted file would be lost, so they are never reported as durable.
 #[tokio::test]
 async fn writer_of_a_deleted_blob_is_told() {
     let (_directory, store) = store();
@@ -298,13 +298,13 @@ async fn on_a_small_tmpfs() {
     let pieces: Vec<Bytes> = store.read(&kept, Some(0..1_000_000)).await.unwrap().try_collect().await.unwrap();
     assert!(pieces.concat() == vec![1; 1_000_000], "the durable bytes differ");
 
-    // Going on frees what was thrown away, and then there is room without a restart.
+    // Resuming frees the discarded bytes, so there is space without a restart.
     let mut writer = store.resume(&kept, &checkpoint).await.unwrap();
     store.probe().await.unwrap();
     writer.write(Bytes::from(vec![3; 1_000_000])).await.unwrap();
     assert_eq!(writer.finish().await.unwrap(), 2_000_000);
 
-    // A full disk is told at the start too.
+    // A full disk is also reported at start-up.
     let rest = fs::File::create("rest").unwrap();
     let mut rest = std::io::BufWriter::new(rest);
     while std::io::Write::write_all(&mut rest, &[0; 4096]).is_ok() {}
