@@ -92,7 +92,7 @@ async fn checkpoints_and_finishes_fail_and_can_be_repeated() {
         let mut writer = store.resume(&location, &checkpoint).await.unwrap();
         writer.write(Bytes::from_static(b"abc")).await.unwrap();
         assert!(writer.finish().await.is_err());
-        // Only what was done survives.
+        // Only completed work survives.
         inner.cut_power();
         let pieces: Vec<Bytes> = store.read(&location, None).await.unwrap().try_collect().await.unwrap();
         assert_eq!(pieces.concat(), expected.as_bytes(), "{fault:?}");

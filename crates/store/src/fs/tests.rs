@@ -92,7 +92,8 @@ fn marker_that_a_crash_cut_short_is_no_obstacle() {
     FsStore::open(directory.path()).unwrap();
 }
 
-/// The volume was unmounted: its blobs are not absent, and nothing may be written to the empty directory below.
+/// The volume was unmounted: its blobs must not be reported as absent, nor new ones be written to the empty mount
+/// point.
 #[tokio::test]
 async fn lost_volume_is_no_missing_blob() {
     let (directory, store) = store();
@@ -290,7 +291,7 @@ async fn on_a_small_tmpfs() {
     assert!(error.is_no_space(), "{error}");
     assert!(writer.finish().await.unwrap_err().is_no_space());
 
-    // Nothing more can be written, and what there is can be read.
+    // Writes fail, and existing blobs can be read.
     assert!(store.probe().await.unwrap_err().is_no_space());
     let mut other = store.create(&Location::fresh()).await.unwrap();
     other.write(Bytes::from_static(b"x")).await.unwrap();

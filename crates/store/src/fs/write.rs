@@ -28,7 +28,7 @@ pub const WRITER_MEMORY_BYTES: usize = 2 * BUFFER_BYTES;
 /// The value of [`Checkpoint::state`]: a constant, because the offset is all that a resume needs.
 const STATE: &str = "fs";
 
-/// One file being written. Each piece of disk work takes the file with it and brings it back.
+/// A file that is being written. Each disk operation takes ownership of the open file and returns it.
 #[derive(Debug)]
 pub(super) struct FsWriter {
     path: BlobPath,
