@@ -100,7 +100,7 @@ enum State {
 }
 
 impl Hasher {
-    /// A hasher that has seen nothing yet.
+    /// A hasher without any input yet.
     pub fn new(algorithm: DigestAlgorithm) -> Hasher {
         Hasher(match algorithm {
             DigestAlgorithm::Sha256 => State::Sha256(Sha256::new()),

@@ -1,8 +1,8 @@
 //! A manifest as a view over its raw bytes: the content that it names, and whether it may be stored.
 //!
-//! Owns the checks that need only the bytes: limits, unambiguous JSON, the shape of each kind. The raw bytes are what
-//! is stored and served. They are never rebuilt from a view, so fields that are not read here are kept. Never checks
-//! whether the named blobs exist.
+//! Owns the checks that need only the bytes: limits, unambiguous JSON, the shape of each kind. The raw bytes are stored
+//! and served as they are, never rebuilt from a view, so fields that are not read here are kept. Never checks whether
+//! the named blobs exist.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The referrers tag: the tag under which clients without the referrers API list what refers to a manifest.
+//! The referrers tag: the tag under which clients without the referrers API list the manifests that refer to another.
 //!
 //! Owns: the conversion from a digest to its tag, and back. Never: what is stored at such a tag.
 
@@ -9,7 +9,7 @@ use crate::name::Tag;
 const REFERRERS_TAG_DIGITS: usize = 64;
 
 impl Digest {
-    /// The tag under which clients without the referrers API list what refers to this digest.
+    /// The tag under which clients without the referrers API list the manifests that refer to this digest.
     ///
     /// It is the algorithm, a hyphen and the first 64 digits, as in `sha256-…`.
     pub fn referrers_tag(&self) -> Tag {

@@ -32,7 +32,7 @@ proptest! {
         let range = ByteRange::parse(&header, size_bytes);
         match selected(&header, size_bytes) {
             None => assert_eq!(range, ByteRange::Whole),
-            // A suffix range of empty content selects everything, which is nothing.
+            // A suffix range of empty content selects the whole content, which has no bytes.
             Some(_) if size_bytes == 0 && range == ByteRange::Whole => {
                 assert!(!header[6..].trim_matches(['-', '0']).is_empty());
             }
