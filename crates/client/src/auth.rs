@@ -1,7 +1,7 @@
-//! Authorization: static credentials, the token dance of a Bearer challenge, tokens that the caller mints.
+//! Authorization: static credentials, tokens requested after a Bearer challenge, and tokens that the caller mints.
 //!
-//! Owns: the cache of tokens and what a 401 leads to. Never sends a credential to another origin than the registry's own, and
-//! never shows one in a message or in `Debug`.
+//! Owns: the token cache and the reaction to a 401. Never sends a credential to an origin other than the registry's, or
+//! shows one in a message or in `Debug`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,21 +22,21 @@ use transship_oci::challenge::Challenge;
 use crate::error::ClientError;
 use crate::transport::{Call, MAX_SMALL_BODY_BYTES, Transport};
 
-/// The life of a token whose answer does not tell it (the token protocol's default).
+/// Lifetime of a token if the response does not state it (the default of the token protocol).
 const DEFAULT_TOKEN_LIFE: Duration = Duration::from_mins(1);
-/// The longest life that is believed.
+/// Maximum lifetime that is accepted.
 const MAX_TOKEN_LIFE: Duration = Duration::from_hours(24);
-/// A token is not used in its last seconds: the request has to arrive before its end.
+/// A token is not used in its last seconds, because the request has to arrive before it expires.
 const TOKEN_MARGIN: Duration = Duration::from_secs(20);
 
-/// Who the client is to the registry.
+/// The credentials of the client at the registry.
 #[derive(Clone)]
 pub enum Credentials {
-    /// Nobody; a Bearer challenge is answered with an anonymous token.
+    /// No credentials; after a Bearer challenge, the client requests an anonymous token.
     None,
-    /// A registry token that the caller has and nobody here can renew.
+    /// A registry token from the caller, which the client cannot renew.
     Bearer(String),
-    /// A user and a password: for the token endpoint, or for every request where the registry asks for Basic.
+    /// A user and a password: for the token endpoint, or for every request if the registry asks for Basic.
     Basic {
         /// The user.
         username: String,
@@ -61,19 +61,19 @@ impl fmt::Debug for Credentials {
 /// Mints registry tokens for a repository.
 #[async_trait]
 pub trait TokenSource: Send + Sync {
-    /// A token for pulling from and pushing to `repository`.
+    /// Returns a token for pulling from and pushing to `repository`.
     ///
-    /// This is asked before every request, so a source keeps its token until shortly before the token ends. `fresh` means
-    /// that the registry has just refused the last one.
+    /// It is called before every request, so a source caches its token until shortly before it expires. `fresh` is true
+    /// if the registry has just refused the last token.
     async fn token(&self, repository: &RepositoryName, fresh: bool) -> Result<String, ClientError>;
 }
 
-/// What a request needs to be allowed.
+/// The access that a request needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Access<'a> {
     pub(crate) repository: &'a RepositoryName,
     pub(crate) write: bool,
-    /// A second repository that is read: the source of a mount.
+    /// A second repository to read from: the source of a mount.
     pub(crate) from: Option<&'a RepositoryName>,
 }
 
@@ -101,7 +101,8 @@ struct CachedToken {
 
 pub(crate) struct Authorizer {
     credentials: Credentials,
-    /// By the scopes that were asked for. Held while a token is fetched, so that many blobs at once fetch one token.
+    /// Tokens by the requested scopes. The lock is held while a token is fetched, so that concurrent blobs fetch only
+    /// one.
     tokens: Mutex<HashMap<String, CachedToken>>,
     /// Set when the registry has asked for Basic.
     wants_basic: AtomicBool,
@@ -118,7 +119,7 @@ impl Authorizer {
         Self { credentials, tokens: Mutex::default(), wants_basic: AtomicBool::new(false) }
     }
 
-    /// The `Authorization` to send with a request, as far as one is known.
+    /// Returns the `Authorization` for a request; `None` if there is none yet.
     pub(crate) async fn header(&self, access: Access<'_>) -> Result<Option<HeaderValue>, ClientError> {
         match &self.credentials {
             Credentials::Bearer(token) => bearer(token).map(Some),
@@ -133,7 +134,7 @@ impl Authorizer {
         }
     }
 
-    /// Another `Authorization` after a 401 to a request that was sent with `used`; `None` when there is no other.
+    /// Returns a new `Authorization` after a 401 to a request that was sent with `used`; `None` if there is no other.
     pub(crate) async fn renew(
         &self,
         transport: &Transport,
@@ -162,7 +163,7 @@ impl Authorizer {
         if let Some(challenge) = values.iter().find_map(|value| value.parse::<Challenge>().ok()) {
             let mut tokens = self.tokens.lock().await;
             let key = access.scopes().join(" ");
-            // While this task waited for the lock another one may have fetched a token.
+            // Another task may have fetched a token while this one waited for the lock.
             if let Some(token) = tokens.get(&key).filter(|token| token.is_usable() && Some(&token.header) != used) {
                 return Ok(Some(token.header.clone()));
             }
@@ -183,7 +184,7 @@ impl Authorizer {
         }
     }
 
-    /// Asks the token endpoint of a challenge, which has to be on the registry's own origin.
+    /// Requests a token from the endpoint in a challenge, which must be on the registry's own origin.
     async fn fetch(
         &self,
         transport: &Transport,
@@ -191,7 +192,7 @@ impl Authorizer {
         asked: &Url,
         challenge: &Challenge,
     ) -> Result<CachedToken, ClientError> {
-        // Joining would also take a relative realm; `own_url` looks at the origin of the result, so that does no harm.
+        // `own_url` also accepts a relative realm. This is safe because it checks the origin of the resulting URL.
         let mut url = transport
             .own_url(asked, &challenge.realm)
             .map_err(|why| ClientError::permanent("asking for a token", format!("the challenge {why}")))?;
@@ -209,7 +210,7 @@ impl Authorizer {
         let response = transport.expect(&call.text(), response, &[StatusCode::OK]).await?;
         let body = transport.read(&call.text(), response, MAX_SMALL_BODY_BYTES).await?;
         let answer: TokenAnswer = serde_json::from_slice(&body)
-            // The parser's own words could repeat the token.
+            // The parser's message could contain the token.
             .map_err(|_| ClientError::permanent(call.text(), "the answer is not the JSON of a token"))?;
         let token = answer
             .access_token
@@ -227,7 +228,7 @@ impl CachedToken {
     }
 }
 
-/// The answer of a token endpoint; of the two names `access_token` wins.
+/// The response of a token endpoint; `access_token` takes precedence over `token`.
 #[derive(Deserialize)]
 struct TokenAnswer {
     token: Option<String>,

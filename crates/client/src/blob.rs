@@ -1,6 +1,7 @@
 //! Reading blobs.
 //!
-//! Owns: HEAD and GET of a blob. Never verifies the bytes: whoever stores them hashes them on the way, once.
+//! Owns: HEAD and GET of a blob. Never verifies the bytes: the caller that stores them hashes them once, as they
+//! arrive.
 
 use std::ops::Range;
 
@@ -21,7 +22,7 @@ use crate::transport::{Call, header};
 pub type ByteStream = BoxStream<'static, Result<Bytes, ClientError>>;
 
 impl RegistryClient {
-    /// The size of a blob, or `None` if the repository does not have it.
+    /// Returns the size of a blob; `None` if the repository does not have it.
     pub async fn head_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<u64>, ClientError> {
         let call = Call::new(Method::HEAD, self.blob_url(name, digest));
         let found = &[StatusCode::OK, StatusCode::NOT_FOUND];
@@ -29,16 +30,16 @@ impl RegistryClient {
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        // `Response::content_length` tells the length of the body, which a HEAD does not have.
+        // `Response::content_length` returns the length of the body, and the response to a HEAD has no body.
         let length = header(response.headers(), CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
         length.map(Some).ok_or_else(|| ClientError::permanent(call.text(), "answered 200 without a Content-Length"))
     }
 
-    /// The bytes of a blob, or of a part of it. They are not verified.
+    /// Returns the unverified bytes of a blob, or of a part of it.
     ///
     /// # Errors
-    /// A blob that the repository does not have is an error here ([`ClientError::is_not_found`]), and so is an answer that is
-    /// not the wanted part. The stream ends with an error when the connection breaks before the announced end.
+    /// If the repository does not have the blob ([`ClientError::is_not_found`]), or the response is not the requested
+    /// part. The stream ends with an error if the connection breaks before the announced end.
     pub async fn get_blob(
         &self,
         name: &RepositoryName,

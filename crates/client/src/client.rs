@@ -1,6 +1,6 @@
 //! The client itself: a shared connection pool and the authorization of every call.
 //!
-//! Owns: the order "send, renew on 401, send once more". The operations are in the modules of what they work on.
+//! Owns: the order "send, renew on 401, send once more". Each operation is in the module of its subject.
 
 use std::sync::Arc;
 
@@ -27,15 +27,15 @@ impl RegistryClient {
         Ok(Self { transport, auth: Arc::new(Authorizer::new(Credentials::None)) })
     }
 
-    /// A client for the same registry over the same connections, with these credentials and no tokens yet.
+    /// Returns a client for the same registry that shares the connections, with these credentials and no tokens yet.
     #[must_use]
     pub fn with_credentials(&self, credentials: Credentials) -> Self {
         Self { transport: Arc::clone(&self.transport), auth: Arc::new(Authorizer::new(credentials)) }
     }
 
-    /// Sends a call with authorization; a repeatable one is sent again after a momentary failure.
+    /// Sends a call with authorization, and retries a repeatable one after a momentary failure.
     ///
-    /// Answers that `wanted` does not hold become errors.
+    /// A response whose status is not in `wanted` becomes an error.
     pub(crate) async fn call(
         &self,
         call: &Call,

@@ -1,6 +1,6 @@
-//! The one error type: what was asked, what came back, and whether asking again can help.
+//! The one error type: the request, the response, and whether a retry can help.
 //!
-//! Owns: the classification of answers. Never holds a query string, a token or a password.
+//! Owns: the classification of responses. Never holds a query string, a token or a password.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,10 +10,10 @@ use std::time::Duration;
 use reqwest::{Method, Url};
 use transship_oci::ErrorBody;
 
-/// The longest text taken over from an answer: enough for a sentence, too little to flood a log.
+/// Maximum length of a text that is copied from a response: enough for a sentence, too little to flood a log.
 const MAX_REMOTE_TEXT_CHARS: usize = 300;
 
-/// What the caller may do about an error.
+/// How the caller may react to an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The same request may succeed later.
@@ -22,11 +22,11 @@ pub enum ErrorKind {
     RetryAfter(Duration),
     /// The same request will fail again.
     Permanent,
-    /// The condition of a conditional request did not hold: somebody else was there first.
+    /// The condition of a conditional request did not hold: another client was faster.
     PreconditionFailed,
 }
 
-/// A request that did not do what it should.
+/// The error of a failed request.
 #[derive(Clone, Debug)]
 pub struct ClientError {
     kind: ErrorKind,
@@ -38,32 +38,32 @@ pub struct ClientError {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cause {
-    /// The registry answered.
+    /// The registry responded with an error status.
     Status { status: u16, code: Option<String> },
-    /// The upload session is gone or of no use any more.
+    /// The upload session has ended or cannot be used any more.
     SessionLost,
-    /// No byte moved for the idle time.
+    /// No byte was transferred during the idle time.
     Silence,
-    /// There was no connection: refused, unreachable, not known by name, or not made in time.
+    /// No connection was established: refused, unreachable, unknown host name, or time-out.
     NoConnection,
-    /// The connection ended before any answer.
+    /// The connection ended before any response.
     Unanswered,
-    /// Everything else: a broken answer, a request that was never made.
+    /// Everything else, such as a malformed response or a request that was never sent.
     Other,
 }
 
 impl ClientError {
-    /// An error after which the same request may succeed, such as a broken connection.
+    /// An error after which a retry may succeed, such as a broken connection.
     pub fn retry(request: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Retry, Cause::Other, request, message)
     }
 
-    /// An error that repeats itself.
+    /// An error that a retry would repeat.
     pub fn permanent(request: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Permanent, Cause::Other, request, message)
     }
 
-    /// The error after an answer with this status; `body` is the OCI error body if there was one.
+    /// The error for a response with this status; `body` is its OCI error body, if any.
     pub(crate) fn from_answer(
         request: impl Into<String>,
         status: u16,
@@ -85,9 +85,10 @@ impl ClientError {
         Self::new(kind_of_status(status, retry_after), Cause::Status { status, code }, request, message)
     }
 
-    /// The error of a request that got no answer.
+    /// The error of a request without a response.
     pub(crate) fn from_network(request: impl Into<String>, error: reqwest::Error) -> Self {
-        // An error of the builder is a wrong request, and stays one. Its own text would hold the URL with its query.
+        // A builder error is an invalid request, which a retry cannot fix. The URL is removed because its query may be
+        // secret.
         let kind = if error.is_builder() { ErrorKind::Permanent } else { ErrorKind::Retry };
         let error = error.without_url();
         let mut message = error.to_string();
@@ -114,32 +115,32 @@ impl ClientError {
         Self::new(kind, cause, request, message)
     }
 
-    /// The error of a transfer that stood still for `idle`.
+    /// The error of a transfer that stalled for `idle`.
     pub(crate) fn silence(request: impl Into<String>, idle: Duration) -> Self {
         Self::new(ErrorKind::Retry, Cause::Silence, request, format!("no byte moved for {} s", idle.as_secs_f32()))
     }
 
-    /// The error of an upload whose session cannot be used any more; a new session may do.
+    /// The error of an upload whose session cannot be used any more; a new session may succeed.
     pub(crate) fn session_lost(request: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Retry, Cause::SessionLost, request, message)
     }
 
-    /// The same error for somebody who already did what could help.
+    /// Makes the error permanent, because the caller has already tried the remedy.
     pub(crate) fn into_permanent(mut self, why: &str) -> Self {
         self.kind = ErrorKind::Permanent;
         self.message = format!("{}; {why}", self.message);
         self
     }
 
-    /// The same error, worth another try after the caller changed something.
+    /// Makes the error retryable, because the caller has changed something.
     pub(crate) fn into_retry(mut self, why: &str) -> Self {
         self.kind = ErrorKind::Retry;
         self.message = format!("{}; {why}", self.message);
         self
     }
 
-    /// The same error of a request that asks too little to fail at: where nobody answers it, nobody is there. A proxy below
-    /// HTTP takes every connection, and closes those that it finds no server for.
+    /// The same error for a request so simple that a running server always responds: no response means that there is no
+    /// server. A TCP proxy accepts every connection, and closes it if it finds no server.
     pub(crate) fn of_probe(mut self) -> Self {
         if self.cause == Cause::Unanswered {
             self.cause = Cause::NoConnection;
@@ -147,7 +148,7 @@ impl ClientError {
         self
     }
 
-    /// The same error, with what its reader has to know beside it.
+    /// Adds a hint for the reader to the message.
     #[must_use]
     pub fn explained(mut self, hint: &str) -> Self {
         self.message = format!("{}; {hint}", self.message);
@@ -158,12 +159,12 @@ impl ClientError {
         Self { kind, cause, request: request.into(), message: message.into() }
     }
 
-    /// What the caller may do about it.
+    /// How the caller may react.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The status of the answer, if the registry answered.
+    /// The status of the response; `None` if the error does not come from a response.
     pub fn status(&self) -> Option<u16> {
         match &self.cause {
             Cause::Status { status, .. } => Some(*status),
@@ -171,7 +172,7 @@ impl ClientError {
         }
     }
 
-    /// The OCI error code of the answer, such as `BLOB_UNKNOWN`.
+    /// The OCI error code of the response, such as `BLOB_UNKNOWN`.
     pub fn code(&self) -> Option<&str> {
         match &self.cause {
             Cause::Status { code, .. } => code.as_deref(),
@@ -179,18 +180,20 @@ impl ClientError {
         }
     }
 
-    /// Whether the registry says that what was asked for does not exist.
+    /// Whether the registry responded that the requested content does not exist.
     pub fn is_not_found(&self) -> bool {
         self.status() == Some(404)
     }
 
-    /// Whether the upload session is gone, so that only a new one can help.
+    /// Whether the upload session has ended, so that a new one is needed.
     pub fn is_session_lost(&self) -> bool {
         self.cause == Cause::SessionLost
     }
 
-    /// Whether this says that the registry cannot be reached or is too busy, rather than that it failed at what it was asked:
-    /// no connection, silence, 429, 503, and what a proxy answers in its place (502, 504). Only waiting helps.
+    /// Whether the registry is unreachable or too busy, rather than failing at this request.
+    ///
+    /// This is the case for no connection, silence, 429, 503, and 502 and 504, which a proxy sends in its place. Only
+    /// waiting helps.
     pub fn is_away(&self) -> bool {
         let says_so = match &self.cause {
             Cause::Status { status, .. } => matches!(status, 429 | 502 | 503 | 504),
@@ -200,7 +203,7 @@ impl ClientError {
         says_so && matches!(self.kind, ErrorKind::Retry | ErrorKind::RetryAfter(_))
     }
 
-    /// Whether an immediate second try is worth it: not after a silence, which already took its time.
+    /// Whether an immediate retry makes sense: not after a silence, which has already taken the idle time.
     pub(crate) fn is_momentary(&self) -> bool {
         self.kind == ErrorKind::Retry && self.cause != Cause::Silence
     }
@@ -214,22 +217,23 @@ impl fmt::Display for ClientError {
 
 impl StdError for ClientError {}
 
-/// Whether this is how a certificate that is not trusted comes out of TLS: then somebody is there.
+/// Whether TLS reports an untrusted certificate in this form; if so, there is a server.
 fn is_distrust(error: &(dyn StdError + 'static)) -> bool {
     let mut error = error.downcast_ref::<io::Error>();
     while let Some(outer) = error {
         if outer.kind() == io::ErrorKind::InvalidData {
             return true;
         }
-        // One error of this type in another is not its source.
+        // An `io::Error` inside another is not returned by `source`.
         error = outer.get_ref().and_then(|inner| inner.downcast_ref());
     }
     false
 }
 
-/// Whether this is how a connection that the other side has closed comes out of a request.
+/// Whether a request reports in this form that the other side has closed the connection.
 fn is_close(error: &(dyn StdError + 'static)) -> bool {
-    /// What hyper says of one that was closed in order. It has a method for it, and this crate does not know hyper.
+    /// The message of hyper for a connection that was closed in order. Its method for this would make hyper a
+    /// dependency.
     const CLOSED: &str = "connection closed before message completed";
     error.downcast_ref::<io::Error>().map_or_else(
         || error.to_string() == CLOSED,
@@ -244,24 +248,24 @@ fn kind_of_status(status: u16, retry_after: Option<Duration>) -> ErrorKind {
     match (status, retry_after) {
         (412, _) => ErrorKind::PreconditionFailed,
         (429 | 503, Some(pause)) => ErrorKind::RetryAfter(pause),
-        // A feature that is missing does not appear by waiting.
+        // Waiting does not add a missing feature.
         (501 | 505, _) => ErrorKind::Permanent,
         (408 | 425 | 429 | 500..=599, _) => ErrorKind::Retry,
         _ => ErrorKind::Permanent,
     }
 }
 
-/// "METHOD URL" for messages. A query may hold the secret state of an upload session, so it is left out.
+/// Returns "METHOD URL" for messages, without the query, which may hold the secret state of an upload session.
 pub(crate) fn request_text(method: &Method, url: &Url) -> String {
     format!("{method} {}", url_text(url))
 }
 
-/// The URL without query, fragment and user, cut: a registry chooses the paths of its sessions.
+/// Returns the URL without query, fragment and user, truncated because a registry chooses the paths of its sessions.
 pub(crate) fn url_text(url: &Url) -> String {
     printable(&format!("{}{}", url.origin().ascii_serialization(), url.path()))
 }
 
-/// A text from outside, cut, on one line, without control characters.
+/// Returns an untrusted text truncated, on one line, without control characters.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().take(MAX_REMOTE_TEXT_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,11 +1,11 @@
-//! Speaks the OCI distribution protocol to another registry: what replication uses to reach a target region.
+//! A client of the OCI distribution protocol, with which replication reaches a target region.
 //!
-//! Owns: requests, their authorization, what an answer means for a retry, and the resumable upload of one blob.
-//! Never: what to copy or when (the `registry` crate decides that), and never a whole blob in memory: blobs pass as streams.
+//! Owns: requests, their authorization, whether a failure may be retried, and the resumable upload of one blob. Never:
+//! what to copy or when (the `registry` crate decides that), or a whole blob in memory: blobs are streamed.
 //!
 //! * [`RegistryClient`] is cheap to clone; clones share the connections and the tokens.
-//! * Every failure is a [`ClientError`] whose [`ErrorKind`] says whether trying again can help.
-//! * Nothing is ever sent to another origin than the configured one: not for a redirect, not for a token, not for an upload.
+//! * Every failure is a [`ClientError`] whose [`ErrorKind`] says whether a retry can help.
+//! * Requests go only to the configured origin, including redirects, tokens and uploads.
 
 mod auth;
 mod blob;

@@ -1,6 +1,6 @@
 //! Lists that come in pages: tags and referrers.
 //!
-//! Owns: following `Link` within the origin, and an end to it.
+//! Owns: following `Link` within the origin, up to a limit.
 
 use reqwest::header::{ACCEPT, HeaderValue, LINK};
 use reqwest::{Method, StatusCode, Url};
@@ -14,11 +14,11 @@ use crate::client::RegistryClient;
 use crate::error::{ClientError, printable};
 use crate::transport::{Call, header};
 
-/// The size of page that is asked for; registries may give less.
+/// The requested page size; registries may return fewer items.
 const PAGE_ITEMS: &str = "1000";
-/// Pages that are followed: an endless chain of links has to end.
+/// Maximum number of pages, so that an endless chain of links ends.
 const MAX_PAGES: usize = 1000;
-/// Items that are kept: some megabytes of tags.
+/// Maximum number of items: some megabytes of tags.
 const MAX_ITEMS: usize = 100_000;
 
 #[derive(Deserialize)]
@@ -32,7 +32,7 @@ struct ReferrerPage {
 }
 
 impl RegistryClient {
-    /// All tags of a repository; none for one that does not exist.
+    /// Returns all tags of a repository; none if it does not exist.
     pub async fn list_tags(&self, name: &RepositoryName) -> Result<Vec<Tag>, ClientError> {
         let mut first = self.transport.url(&Route::TagsList { name: name.clone() });
         first.query_pairs_mut().append_pair("n", PAGE_ITEMS);
@@ -45,9 +45,9 @@ impl RegistryClient {
         Ok(tags.unwrap_or_default())
     }
 
-    /// The manifests that name `digest` as their subject.
+    /// Returns the manifests that name `digest` as their subject.
     ///
-    /// A registry without the referrers API is asked for the tag that stands in for it.
+    /// For a registry without the referrers API, the referrers tag is read instead.
     pub async fn referrers(&self, name: &RepositoryName, digest: &Digest) -> Result<Vec<Descriptor>, ClientError> {
         let first = self.transport.url(&Route::Referrers { name: name.clone(), digest: digest.clone() });
         let take = |page: ReferrerPage| Ok(page.manifests.unwrap_or_default());
@@ -72,7 +72,7 @@ impl RegistryClient {
         Ok(page.manifests.unwrap_or_default())
     }
 
-    /// All items of a list, or `None` if there is no such list.
+    /// Returns all items of a list; `None` if the list does not exist.
     async fn pages<Page, Item>(
         &self,
         name: &RepositoryName,
@@ -92,7 +92,7 @@ impl RegistryClient {
             let wanted = &[StatusCode::OK, StatusCode::NOT_FOUND];
             let response = self.call(&call, Access::read(name), wanted).await?;
             if response.status() == StatusCode::NOT_FOUND {
-                // A list that vanishes between two pages has been deleted.
+                // A list that disappears between two pages has been deleted.
                 return Ok((page_number > 1).then_some(items));
             }
             let next = header(response.headers(), LINK.as_str()).and_then(|text| text.parse::<Link>().ok());

@@ -1,6 +1,6 @@
 //! Reading and writing manifests, as raw bytes.
 //!
-//! Owns: that a manifest is what its digest says, in both directions, before anybody uses it.
+//! Owns: verifying that a manifest matches its digest, before it is returned or sent.
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, IF_MATCH, IF_NONE_MATCH};
@@ -14,13 +14,13 @@ use crate::error::{ClientError, printable};
 use crate::transport::{Call, header};
 
 const DIGEST_HEADER: &str = "docker-content-digest";
-/// Names the tags that a push by digest with `?tag=` has set.
+/// The response header with the tags that a push by digest with `?tag=` has set.
 const TAG_HEADER: &str = "oci-tag";
 
-/// What has to hold for a manifest to be written.
+/// The condition under which a manifest is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PutCondition {
-    /// Nothing: whatever is there is replaced.
+    /// No condition: an existing manifest is replaced.
     Always,
     /// The reference does not exist.
     IfAbsent,
@@ -29,10 +29,10 @@ pub enum PutCondition {
 }
 
 impl RegistryClient {
-    /// A manifest: its digest, media type and raw bytes, verified; or `None` if the reference does not exist.
+    /// Returns the digest, media type and verified raw bytes of a manifest; `None` if the reference does not exist.
     ///
     /// # Errors
-    /// Bytes that are not what the reference or the registry's own digest header says are a permanent error.
+    /// A permanent error if the bytes do not match the digest in the reference or in the registry's digest header.
     pub async fn get_manifest(
         &self,
         name: &RepositoryName,
@@ -65,7 +65,7 @@ impl RegistryClient {
         Ok(Some((digest, media_type, raw)))
     }
 
-    /// The digest a reference has now, or `None` if it does not exist.
+    /// Returns the digest that a reference has now; `None` if it does not exist.
     pub async fn head_manifest(
         &self,
         name: &RepositoryName,
@@ -78,7 +78,7 @@ impl RegistryClient {
                 Err(ClientError::permanent(call.text(), format!("answered with {told}")))
             }
             (Some(told), _) => Ok(Some(told)),
-            // The header is optional in the protocol; the bytes always tell.
+            // The header is optional in the protocol; the digest of the bytes is always available.
             (None, _) => Ok(self.get_manifest(name, reference).await?.map(|(digest, _, _)| digest)),
         }
     }
@@ -86,7 +86,7 @@ impl RegistryClient {
     /// Writes a manifest and returns its digest.
     ///
     /// # Errors
-    /// A condition that does not hold is the kind [`crate::ErrorKind::PreconditionFailed`].
+    /// [`crate::ErrorKind::PreconditionFailed`] if the condition does not hold.
     pub async fn put_manifest(
         &self,
         name: &RepositoryName,
@@ -104,7 +104,7 @@ impl RegistryClient {
         Ok(digest)
     }
 
-    /// Sends a manifest that is going to have this digest, and looks at what the registry says it stored.
+    /// Sends a manifest with this digest, and checks the digest that the registry reports.
     async fn put(
         &self,
         mut call: Call,
@@ -122,7 +122,7 @@ impl RegistryClient {
         let media_type = HeaderValue::from_str(media_type)
             .map_err(|_| wrong(format!("not sent: media type {media_type:?} cannot be a header")))?;
         call.headers.insert(CONTENT_TYPE, media_type);
-        // A second try after a lost answer would find the condition broken by the first.
+        // After a lost response, a retry would find that the first attempt has broken the condition.
         call.repeatable = condition == PutCondition::Always;
         match &condition {
             PutCondition::Always => {}
@@ -144,13 +144,13 @@ impl RegistryClient {
         }
     }
 
-    /// Writes a manifest under its digest and points a tag at it. The condition is about the tag.
+    /// Writes a manifest under its digest and points a tag at it. The condition applies to the tag.
     ///
-    /// A push by tag stores the manifest under its sha256 digest. One that has another digest is pushed by that, and the
-    /// tag is a parameter (OCI distribution 1.1, `?tag=`).
+    /// A push by tag stores the manifest under its sha256 digest. A manifest with a digest of another algorithm is
+    /// pushed by digest, with the tag as a parameter (OCI distribution 1.1, `?tag=`).
     ///
     /// # Errors
-    /// As [`RegistryClient::put_manifest`]; permanent when the registry does not know the parameter.
+    /// As [`RegistryClient::put_manifest`]; permanent if the registry does not know the parameter.
     pub async fn put_tagged(
         &self,
         name: &RepositoryName,
@@ -174,7 +174,7 @@ impl RegistryClient {
         if set.split(',').any(|set| set.trim() == tag.as_str()) {
             return Ok(());
         }
-        // A registry of an older specification takes the manifest and passes over the parameter.
+        // A registry of an older specification stores the manifest and ignores the parameter.
         let message = format!("the registry does not set tags in a push by digest, so {tag} cannot point at {digest}");
         Err(ClientError::permanent(text, message))
     }

@@ -1,7 +1,7 @@
-//! What one region asks another beyond the registry protocol: a token for a repository, what is missing there, and that a
-//! tag it has written be taken back.
+//! Calls between regions beyond the registry protocol: get a token for a repository, list what is missing there, take
+//! back a tag, and fetch a lost blob.
 //!
-//! Owns: the calls and their bodies, which both ends share. Never: who may do what; the asked region decides.
+//! Owns: the calls and their bodies, which both ends share. Never: permissions; the region that is called checks them.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,27 +19,28 @@ use crate::error::ClientError;
 use crate::settings::ClientSettings;
 use crate::transport::Call;
 
-/// Where a region proves itself and gets a registry token.
+/// Path at which a region proves its identity and gets a registry token.
 pub const TOKEN_PATH: &str = "/transship/v1/token";
-/// Where it asks what a copy still needs.
+/// Path at which it asks which content a copy still needs.
 pub const PREPARE_PATH: &str = "/transship/v1/prepare";
-/// Where it asks that a tag be taken back.
+/// Path at which it asks to take back a tag.
 pub const WITHDRAW_PATH: &str = "/transship/v1/withdraw";
-/// Where it asks for a blob that it has lost.
+/// Path at which it fetches a blob that it has lost.
 pub const REPAIR_PATH: &str = "/transship/v1/blob";
-/// Most manifests that one question may name: an image with everything that refers to it (H14).
+/// Maximum number of manifests in one prepare request, as many as a walk of the closure visits at most (H14, limits
+/// against resource abuse).
 pub const MAX_PREPARE_MANIFESTS: usize = 1024;
-/// Most blobs that one question may name. A question of 4 MiB, which is the longest, has room for few more.
+/// Maximum number of blobs in one prepare request. A request has at most 4 MiB, which hold few more.
 pub const MAX_PREPARE_BLOBS: usize = 10_000;
-/// Most tags of signatures and the like in one: four for each manifest.
+/// Maximum number of tags of signatures and the like in one prepare request: four per manifest.
 pub const MAX_PREPARE_ATTACHED: usize = 4 * MAX_PREPARE_MANIFESTS;
-/// The longest answer: ten thousand digests of two algorithms stay far below.
+/// Maximum size of a response: ten thousand digests, of either algorithm, take far less.
 const MAX_REPLY_BYTES: usize = 8 << 20;
 
-/// Asks for a registry token, with a region token as Bearer.
+/// A request for a registry token, with a region token as Bearer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TokenRequest {
-    /// The target organization; the region token names the same.
+    /// The target organization; the region token names the same one.
     pub namespace: NamespaceName,
     /// The repository in it, which need not exist.
     pub repository: RepositoryPath,
@@ -50,25 +51,26 @@ pub struct TokenRequest {
 pub struct TokenReply {
     /// The token.
     pub token: String,
-    /// Its life from now, in seconds.
+    /// Its lifetime from now, in seconds.
     pub expires_in: u64,
 }
 
-/// Asks what is missing, with that registry token as Bearer. The repository is made when absent, and blobs that the
-/// user may read elsewhere in the region are mounted.
+/// Asks what is missing, with that registry token as Bearer.
+///
+/// The target creates the repository if it is absent, and mounts blobs that the user may read elsewhere in the region.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PrepareRequest {
     /// The target organization.
     pub namespace: NamespaceName,
     /// The repository in it.
     pub repository: RepositoryPath,
-    /// The tag that is going to be written.
+    /// The tag that will be written.
     pub tag: Tag,
-    /// The digest that it is going to have.
+    /// The digest that the tag will point at.
     pub digest: Digest,
-    /// Category of a repository that is made now.
+    /// Category of the repository if it is created.
     pub category: String,
-    /// Description of a repository that is made now.
+    /// Description of the repository if it is created.
     pub description: String,
     /// Every blob of the image.
     #[serde(deserialize_with = "at_most::<MAX_PREPARE_BLOBS, _, _>")]
@@ -76,12 +78,13 @@ pub struct PrepareRequest {
     /// Every manifest of the image.
     #[serde(deserialize_with = "at_most::<MAX_PREPARE_MANIFESTS, _, _>")]
     pub manifests: Vec<Digest>,
-    /// The tags that belong to the image's digests: those of signatures and the like.
+    /// The tags of signatures and the like, which belong to the digests of the image.
     #[serde(default, deserialize_with = "at_most::<MAX_PREPARE_ATTACHED, _, _>")]
     pub attached: Vec<Tag>,
 }
 
-/// Reads a list, and stops where it is longer than it may be: its elements may take much more than their text.
+/// Reads a list of at most `MOST` elements. It stops at the first one too many, because elements may take much more
+/// memory than their text.
 fn at_most<'de, const MOST: usize, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -109,21 +112,21 @@ fn at_most<'de, const MOST: usize, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer.deserialize_seq(AtMost::<MOST, T>(PhantomData))
 }
 
-/// What the target has and lacks.
+/// The content that the target has and lacks.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PrepareReply {
-    /// What the tag points at now.
+    /// The manifest that the tag points at now; `None` if it does not exist.
     pub tag_digest: Option<Digest>,
-    /// Blobs to send.
+    /// The blobs to send.
     pub missing_blobs: Vec<Digest>,
-    /// Manifests to send.
+    /// The manifests to send.
     pub missing_manifests: Vec<Digest>,
-    /// Those of the attached tags that exist, with what they point at.
+    /// The attached tags that exist, each with the digest that it points at.
     #[serde(default)]
     pub attached: Vec<(Tag, Digest)>,
 }
 
-/// Asks, with the same registry token, that a tag be as it was before the asking region wrote it.
+/// Asks, with the same registry token, to restore a tag to its state before the calling region wrote it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WithdrawRequest {
     /// The target organization.
@@ -132,16 +135,16 @@ pub struct WithdrawRequest {
     pub repository: RepositoryPath,
     /// The tag that was written.
     pub tag: Tag,
-    /// What it was pointed at. When it points elsewhere by now it stays.
+    /// The digest that it was pointed at. A tag that points elsewhere by now is left alone.
     pub digest: Digest,
-    /// What it pointed at before; nothing when it did not exist.
+    /// The digest that it pointed at before; `None` if it did not exist.
     pub before: Option<Digest>,
 }
 
-/// What became of the tag.
+/// The result of a [`WithdrawRequest`].
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct WithdrawReply {
-    /// Whether it still was what the asking region had written, and was taken back.
+    /// Whether the tag still pointed at the digest that the calling region had written, and was taken back.
     pub withdrawn: bool,
 }
 
@@ -152,20 +155,20 @@ pub struct PeerClient {
 }
 
 impl PeerClient {
-    /// A client of the region at `url`, trusting `extra_ca` beside the usual authorities.
+    /// A client of the region at `url`, which trusts `extra_ca` besides the system's authorities.
     pub fn new(url: &str, extra_ca: Option<&[u8]>) -> Result<Self, ClientError> {
         let mut settings = ClientSettings::new(url);
         settings.extra_ca = extra_ca.map(<[u8]>::to_vec);
         Ok(Self { registry: RegistryClient::new(&settings)? })
     }
 
-    /// A client of the region's registry with these credentials.
+    /// Returns a client of the region's registry with these credentials.
     #[must_use]
     pub fn registry(&self, credentials: Credentials) -> RegistryClient {
         self.registry.with_credentials(credentials)
     }
 
-    /// Whether a region answers there at all.
+    /// Checks that the region is reachable.
     pub async fn probe(&self) -> Result<(), ClientError> {
         let transport = &self.registry.transport;
         let call = Call::new(Method::GET, transport.path_url("/livez"));
@@ -173,18 +176,20 @@ impl PeerClient {
         transport.expect(&call.text(), response, &[StatusCode::OK]).await.map(|_| ())
     }
 
-    /// Proves this region with `region_token` and gets a registry token. It is the first request of a copy, and a region that
-    /// closes the connection without an answer to it is away.
+    /// Gets a registry token with `region_token`, which proves the identity of this region.
+    ///
+    /// This is the first request of a copy. A region that closes the connection without a response counts as away
+    /// ([`ClientError::is_away`]).
     pub async fn token(&self, region_token: &str, request: &TokenRequest) -> Result<TokenReply, ClientError> {
         self.ask(TOKEN_PATH, region_token, request).await.map_err(ClientError::of_probe)
     }
 
-    /// Asks, once for a whole image, what the target lacks.
+    /// Asks what the target lacks, in one request for a whole image.
     pub async fn prepare(&self, registry_token: &str, request: &PrepareRequest) -> Result<PrepareReply, ClientError> {
         self.ask(PREPARE_PATH, registry_token, request).await
     }
 
-    /// Asks that a tag be as it was before this region wrote it.
+    /// Asks to restore a tag to its state before this region wrote it.
     pub async fn withdraw(
         &self,
         registry_token: &str,
@@ -193,8 +198,9 @@ impl PeerClient {
         self.ask(WITHDRAW_PATH, registry_token, request).await
     }
 
-    /// Asks for a blob that this region has lost, with a token that names it; nothing when the peer has none to give. The bytes
-    /// are not verified.
+    /// Fetches a blob that this region has lost, with a token that names it; `None` if the peer does not provide it.
+    ///
+    /// The bytes are not verified.
     pub async fn blob(&self, repair_token: &str) -> Result<Option<ByteStream>, ClientError> {
         let transport = &self.registry.transport;
         let call = Call::new(Method::POST, transport.path_url(REPAIR_PATH));
@@ -224,7 +230,7 @@ impl PeerClient {
         let response = transport.send(&call, Some(&authorization)).await?;
         let response = transport.expect(&call.text(), response, &[StatusCode::OK]).await?;
         let bytes = transport.read(&call.text(), response, MAX_REPLY_BYTES).await?;
-        // The parser's own words could repeat a part of the token.
+        // The parser's message could contain a part of the token.
         serde_json::from_slice(&bytes)
             .map_err(|_| ClientError::permanent(call.text(), "the answer is not what this call is answered with"))
     }
@@ -243,7 +249,7 @@ mod tests {
 
     use super::{MAX_PREPARE_ATTACHED, MAX_PREPARE_BLOBS, MAX_PREPARE_MANIFESTS, PrepareRequest};
 
-    /// A question of 4 MiB could name a million tags, which would be read before they are counted.
+    /// A request of 4 MiB could name a million tags, which would all be read before they are counted.
     #[test]
     fn a_question_with_longer_lists_than_allowed_is_no_question() {
         let digest = format!("sha256:{}", "0".repeat(64));

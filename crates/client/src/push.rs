@@ -1,6 +1,7 @@
-//! Pushing one blob, however often the connection breaks.
+//! Pushing one blob over connections that may break.
 //!
-//! Owns: when an upload goes on, starts anew or is given up. Never holds the blob: the source gives a stream from any offset.
+//! Owns: when an upload continues, restarts or fails. Never holds the blob: the source returns a stream from any
+//! offset.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,17 +14,19 @@ use crate::retry::Attempts;
 use crate::source::BlobSource;
 use crate::upload::{Flow, UploadSession, source_error};
 
-/// Told how many more bytes are done. All calls add up to the blob's size, also when some bytes were sent twice.
+/// Called with the number of additional bytes that are done. The calls add up to the blob's size, even if bytes were
+/// sent twice.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Send + Sync);
 
 impl RegistryClient {
-    /// Pushes a blob and returns how many bytes were sent, repeated ones included.
+    /// Pushes a blob and returns how many bytes were sent, including repeated ones.
     ///
-    /// A broken connection, a 5xx or a pause that the registry asks for is waited out here, and the upload goes on from what
-    /// the registry has; attempts without progress are bounded.
+    /// After a broken connection, a 5xx or a requested pause, it waits and continues from the bytes that the registry
+    /// has. The number of attempts without progress is limited.
     ///
     /// # Errors
-    /// A kind of `Retry` or `RetryAfter` means that the attempts were used up or the pause is too long to be waited out here.
+    /// A kind of `Retry` or `RetryAfter` means that the attempts are used up, or that the requested pause is too long
+    /// to wait here.
     pub async fn push_blob(
         &self,
         name: &RepositoryName,
@@ -35,8 +38,8 @@ impl RegistryClient {
         self.push(name.clone(), None, digest, size_bytes, source, progress).await
     }
 
-    /// [`RegistryClient::push_blob`] that goes on with a session the caller has: from [`RegistryClient::mount_or_start`], or
-    /// resumed.
+    /// Like [`RegistryClient::push_blob`], but continues an existing session: from [`RegistryClient::mount_or_start`],
+    /// or resumed.
     pub async fn push_blob_from(
         &self,
         session: UploadSession,
@@ -84,11 +87,11 @@ struct Push<'a> {
     source: &'a dyn BlobSource,
     progress: Progress<'a>,
     session: Option<UploadSession>,
-    /// Whether the session's offset has to be asked for before anything is sent.
+    /// Whether the session's offset must be queried before anything is sent.
     is_doubtful: bool,
-    /// How far progress was told.
+    /// The number of bytes that were reported as progress.
     told_bytes: AtomicU64,
-    /// The most the registry has ever said to have.
+    /// The largest offset that the registry has ever confirmed.
     confirmed_bytes: u64,
     sent_bytes: u64,
     had_wrong_digest: bool,
@@ -146,11 +149,12 @@ impl Push<'_> {
         session.commit(self.digest).await
     }
 
-    /// Finds out where the session stands after a failure. True if the blob is there: then only the answer was lost.
+    /// Queries the state of the session after a failure. Returns `true` if the blob is stored: then only the response
+    /// was lost.
     async fn settle(&mut self) -> Result<bool, ClientError> {
         let Some(session) = &mut self.session else { return Ok(false) };
         match session.status().await {
-            // An empty session may hold one byte (the protocol cannot tell), so a new one is the safe start.
+            // A session that reports no bytes may hold one (the protocol cannot tell), so a new session is safer.
             Ok(offset_bytes) if offset_bytes == 0 || offset_bytes > self.size_bytes => {
                 self.drop_session().await;
                 Ok(false)
@@ -167,7 +171,7 @@ impl Push<'_> {
         }
     }
 
-    /// A digest that does not match gets one more try from the first byte: the bytes may have been spoilt on their way.
+    /// Restarts the upload once after a wrong digest, because the bytes may have been damaged in transit.
     async fn judge(&mut self, error: ClientError) -> ClientError {
         if error.code() != Some(ErrorCode::DigestInvalid.as_str()) {
             return error;

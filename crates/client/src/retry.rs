@@ -1,6 +1,6 @@
-//! When to try again: the pause a registry asks for, and the pauses of our own.
+//! When to retry: after the pause that a registry asks for, and after our own pauses.
 //!
-//! Owns: `Retry-After` and the backoff. Never: which errors deserve it (`error` decides that).
+//! Owns: `Retry-After` and the backoff. Never: which errors are retried (`error` decides that).
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use crate::error::{ClientError, ErrorKind};
 
-/// The longest pause that is believed: a registry must not be able to park a job for ever.
+/// Maximum `Retry-After` that is accepted: a registry must not be able to suspend a job for ever.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
-/// The longest pause that is waited out inside a blob; for a longer one the caller gives its place to somebody else.
+/// Maximum pause during the push of a blob. A longer one is returned to the caller, whose job gives way to another.
 const MAX_WAIT_IN_PLACE: Duration = Duration::from_secs(30);
-/// Attempts without progress before an upload is given up for now; the job it belongs to has attempts of its own.
+/// Retries without progress before the upload fails; the job that it belongs to has its own retries.
 const MAX_FRUITLESS_ATTEMPTS: usize = 5;
-/// The longest pause between two of them.
+/// Maximum pause of our own between two attempts.
 const MAX_BACKOFF: Duration = Duration::from_secs(15);
 
-/// For small requests that may simply be repeated: two more tries within half a second.
+/// The backoff for small repeatable requests: two retries within half a second.
 pub(crate) fn in_place() -> ExponentialBuilder {
     ExponentialBuilder::new().with_jitter().with_min_delay(Duration::from_millis(100)).with_max_times(2)
 }
@@ -36,7 +36,7 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(pause.min(MAX_RETRY_AFTER))
 }
 
-/// The pauses between the attempts of one upload; progress starts them anew.
+/// The pauses between the attempts of one upload; progress resets them.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     builder: ExponentialBuilder,
@@ -57,7 +57,7 @@ impl Attempts {
         self.pauses = self.builder.build();
     }
 
-    /// How long to wait after this error, or the error itself when waiting here is of no use.
+    /// Returns the pause after this error, or the error itself if waiting here is useless.
     pub(crate) fn pause_after(&mut self, error: ClientError) -> Result<Duration, ClientError> {
         let asked = match error.kind() {
             ErrorKind::Retry => Duration::ZERO,

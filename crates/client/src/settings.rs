@@ -1,4 +1,4 @@
-//! What a client must know about the registry it speaks to.
+//! The settings of a client.
 //!
 //! Owns: the values and their defaults. Never: reading them from anywhere.
 
@@ -7,22 +7,23 @@ use std::time::Duration;
 /// How to reach one registry.
 #[derive(Clone, Debug)]
 pub struct ClientSettings {
-    /// The origin, `http(s)://host[:port]`, without a path: `/v2/…` comes after it.
+    /// The origin, `http(s)://host[:port]`, without a path: `/v2/…` is appended to it.
     pub base_url: String,
     /// The `User-Agent` of every request.
     pub user_agent: String,
     /// Certificates to trust besides the system's, in PEM.
     pub extra_ca: Option<Vec<u8>>,
-    /// How long a connection may take to come up.
+    /// Maximum time to establish a connection.
     pub connect_timeout: Duration,
-    /// How long a transfer may stand still. There is no limit on a whole blob: a slow path is no error, a silent one is.
+    /// Maximum time without progress in a transfer. The time for a whole blob is not limited: a slow transfer is not an
+    /// error, a stalled one is.
     pub idle_timeout: Duration,
-    /// The first wait before an upload is taken up again; it doubles from one attempt without progress to the next.
+    /// The first pause before an upload is resumed; it doubles with every attempt without progress.
     pub first_backoff: Duration,
 }
 
 impl ClientSettings {
-    /// The usual settings for the registry at `base_url`.
+    /// The default settings for the registry at `base_url`.
     pub fn new(base_url: impl Into<String>) -> Self {
         Self {
             base_url: base_url.into(),

@@ -1,6 +1,6 @@
-//! Where the bytes of a push come from.
+//! The source of the bytes of a push.
 //!
-//! Owns: the interface of a source, which can be read again from any offset. Never: how its bytes are sent.
+//! Owns: the interface of a source, which can be read repeatedly from any offset. Never: how its bytes are sent.
 
 use std::io;
 
@@ -8,15 +8,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-/// The bytes of a source as they are read.
+/// The stream of bytes that is read from a source.
 pub type SourceStream = BoxStream<'static, io::Result<Bytes>>;
 
 /// A blob that can be read from any offset, as often as needed.
 #[async_trait]
 pub trait BlobSource: Send + Sync {
-    /// The bytes from `offset_bytes` to the end.
+    /// Returns the bytes from `offset_bytes` to the end.
     ///
     /// # Errors
-    /// `NotFound`, `InvalidData` and `PermissionDenied`, here and in the stream, end the push; others are tried again.
+    /// `NotFound`, `InvalidData` and `PermissionDenied`, here and in the stream, end the push; other errors are
+    /// retried.
     async fn open(&self, offset_bytes: u64) -> io::Result<SourceStream>;
 }

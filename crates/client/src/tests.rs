@@ -1,4 +1,5 @@
-//! The client against real servers on loopback: scripted ones, a small registry that loses things, and Debian's `docker-registry`.
+//! The client against real servers on loopback: scripted ones, a small unreliable registry, and Debian's
+//! `docker-registry`.
 
 mod auth;
 mod blob;

@@ -1,6 +1,7 @@
-//! One HTTP connection pool to one origin: URLs, sending, patience, capped bodies.
+//! One HTTP connection pool to one origin: URLs, sending, time-outs, size-limited bodies.
 //!
-//! Owns: which origin may be spoken to, and the limits of what comes back. Never: credentials (`auth`) or meaning.
+//! Owns: the only origin that requests may go to, and the limits of responses. Never: credentials (`auth`) or the
+//! meaning of a response.
 
 use std::time::Duration;
 
@@ -14,13 +15,13 @@ use crate::error::{ClientError, request_text, url_text};
 use crate::retry;
 use crate::settings::ClientSettings;
 
-/// The longest error or token answer that is read.
+/// Maximum size of an error or token response.
 pub(crate) const MAX_SMALL_BODY_BYTES: usize = 64 * 1024;
-/// Redirects within the origin that a read follows; writes follow none.
+/// Maximum number of redirects within the origin that a read follows; writes follow none.
 const MAX_REDIRECTS: usize = 3;
-/// A small body may take this many idle times in all, so that one byte now and then does not hold a job for ever.
+/// Maximum time to read a small body, in idle times, so that a trickle of bytes does not hold a job for ever.
 const SMALL_BODY_PATIENCE: u32 = 4;
-/// Servers close connections after a minute or so without a request; ours is the first to do so.
+/// How long an idle connection is kept. Servers close theirs after about a minute, so the client closes first.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
 /// A request whose body is small enough to be sent again.
@@ -30,9 +31,9 @@ pub(crate) struct Call {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// Whether the same request twice does no harm.
+    /// Whether the request may be sent twice without harm.
     pub(crate) repeatable: bool,
-    /// How long the answer may take, in idle times.
+    /// Maximum time for the response, in idle times.
     pub(crate) patience: u32,
 }
 
@@ -76,10 +77,10 @@ impl Transport {
             .no_proxy()
             .tcp_nodelay(true)
             .pool_idle_timeout(POOL_IDLE)
-            // The windows of HTTP/2 would cap a long path at a few megabytes a second.
+            // The flow-control windows of HTTP/2 would limit a high-latency path to a few megabytes per second.
             .http1_only();
         if base.scheme() == "http" {
-            // Without TLS there is nothing to trust, and a machine without any certificates must still work.
+            // Without TLS no certificates are needed, and the client must work on a machine that has none.
             builder = builder.tls_certs_only([]);
         } else if let Some(pem) = &settings.extra_ca {
             let certificates = Certificate::from_pem_bundle(pem)
@@ -107,10 +108,11 @@ impl Transport {
         url
     }
 
-    /// A URL that an answer to `asked` names, relative or whole, if it is on our own origin.
+    /// Resolves a URL from the response to `asked`, relative or absolute, and refuses it if it is not on our own
+    /// origin.
     ///
-    /// The registry decides where its sessions, pages and tokens are, but only within the configured origin: everything
-    /// else would carry data or credentials to a host that nobody configured.
+    /// The registry chooses the URLs of its sessions, pages and tokens, but only within the configured origin: others
+    /// would send data or credentials to a host that nobody configured.
     pub(crate) fn own_url(&self, asked: &Url, text: &str) -> Result<Url, String> {
         let url = asked.join(text).map_err(|error| format!("named a URL that cannot be read: {error}"))?;
         if url.origin() != self.base.origin() || has_user(&url) {
@@ -123,7 +125,8 @@ impl Transport {
         Ok(url)
     }
 
-    /// Sends a call once; a read follows redirects within the origin. Every answer comes back, whatever its status.
+    /// Sends a call once; a read follows redirects within the origin. Returns every other response, whatever its
+    /// status.
     pub(crate) async fn send(&self, call: &Call, authorization: Option<&HeaderValue>) -> Result<Response, ClientError> {
         let mut url = call.url.clone();
         let is_read = matches!(call.method, Method::GET | Method::HEAD);
@@ -135,7 +138,7 @@ impl Transport {
             if is_read {
                 request = request.header(reqwest::header::ACCEPT_ENCODING, "identity");
             } else {
-                // An empty body too says its length: some registries refuse a POST that does not.
+                // The length is sent for an empty body too, because some registries refuse a POST without it.
                 request = request.header(reqwest::header::CONTENT_LENGTH, call.body.len()).body(call.body.clone());
             }
             let response = self.answer(&call.text(), self.idle_timeout * call.patience, request.send()).await?;
@@ -152,7 +155,7 @@ impl Transport {
         Err(ClientError::permanent(call.text(), format!("answered more than {MAX_REDIRECTS} redirects")))
     }
 
-    /// The request of a streamed body; the caller watches over its progress.
+    /// Builds a request with a streamed body; the caller watches its progress.
     pub(crate) fn stream_request(
         &self,
         method: Method,
@@ -201,7 +204,7 @@ impl Transport {
         tokio::time::timeout(patience, whole).await.map_err(|_| ClientError::silence(request, patience))?
     }
 
-    /// The error that an answer means; its body is read for the registry's own words.
+    /// Turns a response into an error, with the registry's message from its body.
     pub(crate) async fn refusal(&self, request: &str, response: Response) -> ClientError {
         let status = response.status();
         if status.is_redirection() {
@@ -211,13 +214,13 @@ impl Transport {
             );
         }
         let pause = retry::retry_after(response.headers());
-        // A body that cannot be read takes nothing away from the status.
+        // If the body cannot be read, the status is enough.
         let body = self.read(request, response, MAX_SMALL_BODY_BYTES).await.ok();
         let body = body.and_then(|bytes| serde_json::from_slice::<ErrorBody>(&bytes).ok());
         ClientError::from_answer(request, status.as_u16(), pause, body.as_ref())
     }
 
-    /// The answer if it has the status that means success here.
+    /// Returns the response if its status is in `wanted`, or else turns it into an error.
     pub(crate) async fn expect(
         &self,
         request: &str,
@@ -235,7 +238,7 @@ fn has_user(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
 }
 
-/// A header of an answer as text.
+/// Returns a header of a response as text.
 pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }

@@ -1,6 +1,7 @@
-//! One upload session: open or mount, append a stream, ask how far it is, finish, cancel.
+//! One upload session: open or mount, append a stream, query the offset, commit, cancel.
 //!
-//! Owns: the session's location and offset, and the watch over a streamed request. Never: trying again (`push` does that).
+//! Owns: the session's location and offset, and the idle time-out of a streamed request. Never: retries (`push` does
+//! them).
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,17 +22,18 @@ use crate::error::{ClientError, request_text, url_text};
 use crate::source::SourceStream;
 use crate::transport::{Call, header};
 
-/// Closing an upload may take this many idle times: a registry over an object store copies the whole blob before it answers.
+/// Maximum time to commit an upload, in idle times: a registry over an object store copies the whole blob before it
+/// responds.
 const COMMIT_PATIENCE: u32 = 10;
-/// How often the progress of a stream is looked at and told.
+/// How often the progress of a stream is checked and reported.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The answer to a mount request.
+/// The result of a mount request.
 #[derive(Debug)]
 pub enum Mount {
-    /// The blob is in the repository now; no byte has to be sent.
+    /// The blob is in the repository now; no bytes need to be sent.
     Mounted,
-    /// The registry wants the bytes.
+    /// The registry needs the bytes.
     Session(UploadSession),
 }
 
@@ -59,7 +61,7 @@ impl RegistryClient {
         self.session(name, &call, &response)
     }
 
-    /// Asks to take the blob over from another repository of the registry, or else opens an upload session.
+    /// Asks the registry to mount the blob from another of its repositories; otherwise opens an upload session.
     pub async fn mount_or_start(
         &self,
         name: &RepositoryName,
@@ -72,8 +74,8 @@ impl RegistryClient {
         match self.call(&call, access, &[StatusCode::CREATED, StatusCode::ACCEPTED]).await {
             Ok(response) if response.status() == StatusCode::CREATED => Ok(Mount::Mounted),
             Ok(response) => self.session(name, &call, &response).map(Mount::Session),
-            // Registries without mounts, and those that refuse the other repository, differ in how they say so. If it was
-            // this repository that was refused, the plain upload will tell.
+            // Registries differ in the status by which they refuse a mount or the other repository. If they refused
+            // this repository, the plain upload fails as well.
             Err(error) if matches!(error.status(), Some(400 | 401 | 403 | 404 | 405)) => {
                 self.start_upload(name).await.map(Mount::Session)
             }
@@ -81,10 +83,10 @@ impl RegistryClient {
         }
     }
 
-    /// Takes up a session that was opened earlier, even by another process, and asks how far it is.
+    /// Resumes a session that was opened earlier, possibly by another process, and queries its offset.
     ///
     /// # Errors
-    /// [`ClientError::is_session_lost`] when the registry does not know the session any more.
+    /// [`ClientError::is_session_lost`] if the registry does not know the session any more.
     pub async fn resume_upload(&self, name: &RepositoryName, location: &str) -> Result<UploadSession, ClientError> {
         let start = self.transport.url(&Route::UploadStart { name: name.clone() });
         let location = self
@@ -114,35 +116,36 @@ impl RegistryClient {
 }
 
 impl UploadSession {
-    /// The repository it uploads to.
+    /// The repository that the session uploads to.
     pub(crate) fn name(&self) -> &RepositoryName {
         &self.name
     }
 
-    /// Where the session is. It is good for [`RegistryClient::resume_upload`], changes with every call, and may hold a secret.
+    /// The location of the session, for [`RegistryClient::resume_upload`]. It changes with every call, and may contain
+    /// a secret.
     pub fn location(&self) -> &str {
         self.location.as_str()
     }
 
-    /// How many bytes the registry has, as far as it told.
+    /// How many bytes the registry has, as far as it has reported.
     pub fn offset_bytes(&self) -> u64 {
         self.offset_bytes
     }
 
-    /// The smallest piece the registry takes, except for the last one.
+    /// Minimum size of a piece that the registry accepts, except for the last one.
     pub fn chunk_min_bytes(&self) -> Option<u64> {
         self.chunk_min_bytes
     }
 
-    /// Appends `len_bytes` bytes of `stream`, which are the blob's bytes from `offset_bytes` on.
+    /// Appends `len_bytes` bytes of `stream`, which holds the blob from `offset_bytes` on.
     ///
     /// # Errors
-    /// After an error [`UploadSession::status`] tells how much has arrived.
+    /// After an error, [`UploadSession::status`] returns how many bytes have arrived.
     pub async fn append(&mut self, offset_bytes: u64, stream: SourceStream, len_bytes: u64) -> Result<(), ClientError> {
         self.append_watched(offset_bytes, stream, len_bytes, &Arc::default(), &|_| ()).await
     }
 
-    /// [`UploadSession::append`] that counts in `flow` and tells `tick` now and then how many bytes have left.
+    /// Like [`UploadSession::append`], but counts the sent bytes in `flow` and regularly reports them to `tick`.
     pub(crate) async fn append_watched(
         &mut self,
         offset_bytes: u64,
@@ -178,7 +181,7 @@ impl UploadSession {
         }
     }
 
-    /// Sends the body once; nobody can send a stream twice, so after a 401 the caller comes again with a new one.
+    /// Sends the body once. A stream cannot be sent twice, so after a 401 the caller must retry with a new one.
     async fn send_stream(
         &self,
         headers: HeaderMap,
@@ -222,12 +225,12 @@ impl UploadSession {
         Ok(response)
     }
 
-    /// Asks how many bytes the registry has.
+    /// Queries how many bytes the registry has.
     ///
-    /// An empty session and one with a single byte are told alike by the protocol (`0-0`); both are reported as empty.
+    /// The protocol reports `0-0` both for an empty session and for one with a single byte; both are returned as empty.
     ///
     /// # Errors
-    /// [`ClientError::is_session_lost`] when the session is gone.
+    /// [`ClientError::is_session_lost`] if the session has ended.
     pub async fn status(&mut self) -> Result<u64, ClientError> {
         let call = Call::new(Method::GET, self.location.clone());
         let wanted = [StatusCode::NO_CONTENT, StatusCode::ACCEPTED, StatusCode::OK];
@@ -236,17 +239,17 @@ impl UploadSession {
             other => other?,
         };
         self.take_location(&call.text(), response.headers())?;
-        // Without a range nobody can tell where to go on.
+        // Without a range the offset to continue from is unknown.
         self.offset_bytes = arrived(response.headers(), 0)
             .ok_or_else(|| ClientError::session_lost(call.text(), "answered without the range that has arrived"))?;
         Ok(self.offset_bytes)
     }
 
-    /// Closes the upload: the registry compares the digest and has the blob from then on.
+    /// Commits the upload: the registry verifies the digest and stores the blob.
     pub async fn commit(&mut self, digest: &Digest) -> Result<(), ClientError> {
         let mut call = Call::new(Method::PUT, self.location.clone());
         call.url.query_pairs_mut().append_pair("digest", digest.as_str());
-        // After a lost answer the session is gone, and a second try would only hide that.
+        // After a lost response the session is gone, and a retry would only hide that.
         call.repeatable = false;
         call.patience = COMMIT_PATIENCE;
         let wanted = [StatusCode::CREATED, StatusCode::NO_CONTENT];
@@ -258,7 +261,7 @@ impl UploadSession {
         }
     }
 
-    /// Gives the session up. One that is gone already is no error.
+    /// Cancels the session. Succeeds if it has already ended.
     pub async fn cancel(self) -> Result<(), ClientError> {
         let call = Call::new(Method::DELETE, self.location.clone());
         let wanted = [StatusCode::NO_CONTENT, StatusCode::ACCEPTED, StatusCode::OK, StatusCode::NOT_FOUND];
@@ -277,14 +280,15 @@ impl UploadSession {
         let error = self.client.transport.refusal(request, response).await;
         match error.status() {
             _ if is_lost(&error) => lost(request, &error),
-            // Another request of ours still holds the session, or the offsets differ; asking for the status settles both.
+            // An earlier request of ours still holds the session, or the offsets differ; querying the status resolves
+            // both.
             Some(409 | 416) => error.into_retry("the offset has to be asked for"),
             _ => error,
         }
     }
 }
 
-/// What is known of a stream on its way.
+/// The state of a stream that is being sent.
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
     sent_bytes: AtomicU64,
@@ -297,8 +301,7 @@ impl Flow {
     }
 }
 
-/// A body of exactly `len_bytes` bytes: a source that is shorter or longer breaks the request off instead of sending other bytes
-/// than were announced.
+/// Returns a body of exactly `len_bytes` bytes: if the source is shorter or longer, the request is aborted.
 fn exactly(source: SourceStream, len_bytes: u64, flow: Arc<Flow>) -> Body {
     let pieces = stream::unfold((source, 0), move |(mut source, sent_bytes)| {
         let flow = Arc::clone(&flow);
@@ -331,7 +334,7 @@ fn exactly(source: SourceStream, len_bytes: u64, flow: Arc<Flow>) -> Body {
 pub(crate) fn source_error(offset_bytes: u64, error: &io::Error) -> ClientError {
     let request = format!("reading the source at byte {offset_bytes}");
     match error.kind() {
-        // These do not mend: the blob is gone here, or is not the blob it should be.
+        // A retry does not help: the source has lost the blob, has a wrong one, or may not read it.
         io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::PermissionDenied => {
             ClientError::permanent(request, error.to_string())
         }
@@ -339,7 +342,7 @@ pub(crate) fn source_error(offset_bytes: u64, error: &io::Error) -> ClientError 
     }
 }
 
-/// The number of bytes a `Range: 0-<last>` tells. `0-0` is what an empty session says too; `expected` decides.
+/// Returns how many bytes `Range: 0-<last>` reports. `0-0` means one byte or none, so `expected_bytes` decides.
 fn arrived(headers: &HeaderMap, expected_bytes: u64) -> Option<u64> {
     let text = header(headers, RANGE.as_str())?;
     match parse_upload_range(text)? {
@@ -348,7 +351,8 @@ fn arrived(headers: &HeaderMap, expected_bytes: u64) -> Option<u64> {
     }
 }
 
-/// Whether the registry says that the session cannot go on; distribution 2.8 says so (404) after every cut connection.
+/// Whether the registry reports that the session cannot continue; distribution 2.8 does (404) after every broken
+/// connection.
 fn is_lost(error: &ClientError) -> bool {
     error.is_not_found()
         || error.code() == Some(ErrorCode::BlobUploadUnknown.as_str())

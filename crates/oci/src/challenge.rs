@@ -1,27 +1,27 @@
 //! The Bearer challenge: how a registry tells a client where to get a token, and for what.
 //!
-//! Owns the text of a `WWW-Authenticate` header. Whether a realm may be trusted is for the client to decide.
+//! Owns the text of a `WWW-Authenticate` header. The client decides whether it trusts the realm.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::text::GrammarError;
 
-/// Value of [`Challenge::error`]: the token is no good, whatever it is used for.
+/// Value of [`Challenge::error`]: the token is not valid for any request.
 pub const INVALID_TOKEN: &str = "invalid_token";
-/// Value of [`Challenge::error`]: the token is good, but not for this.
+/// Value of [`Challenge::error`]: the token is valid, but does not cover this request.
 pub const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
 
 /// A Bearer challenge.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Challenge {
-    /// The URL that gives tokens.
+    /// The URL of the token endpoint.
     pub realm: String,
-    /// Whom the token is for; empty when the registry does not say.
+    /// The service that the token is for; empty if the registry does not name one.
     pub service: String,
-    /// The scopes that the request needs, with spaces between them.
+    /// The scopes that the request needs, separated by spaces.
     pub scope: Option<String>,
-    /// What is wrong with the token that came.
+    /// The problem with the token that was sent.
     pub error: Option<String>,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for Challenge {
     }
 }
 
-/// The text as a quoted string. What a header cannot hold is left out, so that no value can end the header.
+/// Returns the text as a quoted string, without the characters that a header cannot hold: no value can end the header.
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
@@ -59,7 +59,7 @@ fn is_quotable(char: char) -> bool {
 impl FromStr for Challenge {
     type Err = GrammarError;
 
-    /// Finds the first Bearer challenge with a realm among those that a header holds.
+    /// Returns the first Bearer challenge in the header that has a realm.
     fn from_str(header: &str) -> Result<Self, GrammarError> {
         let invalid = || GrammarError::new("challenge", header, "a Bearer challenge with a realm");
         let challenges = parse_challenges(header).ok_or_else(invalid)?;
@@ -94,15 +94,15 @@ impl RawChallenge<'_> {
     }
 }
 
-/// Reads a list of challenges. Commas part both challenges and their parameters, so every element is a scheme, a scheme
-/// with its first parameter, or one more parameter of the challenge before.
+/// Reads a list of challenges. Commas separate both challenges and their parameters, so an element is a scheme, a
+/// scheme with its first parameter, or another parameter of the preceding challenge.
 fn parse_challenges(header: &str) -> Option<Vec<RawChallenge<'_>>> {
     let mut challenges: Vec<RawChallenge<'_>> = Vec::new();
     let mut rest = trim(header);
     while !rest.is_empty() {
         let (mut word, mut after) = split_token(rest)?;
         if after.starts_with('=') {
-            // A challenge without a first parameter has no second either.
+            // A challenge without a first parameter cannot have another.
             challenges.last().filter(|challenge| !challenge.parameters.is_empty())?;
         } else {
             challenges.push(RawChallenge { scheme: word, parameters: Vec::new() });
@@ -127,7 +127,7 @@ fn is_end_of_element(rest: &str) -> bool {
     matches!(trim(rest).chars().next(), None | Some(','))
 }
 
-/// What follows the comma, or nothing at the end.
+/// Returns the text after the comma, or the empty text at the end of the header.
 fn next_element(rest: &str) -> Option<&str> {
     let rest = trim(rest);
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix(',').map(trim).filter(|next| !next.is_empty()) }
@@ -139,7 +139,7 @@ fn split_token(text: &str) -> Option<(&str, &str)> {
     if end == 0 { None } else { Some(text.split_at(end)) }
 }
 
-/// A token or a quoted string, and what comes after it.
+/// Splits off a token or a quoted string; returns it with the rest of the text.
 fn split_value(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         return split_token(text).map(|(token, rest)| (token.to_owned(), rest));

@@ -1,7 +1,6 @@
-//! Digests of content, and hashers whose work can be put aside and taken up again elsewhere.
+//! Digests of content, and hashers whose state can be saved and restored in another process.
 //!
-//! Owns the text form `algorithm:hex` and the hashing itself. Comparing a digest with what arrived is the caller's
-//! part.
+//! Owns the text form `algorithm:hex` and the hashing itself. The caller compares the digest with the expected one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +13,7 @@ use crate::text::{GrammarError, checked_text};
 /// The hash functions that a digest may name.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub enum DigestAlgorithm {
-    /// SHA-256, what practically everybody uses.
+    /// SHA-256, which nearly all content uses.
     #[default]
     Sha256,
     /// SHA-512, registered by the OCI as the second choice.
@@ -22,7 +21,7 @@ pub enum DigestAlgorithm {
 }
 
 impl DigestAlgorithm {
-    /// The name in front of the colon.
+    /// The name before the colon.
     pub fn as_str(self) -> &'static str {
         match self {
             DigestAlgorithm::Sha256 => "sha256",
@@ -101,7 +100,7 @@ enum State {
 }
 
 impl Hasher {
-    /// A hasher that has seen nothing yet.
+    /// A hasher without any input yet.
     pub fn new(algorithm: DigestAlgorithm) -> Hasher {
         Hasher(match algorithm {
             DigestAlgorithm::Sha256 => State::Sha256(Sha256::new()),
@@ -109,7 +108,7 @@ impl Hasher {
         })
     }
 
-    /// The hash function at work.
+    /// The hash function that is used.
     pub fn algorithm(&self) -> DigestAlgorithm {
         match self.0 {
             State::Sha256(_) => DigestAlgorithm::Sha256,
@@ -117,7 +116,7 @@ impl Hasher {
         }
     }
 
-    /// Takes in the next piece of the content.
+    /// Hashes the next piece of the content.
     pub fn update(&mut self, piece: &[u8]) {
         match &mut self.0 {
             State::Sha256(state) => state.update(piece),
@@ -125,7 +124,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of everything taken in.
+    /// Returns the digest of all pieces.
     pub fn finish(self) -> Digest {
         let algorithm = self.algorithm();
         let hex = match self.0 {
@@ -135,7 +134,7 @@ impl Hasher {
         Digest(format!("{algorithm}:{hex}"))
     }
 
-    /// The work so far as text, so that another process can go on with [`Hasher::restore`].
+    /// Returns the state as text, so that another process can continue with [`Hasher::restore`].
     pub fn save(&self) -> String {
         let hex = match &self.0 {
             State::Sha256(state) => hex::encode(state.serialize()),
@@ -144,7 +143,7 @@ impl Hasher {
         format!("{}:{hex}", self.algorithm())
     }
 
-    /// Takes up the work that [`Hasher::save`] put aside.
+    /// Restores a hasher from the text that [`Hasher::save`] returned.
     pub fn restore(saved: &str) -> Result<Hasher, GrammarError> {
         let invalid = || GrammarError::new("hash state", saved, "the text that a hasher of this version saved");
         let (algorithm, hex) = saved.split_once(':').ok_or_else(invalid)?;
@@ -164,7 +163,7 @@ fn restore_state<T: SerializableState>(bytes: &[u8]) -> Option<T> {
 }
 
 impl fmt::Debug for Hasher {
-    /// Only the algorithm: the state is as secret as the content.
+    /// Shows only the algorithm: the state is as secret as the content.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Hasher({})", self.algorithm())
     }

@@ -1,7 +1,6 @@
 //! The error codes of the distribution specification and the body that carries them.
 //!
-//! Owns the fourteen codes, their usual status and the JSON shape. Which code answers which request is decided by the
-//! server.
+//! Owns the fourteen codes, their usual status and the JSON shape. The server decides which code answers a request.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,29 +9,29 @@ use serde::{Deserialize, Serialize};
 pub enum ErrorCode {
     /// The blob is not in this repository.
     BlobUnknown,
-    /// A chunk or the end of an upload does not fit what has arrived.
+    /// A chunk, or the end of an upload, does not match the bytes that have arrived.
     BlobUploadInvalid,
-    /// There is no such upload session, or no longer.
+    /// The upload session does not exist, or has ended.
     BlobUploadUnknown,
-    /// The digest is malformed, of an unknown algorithm, or not that of the content.
+    /// The digest is malformed, names an unknown algorithm, or does not match the content.
     DigestInvalid,
     /// The manifest names a blob or a manifest that is not in this repository.
     ManifestBlobUnknown,
-    /// The manifest is not what its media type promises.
+    /// The manifest does not conform to its media type.
     ManifestInvalid,
     /// The manifest is not in this repository.
     ManifestUnknown,
     /// The repository name does not follow the grammar.
     NameInvalid,
-    /// There is no such repository, as far as the caller may know.
+    /// The repository does not exist, or the caller may not know that it does.
     NameUnknown,
-    /// A size is not that of the content.
+    /// A size does not match the content.
     SizeInvalid,
     /// Credentials are missing or wrong.
     Unauthorized,
     /// The caller may not do this.
     Denied,
-    /// The operation is not offered, or its parameters make no sense.
+    /// The operation is not supported, or its parameters make no sense.
     Unsupported,
     /// The caller has to slow down.
     TooManyRequests,
@@ -57,7 +56,7 @@ impl ErrorCode {
         ErrorCode::TooManyRequests,
     ];
 
-    /// The code as it stands in the body.
+    /// The code as it is written in the body.
     pub fn as_str(self) -> &'static str {
         match self {
             ErrorCode::BlobUnknown => "BLOB_UNKNOWN",
@@ -79,8 +78,8 @@ impl ErrorCode {
 
     /// The HTTP status that usually goes with the code.
     ///
-    /// Exceptions are the server's: a chunk out of order is 416, a manifest above the limit 413, a senseless parameter
-    /// 400.
+    /// The server makes exceptions: 416 for a chunk out of order, 413 for a manifest above the limit, 400 for a
+    /// parameter that makes no sense.
     pub fn status(self) -> u16 {
         match self {
             ErrorCode::BlobUploadInvalid
@@ -100,7 +99,7 @@ impl ErrorCode {
         }
     }
 
-    /// The code with this text, if it is one of the fourteen.
+    /// Returns the code with this text; `None` if it is not one of the fourteen.
     pub fn find(text: &str) -> Option<ErrorCode> {
         Self::ALL.into_iter().find(|code| code.as_str() == text)
     }
@@ -115,7 +114,7 @@ impl std::fmt::Display for ErrorCode {
 /// The body of every refused registry request.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct ErrorBody {
-    /// What went wrong; a server of ours reports one thing.
+    /// The errors; our server reports exactly one.
     pub errors: Vec<ErrorInfo>,
 }
 
@@ -128,16 +127,16 @@ impl ErrorBody {
 
 /// One error in a body.
 ///
-/// The code is text, because other registries send codes of their own, and a client must be able to repeat those.
+/// The code is text because other registries send their own codes, which a client must be able to repeat.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct ErrorInfo {
-    /// What kind of error it is; see [`ErrorInfo::known_code`].
+    /// The kind of error; see [`ErrorInfo::known_code`].
     #[serde(default)]
     pub code: String,
-    /// A sentence for people.
+    /// A message for people.
     #[serde(default)]
     pub message: String,
-    /// Anything more, in a form that depends on the code.
+    /// Further details, whose form depends on the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<serde_json::Value>,
 }
@@ -148,7 +147,7 @@ impl ErrorInfo {
         Self { code: code.as_str().to_owned(), message: message.into(), detail: None }
     }
 
-    /// The code, if it is one of the specification's.
+    /// The code; `None` if the specification does not define it.
     pub fn known_code(&self) -> Option<ErrorCode> {
         ErrorCode::find(&self.code)
     }

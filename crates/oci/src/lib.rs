@@ -1,10 +1,10 @@
 //! The registry protocol as data: one grammar for the server and for the client.
 //!
 //! Owns digests, names, references, descriptors, manifests (as a view over their raw bytes), ranges, the routes under
-//! `/v2/`, query strings, scopes, challenges, links and error codes. A value of one of these types is valid: text is checked once, at
-//! the edge, and trusted from there on.
+//! `/v2/`, query strings, scopes, challenges, links and error codes. A value of one of these types is always valid:
+//! text is checked once, when it is parsed.
 //!
-//! It never does I/O, never waits, never reads a clock, and knows no HTTP library: headers and paths are text here.
+//! Never does I/O, waits, reads a clock, or uses an HTTP library: headers and paths are text here.
 
 pub mod challenge;
 pub mod digest;

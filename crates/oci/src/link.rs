@@ -1,7 +1,7 @@
 //! The `Link` header that leads from one page of a list to the next.
 //!
-//! Owns its text. A page's target is a path with a query; whether a client may follow it to another host is the
-//! client's part.
+//! Owns its text. The target of a page is a path with a query; the client decides whether it follows a link to another
+//! host.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::text::GrammarError;
 
-/// In a query value everything is encoded but letters, digits and the marks that never need it.
+/// Query values are encoded except for letters, digits and the characters that never need encoding.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A link to the next page.
@@ -20,7 +20,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link to this path with these query parameters; values are encoded, names are ours.
+    /// Links to this path with these query parameters. Values are encoded; names are not, because they are ours.
     pub fn next(path: &str, parameters: &[(&str, &str)]) -> Link {
         let mut target = path.to_owned();
         for (position, (name, value)) in parameters.iter().enumerate() {
@@ -32,7 +32,7 @@ impl Link {
         Link { target }
     }
 
-    /// Where the next page is: a URL, or one without host, or without path.
+    /// The address of the next page: a URL, possibly without host or path.
     pub fn target(&self) -> &str {
         &self.target
     }
@@ -47,7 +47,7 @@ impl fmt::Display for Link {
 impl FromStr for Link {
     type Err = GrammarError;
 
-    /// Finds the link to the next page among those that a header holds.
+    /// Returns the first link in the header that leads to the next page.
     fn from_str(header: &str) -> Result<Self, GrammarError> {
         find_next(header).ok_or_else(|| GrammarError::new("link", header, "\"<target>; rel=next\""))
     }
@@ -56,7 +56,7 @@ impl FromStr for Link {
 fn find_next(header: &str) -> Option<Link> {
     let mut rest = header;
     loop {
-        // A target may hold commas and semicolons, its parameters here never do.
+        // A target may hold commas and semicolons; its parameters never do here.
         let (target, after) = rest.trim_start_matches([' ', '\t', ',']).strip_prefix('<')?.split_once('>')?;
         let (parameters, others) = after.split_once(',').unwrap_or((after, ""));
         if parameters.split(';').any(is_rel_next) && target.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -1,8 +1,8 @@
-//! A manifest as a view over its raw bytes: what it names, and whether it may be stored.
+//! A manifest as a view over its raw bytes: the content that it names, and whether it may be stored.
 //!
-//! Owns the checks that need nothing but the bytes (limits, JSON without tricks, the shape of each kind). The raw bytes
-//! stay the truth: they are never written again from a view, and fields that are not read here pass through with them.
-//! Whether the named blobs exist is not known here.
+//! Owns the checks that need only the bytes: limits, unambiguous JSON, the shape of each kind. The raw bytes are stored
+//! and served as they are, never rebuilt from a view, so fields that are not read here are kept. Never checks whether
+//! the named blobs exist.
 
 use std::collections::BTreeMap;
 
@@ -17,26 +17,27 @@ use crate::text::excerpt;
 
 mod json;
 
-/// The largest manifest; the least that the specification lets clients rely on, and the most that others accept.
+/// The maximum size of a manifest: clients may rely on this much (OCI specification), and other registries accept no
+/// more.
 pub const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
-/// The most descriptors that one manifest may hold; real indexes have dozens.
+/// The maximum number of descriptors in one manifest; real indexes have dozens.
 pub const MAX_DESCRIPTORS: usize = 10_000;
-/// The largest content that a descriptor may carry in itself.
+/// The maximum size of content that is embedded in a descriptor.
 pub const MAX_DATA_BYTES: usize = 1024 * 1024;
 
-/// Why bytes are not a manifest that may be stored.
+/// Why the bytes may not be stored as a manifest.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ManifestError {
     /// There are more bytes than [`MAX_MANIFEST_BYTES`].
     #[error("manifest of {size_bytes} bytes exceeds the limit of {MAX_MANIFEST_BYTES}")]
     TooLarge {
-        /// How many there are.
+        /// The number of bytes.
         size_bytes: usize,
     },
-    /// The bytes are not JSON, or JSON that two readers could understand differently.
+    /// The bytes are not JSON, or are JSON that two parsers could read differently.
     #[error("manifest is not sound JSON: {0}")]
     Json(String),
-    /// The media type is missing, unknown, or not the same in header and body.
+    /// The media type is missing or unknown, or differs between header and body.
     #[error("{0}")]
     MediaType(String),
     /// The JSON is not a manifest of its media type.
@@ -45,12 +46,12 @@ pub enum ManifestError {
 }
 
 impl ManifestError {
-    /// The code that answers the push of such a manifest.
+    /// The error code of the response to a push.
     pub fn code(&self) -> ErrorCode {
         ErrorCode::ManifestInvalid
     }
 
-    /// The HTTP status that answers it.
+    /// The HTTP status of the response.
     pub fn status(&self) -> u16 {
         match self {
             ManifestError::TooLarge { .. } => 413,
@@ -62,14 +63,14 @@ impl ManifestError {
 /// The two kinds of manifest.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
 pub enum ManifestKind {
-    /// One image or artifact: a configuration and layers.
+    /// An image or artifact: a configuration and layers.
     Image,
     /// A list of manifests.
     Index,
 }
 
 impl ManifestKind {
-    /// The kind that a media type stands for, if it is a manifest's.
+    /// Returns the kind that a media type stands for; `None` if it is not the type of a manifest.
     pub fn of_media_type(media_type: &str) -> Option<ManifestKind> {
         match media_type {
             media::OCI_MANIFEST | media::DOCKER_MANIFEST => Some(ManifestKind::Image),
@@ -79,7 +80,7 @@ impl ManifestKind {
     }
 }
 
-/// What a manifest says about some content: type, digest and size.
+/// A reference to content: its type, digest and size.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
@@ -90,22 +91,22 @@ pub struct Descriptor {
     /// The size of the content.
     #[serde(rename = "size")]
     pub size_bytes: u64,
-    /// Where else the content may be had; never fetched by us.
+    /// Other places that serve the content. This registry never fetches from them.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
-    /// Free remarks.
+    /// Arbitrary key-value annotations.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// What the content is an artifact of, in the descriptor of a manifest.
+    /// The artifact type of the manifest that the descriptor points at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// The content itself in base64, when it is small enough to be carried along.
+    /// The content itself in base64, if it is small enough to be embedded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
 }
 
 impl Descriptor {
-    /// A descriptor with nothing but the three required fields.
+    /// A descriptor with only the three required fields.
     pub fn new(media_type: impl Into<String>, digest: Digest, size_bytes: u64) -> Self {
         Self {
             media_type: media_type.into(),
@@ -118,7 +119,7 @@ impl Descriptor {
         }
     }
 
-    /// Whether the content may be absent from the registry: its type says so, and it names other places.
+    /// Whether the content may be absent from the registry: its type allows it, and `urls` names other places.
     pub fn is_foreign(&self) -> bool {
         media::is_non_distributable(&self.media_type) && !self.urls.is_empty()
     }
@@ -137,7 +138,7 @@ impl Descriptor {
         }
     }
 
-    /// Data that is not the content would be believed by clients without another look.
+    /// Checks that embedded data is the content, because clients use it without verifying it.
     fn check_data(&self, data: &str) -> Result<(), ManifestError> {
         let digest = &self.digest;
         let refuse = |problem: &str| Err(ManifestError::Content(format!("data of {digest} {problem}")));
@@ -157,28 +158,30 @@ impl Descriptor {
     }
 }
 
-/// What the registry needs to know of a manifest.
+/// The fields of a manifest that the registry uses.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ManifestView {
     /// The media type, without parameters.
     pub media_type: String,
     /// Image or index.
     pub kind: ManifestKind,
-    /// The artifact type as the referrers API reports it: its own field, else the type of an image's configuration.
+    /// The artifact type as the referrers API reports it: the manifest's own field, or else the type of an image's
+    /// configuration.
     pub artifact_type: Option<String>,
-    /// The configuration; every image has one, no index does.
+    /// The configuration. Every image has one; an index has none.
     pub config: Option<Descriptor>,
-    /// The layers of an image. Of an index, the entries that are no manifests: `BuildKit` keeps caches in that form.
+    /// The layers of an image, or the entries of an index that are not manifests: `BuildKit` stores caches in this
+    /// form.
     pub layers: Vec<Descriptor>,
     /// The manifests that an index lists.
     pub children: Vec<Descriptor>,
-    /// The manifest that this one is about; it need not exist.
+    /// The manifest that this one refers to; it need not exist.
     pub subject: Option<Descriptor>,
-    /// Free remarks.
+    /// Arbitrary key-value annotations.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// The fields that are read; every other one is let through.
+/// The fields that are read; all others are accepted.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Fields {
@@ -194,7 +197,7 @@ struct Fields {
 }
 
 impl ManifestView {
-    /// Reads a manifest that came with this `Content-Type`, and refuses what must not be stored.
+    /// Reads a manifest that was sent with this `Content-Type`, and refuses one that must not be stored.
     pub fn parse(content_type: Option<&str>, raw: &[u8]) -> Result<ManifestView, ManifestError> {
         if raw.len() > MAX_MANIFEST_BYTES {
             return Err(ManifestError::TooLarge { size_bytes: raw.len() });
@@ -218,17 +221,17 @@ impl ManifestView {
         Ok(view)
     }
 
-    /// The blobs that must be in the repository: configuration and layers, without foreign ones.
+    /// The blobs that must be in the repository: configuration and layers, except foreign layers.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         self.config.iter().chain(&self.layers).filter(|descriptor| !descriptor.is_foreign())
     }
 
-    /// The layers that may be in the repository, but need not.
+    /// The foreign layers, which may be absent from the repository.
     pub fn foreign_layers(&self) -> impl Iterator<Item = &Descriptor> {
         self.layers.iter().filter(|descriptor| descriptor.is_foreign())
     }
 
-    /// The size of configuration and layers together, foreign ones included: what a pull would transfer at most.
+    /// The total size of configuration and layers, including foreign ones: a pull transfers at most this much.
     pub fn blobs_size_bytes(&self) -> u64 {
         let sizes = self.config.iter().chain(&self.layers).map(|descriptor| descriptor.size_bytes);
         sizes.fold(0, u64::saturating_add)
@@ -245,7 +248,8 @@ impl ManifestView {
     }
 }
 
-/// An image; entries of an index in it would let two clients see two different things under one digest.
+/// Builds the view of an image. An image with index entries is refused, because one client could read it as an image
+/// and another as an index, under the same digest.
 fn image(media_type: String, fields: Fields) -> Result<ManifestView, ManifestError> {
     if fields.manifests.is_some() {
         return Err(ManifestError::Content("image manifest has manifests, as only an index may".to_owned()));
@@ -266,7 +270,7 @@ fn image(media_type: String, fields: Fields) -> Result<ManifestView, ManifestErr
     })
 }
 
-/// An index; parts of an image in it are refused for the same reason.
+/// Builds the view of an index. An index with parts of an image is refused for the same reason.
 fn index(media_type: String, fields: Fields) -> Result<ManifestView, ManifestError> {
     if fields.config.is_some() || fields.layers.is_some() {
         return Err(ManifestError::Content("index has a config or layers, as only an image may".to_owned()));
@@ -285,7 +289,7 @@ fn index(media_type: String, fields: Fields) -> Result<ManifestView, ManifestErr
     })
 }
 
-/// Header and body must agree; either may be silent, but not both.
+/// Header and body must agree; one of them may omit the media type, but not both.
 fn choose_media_type(content_type: Option<&str>, in_body: Option<&str>) -> Result<String, ManifestError> {
     let in_header = content_type.map(essence).filter(|media_type| !media_type.is_empty());
     match (in_header, in_body) {
@@ -300,7 +304,7 @@ fn choose_media_type(content_type: Option<&str>, in_body: Option<&str>) -> Resul
     }
 }
 
-/// A media type without its parameters, in lower case.
+/// Returns a media type in lower case, without its parameters.
 fn essence(content_type: &str) -> String {
     let media_type = content_type.split(';').next().unwrap_or_default();
     media_type.trim().to_ascii_lowercase()

@@ -1,6 +1,6 @@
-//! The media types that the registry knows by name.
+//! The media types that the registry handles specially.
 //!
-//! Owns the constants and the few questions about them. A media type that is not here passes through untouched.
+//! Owns the constants and the predicates on them. All other media types are passed through unchanged.
 
 /// An OCI image manifest, also the form of every artifact.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -15,7 +15,7 @@ pub const DOCKER_MANIFEST_LIST: &str = "application/vnd.docker.distribution.mani
 pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// The configuration of a docker image.
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-/// The two bytes `{}` that stand where an artifact has no configuration or content.
+/// The two bytes `{}`: a placeholder for the configuration or content of an artifact that has none.
 pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 /// A layer of an OCI image, not compressed.
@@ -27,21 +27,21 @@ pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 /// A layer of a docker image, compressed with gzip.
 pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
-/// What every OCI layer type that may not be redistributed begins with; a compression may follow.
+/// The prefix of the OCI layer types that may not be redistributed; a compression suffix may follow.
 pub const OCI_NON_DISTRIBUTABLE_LAYER: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
-/// A layer that docker fetches from elsewhere.
+/// A layer that docker fetches from another place.
 pub const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
-/// What a manifest request accepts: the four kinds of manifest, as the value of an `Accept` header.
+/// The value of the `Accept` header in a manifest request: the four manifest types.
 pub const ACCEPT_MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// Whether content of this type is a manifest or an index, stored as a manifest and not as a blob.
+/// Whether content of this type is a manifest or an index, and so is stored as a manifest rather than as a blob.
 pub fn is_manifest(media_type: &str) -> bool {
     matches!(media_type, OCI_MANIFEST | OCI_INDEX | DOCKER_MANIFEST | DOCKER_MANIFEST_LIST)
 }
 
-/// Whether a layer of this type may be absent from a registry, because its owner wants it fetched from elsewhere.
+/// Whether a layer of this type may be absent from a registry because its owner distributes it elsewhere.
 pub fn is_non_distributable(media_type: &str) -> bool {
     media_type == DOCKER_FOREIGN_LAYER
         || media_type

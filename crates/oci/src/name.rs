@@ -1,6 +1,6 @@
-//! Names of things: namespaces, repositories, tags, references and regions.
+//! Names of namespaces, repositories, tags, references and regions.
 //!
-//! Owns their grammar (contract 2.1). Whether something of that name exists, or may be created, is not known here.
+//! Owns their grammar (contract 2.1). Never decides whether a name exists or may be created.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::text::{GrammarError, checked_text};
 
-/// The longest namespace name (contract 2.1).
+/// The maximum length of a namespace name (contract 2.1).
 pub const MAX_NAMESPACE_CHARS: usize = 64;
-/// The longest repository path below a namespace (contract 2.1).
+/// The maximum length of a repository path below a namespace (contract 2.1).
 pub const MAX_REPOSITORY_CHARS: usize = 128;
-/// The longest tag (OCI distribution specification).
+/// The maximum length of a tag (OCI distribution specification).
 pub const MAX_TAG_CHARS: usize = 128;
-/// The longest region id; the same room as for a namespace.
+/// The maximum length of a region id, the same as for a namespace.
 pub const MAX_REGION_CHARS: usize = 64;
 
 checked_text! {
@@ -62,8 +62,8 @@ fn is_region(text: &str) -> bool {
     text.len() <= MAX_REGION_CHARS && text.split('-').all(|word| !word.is_empty() && word.bytes().all(is_word_byte))
 }
 
-/// Whether the text is words of `a-z0-9` with one separator between each two: `.`, `_`, `__`, any number of `-`, or `/`
-/// where a slash is allowed.
+/// Whether the text consists of words of `a-z0-9`, joined by one separator each: `.`, `_`, `__`, any number of `-`, or
+/// `/` if slashes are allowed.
 fn is_words(text: &str, slash_allowed: bool) -> bool {
     let mut rest = text.as_bytes();
     loop {
@@ -91,8 +91,8 @@ fn is_word_byte(byte: u8) -> bool {
 }
 
 impl NamespaceName {
-    /// Whether nobody may own the name: `manage` would hide the management API's paths, `library` is reserved by the
-    /// contract.
+    /// Whether the name is reserved, so that nobody may own it: `manage` would hide the paths of the management API,
+    /// and the contract reserves `library`.
     pub fn is_reserved(&self) -> bool {
         matches!(self.as_str(), "manage" | "library")
     }
@@ -100,19 +100,19 @@ impl NamespaceName {
 
 /// The full name of a repository: its namespace, a slash, its path.
 ///
-/// The parts' own limits keep it to 193 characters, so that a host of up to 61 characters fits in front of it
-/// (clients refuse more than 255 together).
+/// The limits of the parts keep it to 193 characters. Clients refuse a host and a name of more than 255 characters
+/// together, so the host may have up to 61.
 #[derive(Clone, Eq, Ord, PartialEq, PartialOrd, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RepositoryName {
-    // The text comes first, so that names sort as their texts do.
+    // The text is the first field, so that names sort as their texts do.
     text: String,
     namespace: NamespaceName,
     repository: RepositoryPath,
 }
 
 impl RepositoryName {
-    /// The name of this repository in this namespace.
+    /// Joins a namespace and a path to a full name.
     pub fn new(namespace: NamespaceName, repository: RepositoryPath) -> Self {
         Self { text: format!("{namespace}/{repository}"), namespace, repository }
     }
@@ -176,7 +176,7 @@ impl fmt::Debug for RepositoryName {
     }
 }
 
-/// What names a manifest in its repository: a tag, which may move, or a digest, which cannot.
+/// The name of a manifest in its repository: a tag, which may move, or a digest, which cannot.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Reference {
@@ -199,7 +199,7 @@ impl Reference {
 impl FromStr for Reference {
     type Err = GrammarError;
 
-    /// A colon tells a digest from a tag: every digest has one, no tag can.
+    /// Text with a colon is read as a digest: every digest has a colon, and no tag can have one.
     fn from_str(text: &str) -> Result<Self, GrammarError> {
         if text.contains(':') { text.parse().map(Reference::Digest) } else { text.parse().map(Reference::Tag) }
     }

@@ -1,15 +1,17 @@
-//! Query strings and forms as pairs of text, for every API alike.
+//! Query strings and forms as pairs of text, for every API.
 //!
-//! Owns their text, to read and to write. Never: which parameters there are.
+//! Owns reading and writing their text. Never knows which parameters exist.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Everything but `A-Z a-z 0-9 - _ . ~` is encoded.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// The pairs of `key=value&key=value`, decoded, in order, repeated ones kept. A key without `=` has an empty value.
+/// Returns the decoded pairs of `key=value&key=value` in order, including repeated keys. A key without `=` has an empty
+/// value.
 ///
-/// All of them, since none may be lost in silence; the limits of targets and forms keep their number small.
+/// All pairs are returned, so that none is lost silently. The size limits of request targets and forms keep their
+/// number small.
 pub fn pairs(raw: &str) -> Vec<(String, String)> {
     raw.split('&')
         .filter(|pair| !pair.is_empty())
@@ -20,7 +22,7 @@ pub fn pairs(raw: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Writes pairs so that [`pairs`] reads the same ones.
+/// Writes pairs so that [`pairs`] returns the same ones.
 pub fn write(pairs: &[(String, String)]) -> String {
     let mut text = String::new();
     for (key, value) in pairs {
@@ -34,7 +36,7 @@ pub fn write(pairs: &[(String, String)]) -> String {
     text
 }
 
-/// `+` is a space, everything else is percent-encoded. Bytes that are not UTF-8 become a mark that no grammar accepts.
+/// Decodes `+` as a space, and percent-encoding. Bytes that are not UTF-8 become U+FFFD, which no grammar accepts.
 fn decode(text: &str) -> String {
     let spaced = text.replace('+', " ");
     percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()

@@ -1,6 +1,6 @@
-//! Ranges of bytes: what a reader asks for, what it gets, and how far an upload has come.
+//! Byte ranges: of a read, of the response to it, and of an upload.
 //!
-//! Owns the text of `Range` and `Content-Range` in their two dialects: HTTP's own for reads, and the protocol's shorter
+//! Owns the text of `Range` and `Content-Range` in two dialects: HTTP's for reads, and the registry protocol's shorter
 //! one for uploads, which has no unit.
 
 use std::fmt;
@@ -9,19 +9,19 @@ use std::str::FromStr;
 
 use crate::text::GrammarError;
 
-/// What the `Range` header of a read selects from content of a known size.
+/// The bytes that the `Range` header of a read selects from content of a known size.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ByteRange {
-    /// Everything: the header is not understood, asks for several parts, or covers content without bytes.
+    /// Everything: the header is not understood, asks for several ranges, or asks for the end of empty content.
     Whole,
     /// These bytes, all of which exist.
     Part(RangeInclusive<u64>),
-    /// Nothing that exists.
+    /// None of the selected bytes exists.
     Unsatisfiable,
 }
 
 impl ByteRange {
-    /// Reads a `Range` header. What is not a single range of bytes selects everything, as HTTP allows.
+    /// Reads a `Range` header. A header that is not a single range of bytes selects everything, as HTTP allows.
     pub fn parse(header: &str, size_bytes: u64) -> ByteRange {
         let Some((unit, range)) = header.split_once('=') else { return ByteRange::Whole };
         let Some((first, last)) = range.split_once('-') else { return ByteRange::Whole };
@@ -52,7 +52,7 @@ impl ByteRange {
         }
     }
 
-    /// The `Range` header that asks for these bytes, or for everything from the first on.
+    /// Returns the `Range` header for these bytes, or for everything from `first` on if `last` is `None`.
     pub fn header(first: u64, last: Option<u64>) -> String {
         match last {
             Some(last) => format!("bytes={first}-{last}"),
@@ -60,7 +60,8 @@ impl ByteRange {
         }
     }
 
-    /// The `Content-Range` header of the answer: what is sent (206), or the size to choose from (416).
+    /// Returns the `Content-Range` header of the response: the bytes that are sent (206), or the size of the content
+    /// (416).
     pub fn content_range(&self, size_bytes: u64) -> Option<String> {
         match self {
             ByteRange::Whole => None,
@@ -72,7 +73,7 @@ impl ByteRange {
     }
 }
 
-/// A number of any length; one that does not fit is as good as the greatest.
+/// Parses a number of any length; one that does not fit becomes `u64::MAX`.
 fn clipped_number(text: &str) -> Option<u64> {
     is_number(text).then(|| text.parse().unwrap_or(u64::MAX))
 }
@@ -81,14 +82,14 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The `Content-Range` of a partial read, `bytes 0-9/100`: which bytes of how many.
+/// The `Content-Range` of a partial read, `bytes 0-9/100`: first and last byte, and total size.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ServedRange {
     /// The first byte.
     pub first: u64,
-    /// The last byte, at least the first.
+    /// The last byte, at least `first`.
     pub last: u64,
-    /// The size of the whole content, more than the last byte.
+    /// The size of the whole content, greater than `last`.
     pub size_bytes: u64,
 }
 
@@ -108,7 +109,7 @@ fn parse_served(text: &str) -> Option<ServedRange> {
     Some(ServedRange { first: number(first)?, last: number(last)?, size_bytes: number(size_bytes)? })
 }
 
-/// Digits that fit; unlike the standard parser, no plus sign.
+/// Parses digits only; unlike the standard parser, accepts no plus sign.
 fn number(text: &str) -> Option<u64> {
     if is_number(text) { text.parse().ok() } else { None }
 }
@@ -119,7 +120,7 @@ impl fmt::Display for ServedRange {
     }
 }
 
-/// The `Content-Range` of a chunk of an upload, `0-9`: where its bytes belong.
+/// The `Content-Range` of a chunk of an upload, `0-9`: the position of its bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ContentRange {
     first: u64,
@@ -143,7 +144,7 @@ pub enum ContentRangeError {
 }
 
 impl ContentRange {
-    /// The range of a chunk of this many bytes at this offset; nothing has no range.
+    /// Returns the range of a chunk of this many bytes at this offset; `None` for an empty chunk or on overflow.
     pub fn of_chunk(offset_bytes: u64, size_bytes: u64) -> Option<ContentRange> {
         let last = offset_bytes.checked_add(size_bytes.checked_sub(1)?)?;
         Some(ContentRange { first: offset_bytes, last })
@@ -154,12 +155,12 @@ impl ContentRange {
         self.first
     }
 
-    /// The offset of the last byte, at least the first.
+    /// The offset of the last byte, at least that of the first.
     pub fn last(self) -> u64 {
         self.last
     }
 
-    /// How many bytes there are.
+    /// The number of bytes.
     pub fn size_bytes(self) -> u64 {
         (self.last - self.first).saturating_add(1)
     }
@@ -186,12 +187,12 @@ impl fmt::Display for ContentRange {
 
 /// The `Range` header of an upload that has this many bytes: `0-<last>`.
 ///
-/// Nothing is `0-0` like a single byte; the protocol has no other way, and clients expect it.
+/// An empty upload is `0-0`, like one with a single byte: the protocol has no other way, and clients expect it.
 pub fn upload_range(offset_bytes: u64) -> String {
     format!("0-{}", offset_bytes.saturating_sub(1))
 }
 
-/// How many bytes an upload has, from the `Range` header of its registry; `0-0` is taken for nothing.
+/// Reads from a registry's `Range` header how many bytes an upload has; `0-0` is read as none.
 pub fn parse_upload_range(header: &str) -> Option<u64> {
     match number(header.strip_prefix("0-")?)? {
         0 => Some(0),

@@ -1,23 +1,24 @@
-//! The tag under which clients without the referrers API keep what refers to a manifest.
+//! The referrers tag: the tag under which clients without the referrers API list the manifests that refer to another.
 //!
-//! Owns: the way from a digest to its tag, and back. Never: what is stored at such a tag.
+//! Owns: the conversion from a digest to its tag, and back. Never: what is stored at such a tag.
 
 use crate::digest::{Digest, DigestAlgorithm};
 use crate::name::Tag;
 
-/// The specification cuts a digest down to what fits a tag.
+/// The specification cuts the digest to this many digits, so that it fits into a tag.
 const REFERRERS_TAG_DIGITS: usize = 64;
 
 impl Digest {
-    /// The tag under which clients without the referrers API keep what refers to this: `sha256-` and 64 digits. Of a
-    /// longer digest it has the first 64.
+    /// The tag under which clients without the referrers API list the manifests that refer to this digest.
+    ///
+    /// It is the algorithm, a hyphen and the first 64 digits, as in `sha256-…`.
     pub fn referrers_tag(&self) -> Tag {
         let tag = format!("{}-{}", self.algorithm(), &self.hex()[..REFERRERS_TAG_DIGITS]);
         tag.parse().expect("letters, digits and a hyphen make a tag")
     }
 }
 
-/// What the digests begin with whose [`Digest::referrers_tag`] this may be; nothing for any other tag.
+/// Returns the prefix of all digests with this [`Digest::referrers_tag`]; `None` if the tag is not a referrers tag.
 pub fn referrers_tag_subject(tag: &Tag) -> Option<String> {
     let (algorithm, hex) = tag.as_str().split_once('-')?;
     algorithm.parse::<DigestAlgorithm>().ok()?;

@@ -1,7 +1,7 @@
 //! Every path of the registry protocol, parsed and formatted.
 //!
-//! Owns the grammar of `/v2/…`. A name may have any number of components, and those may be called `blobs` or `tags`, so
-//! a path is read from its end. Methods, queries and the management API under `/v2/manage/` are the server's.
+//! Owns the grammar of `/v2/…`. A name may have any number of components, which may be called `blobs` or `tags`, so a
+//! path is read from its end. The server handles methods, queries and the management API under `/v2/manage/`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,13 +13,13 @@ use crate::error::ErrorCode;
 use crate::name::{Reference, RepositoryName};
 use crate::text::GrammarError;
 
-/// The longest session id; ours are UUIDs.
+/// The maximum length of a session id; ours are UUIDs.
 const MAX_SESSION_CHARS: usize = 128;
 
-/// What a path under `/v2` names.
+/// The resource that a path under `/v2` names.
 #[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub enum Route {
-    /// `/v2/`: is this a registry, and who am I?
+    /// `/v2/`: shows that this is a registry, and checks credentials.
     Base,
     /// `/v2/_catalog`: the names of all repositories.
     Catalog,
@@ -63,30 +63,30 @@ pub enum Route {
     },
 }
 
-/// Why a path names nothing.
+/// Why a path is not a route.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum RouteError {
     /// The protocol has no such path.
     #[error("no such path in the registry protocol")]
     NotFound,
-    /// The repository name is not one.
+    /// The repository name is invalid.
     #[error(transparent)]
     Name(GrammarError),
-    /// The reference is neither a tag nor meant as a digest.
+    /// The reference is not a valid tag, and has no colon as a digest would.
     #[error(transparent)]
     Tag(GrammarError),
-    /// The digest is not one.
+    /// The digest is invalid.
     #[error(transparent)]
     Digest(GrammarError),
-    /// No session can have this id.
+    /// The session id is invalid.
     #[error(transparent)]
     Session(GrammarError),
 }
 
 impl RouteError {
-    /// The code that answers a write to such a path; a read at a bad tag is better answered with `MANIFEST_UNKNOWN`.
+    /// The error code for a write to such a path; for a read at an invalid tag, `MANIFEST_UNKNOWN` is better.
     ///
-    /// The protocol has no code for a path it does not know; `UNSUPPORTED` comes nearest.
+    /// The protocol has no code for an unknown path; `UNSUPPORTED` is the closest.
     pub fn code(&self) -> ErrorCode {
         match self {
             RouteError::NotFound => ErrorCode::Unsupported,
@@ -97,7 +97,7 @@ impl RouteError {
         }
     }
 
-    /// The HTTP status: that of the code, except that an unknown path is 404.
+    /// The HTTP status: the status of the code, except 404 for an unknown path.
     pub fn status(&self) -> u16 {
         match self {
             RouteError::NotFound => 404,
@@ -107,9 +107,9 @@ impl RouteError {
 }
 
 impl Route {
-    /// Parses a path as it came over the wire, percent-encoded and without its query.
+    /// Parses a path as it was received, percent-encoded and without its query.
     ///
-    /// Segments are split first and decoded once, so an encoded slash never separates anything.
+    /// Segments are split first and then decoded once, so an encoded slash never separates segments.
     pub fn parse(raw_path: &str) -> Result<Route, RouteError> {
         let rest = match raw_path.strip_prefix("/v2") {
             Some("" | "/") => return Ok(Route::Base),
@@ -137,7 +137,7 @@ impl Route {
             [name @ .., "referrers", digest] => {
                 Ok(Route::Referrers { name: parse_name(name)?, digest: parse_digest(digest)? })
             }
-            // A session is one segment, so `blobs/uploads/../x` names none.
+            // A session id is one segment, so `blobs/uploads/../x` is not a session.
             other if other.windows(2).any(|pair| pair == ["blobs", "uploads"]) => Err(RouteError::Session(
                 GrammarError::new("upload session", raw_path, "one segment of letters, digits, - and _"),
             )),
@@ -145,7 +145,7 @@ impl Route {
         }
     }
 
-    /// The path, which needs no encoding: every part's grammar allows only characters that a path may hold.
+    /// Returns the path. It needs no encoding: the grammar of every part allows only characters that a path may hold.
     pub fn path(&self) -> String {
         match self {
             Route::Base => "/v2/".to_owned(),
@@ -159,7 +159,7 @@ impl Route {
         }
     }
 
-    /// The repository that the path is about, if it is about one.
+    /// The repository that the path names; `None` if it names none.
     pub fn name(&self) -> Option<&RepositoryName> {
         match self {
             Route::Base | Route::Catalog => None,

@@ -1,7 +1,6 @@
-//! Scopes: what a client asks to be allowed, in the words of the docker token protocol.
+//! Scopes: the access that a client requests, in the form of the docker token protocol.
 //!
-//! Owns the grammar `type[(class)]:name:action,…`. What is granted is decided elsewhere; a name in a scope may be
-//! anything.
+//! Owns the grammar `type[(class)]:name:action,…`. Never decides what is granted, and accepts any name in a scope.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::name::RepositoryName;
 use crate::text::GrammarError;
 
-/// The most scopes of one token request that are looked at; a mount needs two.
+/// The maximum number of scopes that are read from one token request; a mount needs two.
 pub const MAX_SCOPES: usize = 64;
-/// The longest scope that is looked at: a repository name, a host and all actions fit twice.
+/// The maximum length of a scope that is read: twice what a repository name, a host and all actions need.
 pub const MAX_SCOPE_CHARS: usize = 512;
 
 const REPOSITORY: &str = "repository";
 
-/// What may be done with a resource.
+/// An action on a resource.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Hash, Serialize, Deserialize)]
 pub enum Action {
     /// Read.
@@ -60,15 +59,15 @@ impl fmt::Display for Action {
     }
 }
 
-/// A resource and what may be done with it. Serialised, it is an entry of a registry token's `access` claim.
+/// A resource and the actions on it. Serialised, it is an entry in the `access` claim of a registry token.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Hash, Serialize, Deserialize)]
 pub struct Scope {
-    /// The type of resource: `repository`, or `registry` for the catalog. Others grant nothing.
+    /// The type of the resource: `repository`, or `registry` for the catalog. Other types grant nothing.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The name of the resource, not checked: see [`Scope::repository_name`].
+    /// The name of the resource, unchecked: see [`Scope::repository_name`].
     pub name: String,
-    /// The actions; words that are none are left out.
+    /// The actions; unknown ones are dropped.
     pub actions: BTreeSet<Action>,
 }
 
@@ -82,12 +81,12 @@ impl Scope {
         }
     }
 
-    /// The repository that the scope is about, if it is about one and its name is valid.
+    /// The repository that the scope names; `None` if its type is not `repository` or the name is invalid.
     pub fn repository_name(&self) -> Option<RepositoryName> {
         if self.kind == REPOSITORY { self.name.parse().ok() } else { None }
     }
 
-    /// Whether the action is among the scope's, by its own name or by `*`.
+    /// Whether the scope includes the action, by its own name or by `*`.
     pub fn allows(&self, action: Action) -> bool {
         self.actions.contains(&action) || self.actions.contains(&Action::All)
     }
@@ -96,8 +95,7 @@ impl Scope {
 impl FromStr for Scope {
     type Err = GrammarError;
 
-    /// The type ends at the first colon and the actions begin after the last, because a name may hold a host with a
-    /// port.
+    /// Splits at the first and the last colon, because the name between them may hold a host with a port.
     fn from_str(text: &str) -> Result<Self, GrammarError> {
         parse(text).ok_or_else(|| GrammarError::new("scope", text, "\"type:name:action,action\""))
     }
@@ -132,10 +130,10 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Reads the `scope` parameters of a token request, each of which may hold several scopes with spaces between them.
+/// Reads the `scope` parameters of a token request, each of which may hold several scopes separated by spaces.
 ///
-/// Malformed scopes, and those beyond [`MAX_SCOPES`], are left out: they grant nothing, and asking for too much is no
-/// error.
+/// Malformed scopes, and those beyond [`MAX_SCOPES`], are dropped: they grant nothing, and requesting too much is not
+/// an error.
 pub fn parse_scopes(parameters: &[&str]) -> Vec<Scope> {
     let words = parameters.iter().flat_map(|parameter| parameter.split(' ')).filter(|word| !word.is_empty());
     words.take(MAX_SCOPES).filter_map(|word| word.parse().ok()).collect()

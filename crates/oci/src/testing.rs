@@ -1,5 +1,5 @@
-//! What the property tests share: generators of valid texts, of texts that are nearly valid, and the check that a
-//! parser accepts exactly what a pattern written down elsewhere accepts.
+//! Shared by the property tests: generators of valid and nearly valid texts, and the check that a parser accepts
+//! exactly the texts that an independent pattern accepts.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -24,11 +24,11 @@ pub(crate) const TAG: &str = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}";
 pub(crate) const DIGEST: &str = r"(?:sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})";
 
 thread_local! {
-    /// Compiled patterns: to compile one takes much longer than to try it on a text.
+    /// Compiled patterns: compiling one takes much longer than matching a text.
     static PATTERNS: RefCell<HashMap<String, Regex>> = RefCell::default();
 }
 
-/// The pattern as one that matches whole texts only.
+/// Compiles the pattern so that it matches whole texts only.
 pub(crate) fn whole(pattern: &str) -> Regex {
     let compile = || Regex::new(&format!(r"\A(?:{pattern})\z")).unwrap();
     PATTERNS.with_borrow_mut(|patterns| patterns.entry(pattern.to_owned()).or_insert_with(compile).clone())
@@ -49,7 +49,7 @@ where
     }
 }
 
-/// Valid texts, the same with a few characters changed, texts of the alphabet alone, and any texts at all.
+/// Generates valid texts, valid texts with a few characters changed, texts of the alphabet, and arbitrary texts.
 pub(crate) fn nearly(
     valid: impl Strategy<Value = String> + Clone + 'static,
     alphabet: &'static str,
@@ -66,7 +66,7 @@ fn edited((text, edits): (String, Vec<Edit>)) -> String {
     edits.into_iter().fold(text, |text, edit| apply(&text, edit))
 }
 
-/// One change of a text: at this position, put this character instead of that many.
+/// One change of a text: the position, the number of characters to remove there, and the character to insert.
 type Edit = (Index, usize, Option<char>);
 
 fn edit(alphabet: &'static str) -> impl Strategy<Value = Edit> {
@@ -91,7 +91,7 @@ pub(crate) fn namespace_text() -> impl Strategy<Value = String> + Clone {
     r"[a-z][a-z0-9]{0,8}((\.|_|__|-{1,3})[a-z0-9]{1,6}){0,4}"
 }
 
-/// Holds the protocol's own words now and then, since those are valid components.
+/// Sometimes includes words of the protocol, because those are valid components.
 pub(crate) fn repository_text() -> impl Strategy<Value = String> + Clone {
     r"([a-z0-9]{1,6}|tags|blobs|referrers)((\.|_|__|-{1,3}|/)([a-z0-9]{1,6}|tags|list|blobs|uploads|manifests)){0,6}"
 }

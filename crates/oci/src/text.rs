@@ -1,6 +1,6 @@
-//! What all checked texts share: the error that names the bad value, and the plumbing of a type that wraps valid text.
+//! Shared by all checked texts: the error that names the invalid value, and the macro for types that wrap valid text.
 
-/// How much of a refused value an error repeats; enough to recognise it, too little to fill a log.
+/// How much of a refused value an error repeats: enough to recognise it, too little to fill a log.
 const EXCERPT_CHARS: usize = 100;
 
 /// A text that does not follow the grammar of its kind.
@@ -33,7 +33,7 @@ impl GrammarError {
     }
 }
 
-/// The beginning of an untrusted text on one line, with everything unprintable escaped.
+/// Returns the beginning of an untrusted text on one line, with unprintable characters escaped.
 pub(crate) fn excerpt(value: &str) -> String {
     let mut short = String::new();
     for char in value.chars().take(EXCERPT_CHARS) {
@@ -48,7 +48,8 @@ pub(crate) fn excerpt(value: &str) -> String {
     short
 }
 
-/// Defines a type that wraps text of one grammar: parse, show, compare, serialise, and no way round the check.
+/// Defines a type that wraps text of one grammar, with parsing, display, comparison and serialisation; a value cannot
+/// be made without the check.
 macro_rules! checked_text {
     ($(#[$attribute:meta])* $name:ident, $what:literal, $is_valid:path, $expected:literal) => {
         $(#[$attribute])*

@@ -1,6 +1,6 @@
-//! What can go wrong with bytes.
+//! The errors of a store.
 //!
-//! Owns: the kinds, and which operating system errors are which. Never: what an API answers.
+//! Owns: the kinds of error, and which operating system error is of which kind. Never: the response of an API.
 
 use std::io;
 use std::ops::Range;
@@ -9,25 +9,25 @@ use rustix::io::Errno;
 
 use crate::location::{Location, NotALocation};
 
-/// Why a store could not do what it was asked.
+/// Why a call to a store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There are no bytes at this location.
     #[error("{location} does not exist")]
     NotFound {
-        /// What was asked for.
+        /// The location that was asked for.
         location: Location,
     },
-    /// A location is written once, and this one was.
+    /// The location has been written already; a location is written only once.
     #[error("{location} exists already")]
     Exists {
-        /// What was to be created.
+        /// The location that was to be created.
         location: Location,
     },
-    /// An earlier writer of this location still lives.
+    /// An earlier writer of this location still exists.
     #[error("{location} is held by another writer")]
     Busy {
-        /// What was to be written.
+        /// The location that was to be written.
         location: Location,
     },
     /// The disk is full or the quota is used up. Reads still work.
@@ -38,7 +38,7 @@ pub enum StoreError {
         /// What the operating system said.
         error: io::Error,
     },
-    /// Not a location that [`Location::fresh`] gives.
+    /// The text does not have the form that [`Location::fresh`] gives.
     #[error("'{location}' is not a location")]
     BadLocation {
         /// The text.
@@ -47,25 +47,25 @@ pub enum StoreError {
     /// The range does not lie within the bytes.
     #[error("bytes {}..{} of {location}, which has {size_bytes}", range.start, range.end)]
     BadRange {
-        /// What was to be read.
+        /// The location that was to be read.
         location: Location,
-        /// Which of its bytes.
+        /// The requested bytes.
         range: Range<u64>,
-        /// How many it has.
+        /// The size of the blob.
         size_bytes: u64,
     },
-    /// The checkpoint does not fit what is stored; the blob must be written anew under a fresh location.
+    /// The checkpoint does not match the stored bytes; the blob must be written again under a fresh location.
     #[error("{location} cannot go on from its checkpoint: {reason}")]
     BadCheckpoint {
-        /// What was to be resumed.
+        /// The location that was to be resumed.
         location: Location,
-        /// Why not.
+        /// Why it cannot be resumed.
         reason: String,
     },
-    /// An earlier call of this writer failed, so nobody knows what it has stored since its last checkpoint.
+    /// An earlier call of this writer failed, so it is unknown what has been stored since its last checkpoint.
     #[error("{location}: an earlier write failed: {reason}")]
     Poisoned {
-        /// What was being written.
+        /// The location that was being written.
         location: Location,
         /// The kind of the first failure.
         kind: StoreErrorKind,
@@ -82,37 +82,37 @@ pub enum StoreError {
     },
 }
 
-/// What a caller does about a [`StoreError`].
+/// How a caller should react to a [`StoreError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StoreErrorKind {
-    /// Nothing is there; asking again does not help.
+    /// The blob does not exist; do not retry.
     NotFound,
-    /// Something is there; take a fresh location.
+    /// The location is in use; take a fresh one.
     Exists,
-    /// Wait until the other writer is gone.
+    /// Another writer exists; wait until it is gone.
     Busy,
-    /// Wait until somebody has made room.
+    /// There is no space; wait until some is freed.
     NoSpace,
-    /// The request makes no sense; give up.
+    /// The request is invalid; give up.
     Invalid,
-    /// The storage failed: try again later, from the last checkpoint.
+    /// The storage failed; retry later from the last checkpoint.
     Io,
 }
 
 /// What a failed read says about the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Blame {
-    /// They are not there, or fewer than there should be.
+    /// They are missing, or fewer than expected.
     Bytes,
-    /// The medium could not give these bytes back. It may be only they, and it may be all that lies on it.
+    /// The medium could not return these bytes. Only they may be lost, or everything on the medium.
     Medium,
-    /// Nothing: the process or the machine could not read now, whatever lies there.
+    /// Nothing: the process or the machine cannot read at the moment, and the bytes may be intact.
     Nobody,
 }
 
-/// The errors by which Linux and its file systems say that a medium has lost what it should hold: EIO; EBADMSG and EILSEQ, a
-/// checksum of the file system or of the device below it that does not fit; EUCLEAN, a damaged structure; ENODATA, a
-/// sector that a disk has given up.
+/// Errors by which Linux and its file systems report that a medium has lost data: EIO; EBADMSG and EILSEQ, a checksum
+/// mismatch in the file system or the device below it; EUCLEAN, a damaged structure; ENODATA, a sector that the disk
+/// can no longer read.
 const MEDIUM_ERRORS: [Errno; 5] = [Errno::IO, Errno::BADMSG, Errno::ILSEQ, Errno::UCLEAN, Errno::NODATA];
 
 impl From<NotALocation> for StoreError {
@@ -122,10 +122,10 @@ impl From<NotALocation> for StoreError {
 }
 
 impl StoreError {
-    /// What it says about the bytes when a read ends with it.
+    /// What this error says about the bytes if a read fails with it.
     pub fn blames(&self) -> Blame {
         match self {
-            // The store has made sure that the volume is there. A location that cannot be one has no bytes either.
+            // The store has checked that the volume is mounted. An invalid location has no bytes.
             Self::NotFound { .. } | Self::BadRange { .. } | Self::BadLocation { .. } => Blame::Bytes,
             Self::Io { error, .. } if error.kind() == io::ErrorKind::UnexpectedEof => Blame::Bytes,
             Self::Io { error, .. }
@@ -137,7 +137,7 @@ impl StoreError {
         }
     }
 
-    /// What to do about it.
+    /// How a caller should react.
     pub fn kind(&self) -> StoreErrorKind {
         match self {
             Self::NotFound { .. } => StoreErrorKind::NotFound,
@@ -155,7 +155,7 @@ impl StoreError {
         self.kind() == StoreErrorKind::NoSpace
     }
 
-    /// An operating system error, with the full disk told apart.
+    /// Wraps an operating system error; a full disk or quota becomes `NoSpace`.
     pub(crate) fn from_io(what: impl Into<String>, error: io::Error) -> Self {
         let what = what.into();
         match error.kind() {

@@ -1,6 +1,6 @@
 //! A store that fails when it is told to, for tests.
 //!
-//! Owns: which call fails and how. Never: chance. The same plan gives the same failures.
+//! Owns: which call fails and how. Never: random failures. The same plan gives the same failures.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,7 +24,7 @@ pub enum Operation {
     Resume,
     /// [`BlobStore::read`], before the first byte.
     Read,
-    /// One piece of a stream that [`BlobStore::read`] has given.
+    /// One piece of a stream that [`BlobStore::read`] returned.
     ReadPiece,
     /// [`BlobStore::presign`].
     Presign,
@@ -45,13 +45,13 @@ pub enum Operation {
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// The disk is full. A write stores the first half of its bytes before.
+    /// The disk is full. A write stores the first half of its bytes, and then fails.
     NoSpace,
-    /// The storage does not answer, and nothing was done.
+    /// The storage does not respond, and nothing was done.
     Io,
-    /// The storage does not answer, but everything was done.
+    /// The storage does not respond, but everything was done.
     LostAnswer,
-    /// The operating system fails with this number, and nothing was done.
+    /// The operating system returns this error number, and nothing was done.
     Os(i32),
 }
 
@@ -91,27 +91,27 @@ impl FaultyStore {
         Self { inner, plan: Arc::new(ShortLock::new(Plan::default())) }
     }
 
-    /// Lets the `nth` call from now fail; 1 is the next one.
+    /// Makes the `nth` call from now fail; 1 is the next one.
     pub fn fail(&self, operation: Operation, nth: u64, fault: Fault) {
         self.plan.with(|plan| plan.add(operation, nth, Some(nth), fault));
     }
 
-    /// Lets the `nth` call from now and all behind it fail, until [`FaultyStore::heal`].
+    /// Makes the `nth` call from now and all later ones fail, until [`FaultyStore::heal`].
     pub fn fail_from(&self, operation: Operation, nth: u64, fault: Fault) {
         self.plan.with(|plan| plan.add(operation, nth, None, fault));
     }
 
-    /// Lets no call fail any more.
+    /// Removes all planned failures.
     pub fn heal(&self) {
         self.plan.with(|plan| plan.faults.clear());
     }
 
-    /// How often an operation was called, with the calls that failed.
+    /// How often an operation was called, including the calls that failed.
     pub fn calls(&self, operation: Operation) -> u64 {
         self.plan.with(|plan| plan.calls.get(&operation).copied().unwrap_or(0))
     }
 
-    /// Counts a call; gives the fault that was planned for it.
+    /// Counts a call and returns the fault that is planned for it.
     fn meet(&self, operation: Operation) -> Option<Fault> {
         self.plan.with(|plan| {
             let call = plan.calls.entry(operation).or_default();
@@ -147,7 +147,7 @@ impl Fault {
         StoreError::from_io(format!("{operation:?} of a faulty store"), error)
     }
 
-    /// Does the work when only the answer is to be lost, and fails.
+    /// Fails; does the work first if only the response is to be lost.
     async fn strike<T>(
         self,
         operation: Operation,
@@ -189,7 +189,7 @@ impl BlobStore for FaultyStore {
     async fn read(&self, location: &Location, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {
         let fault = self.meet(Operation::Read);
         let pieces = tried(fault, Operation::Read, self.inner.read(location, range)).await?;
-        // After an error there is nothing more.
+        // The stream ends after an error.
         Ok(Box::pin(stream::unfold(Some((self.clone(), pieces)), |reading| async {
             let (store, mut pieces) = reading?;
             let piece = pieces.next().await?;

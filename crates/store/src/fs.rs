@@ -1,9 +1,10 @@
 //! Blobs as files in a directory: `<directory>/<2 hex digits>/<32 hex digits>`.
 //!
-//! Owns: the layout, and when what is made durable. Never: anything that outlives the process besides these files.
+//! Owns: the layout, and when files and names are made durable. Never: any state besides these files that outlives the
+//! process.
 //!
-//! Every disk operation runs in a blocking thread and takes one only for as long as it works: a client that sends or
-//! takes a byte now and then holds a file and a buffer, not a thread.
+//! Every disk operation runs in a blocking thread and holds it only while it works: a slow client holds a file and a
+//! buffer, not a thread.
 
 mod pieces;
 mod read;
@@ -25,16 +26,18 @@ use crate::{BlobStore, BlobWriter, ByteStream, Checkpoint, Location, StoreError}
 pub use read::READER_MEMORY_BYTES;
 pub use write::WRITER_MEMORY_BYTES;
 
-/// A file that says what the directory is. Without it the volume is not mounted, and nothing may be called absent.
+/// A file that identifies the directory. If it is missing, the volume is not mounted, and no blob may be reported as
+/// absent.
 const MARKER: &str = "transship-blobs";
 const MARKER_TEXT: &str = "transship blobs 1\n";
 /// Written and deleted by each probe.
 const PROBE: &str = ".probe";
-/// One block: enough for a full disk to refuse it.
+/// One block: enough that a full disk refuses it.
 const PROBE_BYTES: usize = 4096;
-/// A page of a listing holds at most so many locations of about 100 bytes: 1 MB, whatever was asked for.
+/// Maximum number of locations in one page of a listing, at about 100 bytes each: 1 MB, whatever limit the caller
+/// gives.
 const MAX_PAGE: usize = 10_000;
-/// A writer that was dropped a moment ago may still be at its last write; wait so long for it.
+/// How long to wait for the lock: a writer that was just dropped may still be in its last write.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -46,7 +49,7 @@ pub struct FsStore {
     memory: spare::Memory,
 }
 
-/// One blob's paths.
+/// The paths of one blob.
 #[derive(Clone, Debug)]
 struct BlobPath {
     location: Location,
@@ -55,11 +58,12 @@ struct BlobPath {
 }
 
 impl FsStore {
-    /// Opens the store in `directory`, which is created when absent, and tries whether it can be written and locked.
-    /// It blocks; call it at start-up.
+    /// Opens the store in `directory`, which is created if absent, and checks that it can be written and locked.
+    ///
+    /// Blocks; call it at start-up.
     ///
     /// # Errors
-    /// The directory cannot be used; the error names it.
+    /// If the directory cannot be used; the error names it.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = directory.into();
         create_directory(&root)?;
@@ -73,11 +77,10 @@ impl FsStore {
         Ok(store)
     }
 
-    /// Opens a store that is there already, and changes nothing in it: a full disk and one that cannot be written are no
-    /// reason not to read it.
+    /// Opens an existing store without changing it, so that a store on a full or read-only disk can still be read.
     ///
     /// # Errors
-    /// When the directory is none of this program's stores.
+    /// If the directory is not a store of this program.
     pub fn open_unchanged(directory: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let store = Self::at(directory.into());
         store.check_marker()?;
@@ -88,7 +91,7 @@ impl FsStore {
         Self { root, pieces: pieces::Pieces::default(), memory: spare::Memory::default() }
     }
 
-    /// The directory.
+    /// The directory of the store.
     pub fn directory(&self) -> &Path {
         &self.root
     }
@@ -99,7 +102,7 @@ impl FsStore {
         Ok(BlobPath { location: location.clone(), file: directory.join(name), directory })
     }
 
-    /// Writes the marker, or reads the one that is there.
+    /// Writes the marker, or checks an existing one.
     fn mark(&self) -> Result<(), StoreError> {
         let path = self.root.join(MARKER);
         match OpenOptions::new().write(true).create_new(true).open(&path) {
@@ -115,7 +118,7 @@ impl FsStore {
     fn check_marker(&self) -> Result<(), StoreError> {
         let path = self.root.join(MARKER);
         let text = fs::read_to_string(&path).map_err(|error| failed("reading", &path, error))?;
-        // A crash while it was first written leaves it empty or cut; it never says something else.
+        // A crash during the first write leaves the marker empty or truncated, but never with other text.
         if MARKER_TEXT.starts_with(&text) {
             return Ok(());
         }
@@ -127,7 +130,7 @@ impl FsStore {
     fn try_out(&self) -> Result<(), StoreError> {
         self.check_marker()?;
         let path = self.root.join(PROBE);
-        // Two probes may meet at one file: neither truncates, and either may find it deleted.
+        // Two probes may use the file at once: neither truncates it, and either may find it deleted.
         let tried = OpenOptions::new()
             .write(true)
             .create(true)
@@ -139,7 +142,7 @@ impl FsStore {
         deleted.map(drop).map_err(|error| failed("deleting", &path, error))
     }
 
-    /// What a missing file means: that the blob is absent, unless the whole volume is.
+    /// The error for a missing file: the blob does not exist, unless the whole volume is missing.
     fn missing(&self, location: &Location) -> StoreError {
         self.check_marker().err().unwrap_or_else(|| StoreError::NotFound { location: location.clone() })
     }
@@ -147,7 +150,7 @@ impl FsStore {
     fn create_file(&self, path: &BlobPath) -> Result<File, StoreError> {
         let create = || OpenOptions::new().read(true).write(true).create_new(true).open(&path.file);
         let created = match create() {
-            // Somebody tidied away an empty directory, or the volume is gone.
+            // Somebody removed an empty directory, or the volume is not mounted.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.check_marker()?;
                 create_if_absent(&path.directory)?;
@@ -164,7 +167,7 @@ impl FsStore {
         Ok(file)
     }
 
-    /// Opens an unfinished file and locks it; `None` when another writer holds it.
+    /// Opens an unfinished file and locks it; `None` if another writer holds the lock.
     fn open_locked(&self, path: &BlobPath) -> Result<Option<File>, StoreError> {
         let opened = OpenOptions::new().read(true).write(true).open(&path.file);
         let file = opened.map_err(|error| match error.kind() {
@@ -180,14 +183,14 @@ impl FsStore {
 
     fn delete_file(&self, path: &BlobPath) -> Result<(), StoreError> {
         match remove_if_present(&path.file) {
-            // Bytes that come back after a power cut would have no row any more.
+            // Without this sync the file could reappear after a power cut, when no row names it any more.
             Ok(true) => sync_directory(&path.directory),
             Ok(false) => self.check_marker(),
             Err(error) => Err(failed("deleting", &path.file, error)),
         }
     }
 
-    /// The smallest locations behind `after`. One directory's names are looked at, the smallest ones kept.
+    /// Returns the smallest locations after `after`. Reads one directory at a time, and keeps only its smallest names.
     fn page(&self, after: Option<&Location>, limit: usize) -> Result<Vec<Location>, StoreError> {
         self.check_marker()?;
         let limit = limit.min(MAX_PAGE);
@@ -212,7 +215,7 @@ impl FsStore {
         Ok(page)
     }
 
-    /// The blobs in one directory, in no order.
+    /// Returns the blobs in one directory, unordered.
     fn shard_locations(
         &self,
         shard: &str,
@@ -281,7 +284,7 @@ impl BlobStore for FsStore {
     }
 }
 
-/// Runs disk work in a blocking thread. A panic in it goes on in the caller.
+/// Runs disk work in a blocking thread, and propagates a panic to the caller.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
     joined(tokio::task::spawn_blocking(work).await)
 }
@@ -308,7 +311,7 @@ fn entry_location(shard: &str, entry: &DirEntry) -> Option<Location> {
     location.parts().is_ok().then_some(location)
 }
 
-/// `true` when there was something.
+/// Removes a file; returns `false` if it did not exist.
 fn remove_if_present(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
@@ -324,7 +327,7 @@ fn create_if_absent(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Creates a directory and those above it, each durable in the one above.
+/// Creates a directory and its parents, and makes each name durable in its parent.
 fn create_directory(path: &Path) -> Result<(), StoreError> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => return Ok(()),
@@ -341,12 +344,12 @@ fn create_directory(path: &Path) -> Result<(), StoreError> {
     sync_directory(parent)
 }
 
-/// Makes durable which names a directory has.
+/// Makes the names in a directory durable.
 fn sync_directory(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(|error| failed("syncing", path, error))
 }
 
-/// Whether a name still leads to the file.
+/// Whether the file has no name any more.
 fn is_deleted(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.nlink() == 0)
 }

@@ -1,16 +1,17 @@
-//! Bytes: where blobs lie, and how they come and go.
+//! Storage for the bytes of blobs: writing, reading, listing and deleting them.
 //!
-//! Owns: the [`BlobStore`] and [`BlobWriter`] traits, their backends, and the one suite that all of them pass.
-//! Never: digests, names, who may read what, or which bytes belong to which image. That is the catalog's knowledge, and
-//! the two do not know each other.
+//! Owns: the [`BlobStore`] and [`BlobWriter`] traits, their backends, and the one test suite that all of them pass.
+//! Never: digests, names, permissions, or which bytes belong to which image. Those belong to the catalog; neither crate
+//! depends on the other.
 //!
 //! The rules that every backend keeps:
 //!
-//! * A [`Location`] is written once. It is never renamed and never used again.
-//! * What [`BlobWriter::checkpoint`] and [`BlobWriter::finish`] have answered survives a power cut.
-//! * No call takes or gives back a whole blob. What one writer and one reader may hold is a constant of the backend.
-//! * A writer that has failed once fails for ever. Its blob goes on by [`BlobStore::resume`] from the last checkpoint.
-//! * The older of two writers of one location can never change what the newer one writes.
+//! * A [`Location`] is written once. It is never renamed or reused.
+//! * When [`BlobWriter::checkpoint`] or [`BlobWriter::finish`] has returned, the bytes survive a power cut.
+//! * No call takes or returns a whole blob. The maximum memory of one writer and of one reader is a constant of the
+//!   backend.
+//! * A writer that has failed once always fails. [`BlobStore::resume`] continues its blob from the last checkpoint.
+//! * If a location has two writers, the older one can never change what the newer one writes.
 
 mod error;
 mod faulty;

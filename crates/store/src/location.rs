@@ -1,21 +1,22 @@
-//! Where bytes lie, and how far they have come.
+//! Locations and checkpoints: where a blob is stored, and how much of it is durable.
 //!
-//! Owns: the form of a location and of a checkpoint. Never: what they mean to a backend.
+//! Owns: the form of a location and of a checkpoint. Never: how a backend uses them.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Hexadecimal digits in front of the slash: one of 256 directories.
+/// Hexadecimal digits before the slash, which name one of 256 directories.
 pub(crate) const SHARD_DIGITS: usize = 2;
-/// Hexadecimal digits behind the slash: a UUID.
+/// Hexadecimal digits after the slash: a UUID.
 const NAME_DIGITS: usize = 32;
 
 /// The name of one blob's bytes in a store, `<2 hex digits>/<32 hex digits>`.
 ///
-/// It says nothing about the content. Whoever takes a fresh one records it before the first byte is written; after that
-/// it is never given to other bytes, so that a late delete can never remove what somebody else has just written.
+/// It says nothing about the content. The caller of [`Location::fresh`] records the location before the first byte is
+/// written. It is never reused for other bytes, so a late delete can never remove bytes that somebody else has just
+/// written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Location(String);
@@ -24,7 +25,7 @@ impl Location {
     /// A location that nobody has used.
     pub fn fresh() -> Self {
         let name = Uuid::now_v7().simple().to_string();
-        // The front of a v7 UUID is the time, which would put everything of one hour into one directory. The end is random.
+        // A v7 UUID begins with the time, which would put all blobs of one hour into one directory. Its end is random.
         let shard = &name[NAME_DIGITS - SHARD_DIGITS..];
         Self(format!("{shard}/{name}"))
     }
@@ -34,7 +35,7 @@ impl Location {
         &self.0
     }
 
-    /// The directory and the file name. Every backend calls this before it touches anything, so a location that was not
+    /// Returns the directory and the file name. Every backend calls this before any access, so a location that was not
     /// made by [`Location::fresh`] can never name a path outside the store.
     pub(crate) fn parts(&self) -> Result<(&str, &str), NotALocation> {
         let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -54,7 +55,7 @@ impl Location {
 pub(crate) struct NotALocation(pub(crate) Location);
 
 impl From<String> for Location {
-    /// Takes a location as it was recorded. Its form is checked where it is used.
+    /// Wraps a recorded location. Its form is checked when it is used.
     fn from(recorded: String) -> Self {
         Self(recorded)
     }
@@ -72,12 +73,12 @@ impl fmt::Display for Location {
     }
 }
 
-/// How much of an unfinished blob is durable. With it, writing goes on in any process that reaches the same store.
+/// How much of an unfinished blob is durable. Any process with access to the same store can continue from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// So many bytes survive a power cut; the next byte goes here.
+    /// The number of bytes that survive a power cut, and the offset of the next byte.
     pub offset_bytes: u64,
-    /// What the backend must know to go on. Only the backend reads it.
+    /// Information that the backend needs to continue. Only the backend reads it.
     pub state: String,
 }
 

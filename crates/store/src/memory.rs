@@ -1,7 +1,7 @@
 //! Blobs in memory, for tests.
 //!
-//! Owns: the same promises as the other backends, and a power cut on demand. Never: production. It is the one backend
-//! that holds whole blobs, up to a fixed sum.
+//! Owns: the same guarantees as the other backends, and power cuts on demand. Never: production use. It is the only
+//! backend that holds whole blobs in memory, up to a fixed total.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,12 +15,12 @@ use futures::stream;
 use crate::lock::ShortLock;
 use crate::{BlobStore, BlobWriter, ByteStream, Checkpoint, Location, StoreError, StoreErrorKind};
 
-/// What [`MemoryStore::new`] holds at most: enough for a test's images, too little to hurt the machine.
+/// Capacity of [`MemoryStore::new`]: enough for the images of a test, too little to harm the machine.
 const CAPACITY_BYTES: u64 = 256 * 1024 * 1024;
 const PIECE_BYTES: u64 = 256 * 1024;
 const STATE: &str = "memory";
 
-/// Blobs in memory. Clones share them, as processes share a directory.
+/// A store in memory. Clones share the blobs, as processes share a directory.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     shared: Arc<ShortLock<Shared>>,
@@ -37,9 +37,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Blob {
     bytes: Vec<u8>,
-    /// How many bytes survive a power cut; `None` when not even the name does.
+    /// How many bytes survive a power cut; `None` if not even the name does.
     durable_bytes: Option<usize>,
-    /// Who may write.
+    /// The id of the only writer that may write.
     writer: Option<u64>,
 }
 
@@ -64,23 +64,23 @@ impl MemoryStore {
         Self::with_capacity(CAPACITY_BYTES)
     }
 
-    /// An empty store that is full after so many bytes.
+    /// An empty store with room for `capacity_bytes`.
     pub fn with_capacity(capacity_bytes: u64) -> Self {
         let shared = Shared { capacity_bytes, used_bytes: 0, next_writer: 0, blobs: BTreeMap::new() };
         Self { shared: Arc::new(ShortLock::new(shared)) }
     }
 
-    /// Makes room, or takes it away.
+    /// Changes the capacity.
     pub fn set_capacity(&self, capacity_bytes: u64) {
         self.shared.with(|shared| shared.capacity_bytes = capacity_bytes);
     }
 
-    /// How many bytes it holds.
+    /// How many bytes the store holds.
     pub fn used_bytes(&self) -> u64 {
         self.shared.with(|shared| shared.used_bytes)
     }
 
-    /// Loses all that was never said to be durable, and stops every writer.
+    /// Simulates a power cut: drops all bytes that are not durable, and stops every writer.
     pub fn cut_power(&self) {
         self.shared.with(|shared| {
             shared.blobs.retain(|_, blob| {
@@ -213,7 +213,7 @@ impl MemoryWriter {
         Self { store: store.clone(), location: location.clone(), id, offset_bytes, failed: None }
     }
 
-    /// Does something to the blob while this writer may; the first failure is the last thing that happens.
+    /// Runs `work` on the blob; after a failure, this writer fails for ever.
     fn with_blob<T>(
         &mut self,
         work: impl FnOnce(&mut Shared, &Location, u64) -> Result<T, StoreError>,

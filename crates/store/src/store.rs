@@ -1,6 +1,6 @@
 //! The two traits that every backend implements.
 //!
-//! Owns: what is promised. Never: how it is kept.
+//! Owns: the guarantees. Never: their implementation.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -13,65 +13,70 @@ use futures::Stream;
 
 use crate::{Checkpoint, Location, StoreError};
 
-/// Bytes as they come. After an error there is nothing more.
+/// A stream of bytes. It ends after an error.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
 
 /// A place for immutable bytes.
 #[async_trait]
 pub trait BlobStore: Send + Sync + Debug + 'static {
-    /// Begins a blob.
+    /// Starts a new blob.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] when something was ever written there and not deleted. A backend that cannot tell yet says
-    /// so in [`BlobWriter::finish`].
+    /// [`StoreError::Exists`] if a blob was written there and not deleted. A backend that cannot tell yet returns it
+    /// from [`BlobWriter::finish`].
     async fn create(&self, location: &Location) -> Result<Box<dyn BlobWriter>, StoreError>;
 
-    /// Goes on with a blob, in this process or another. Bytes beyond the checkpoint are thrown away.
+    /// Continues a blob, in this process or another. Bytes beyond the checkpoint are discarded.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when nothing of it is left, [`StoreError::Busy`] while an earlier writer lives, where the
-    /// backend can tell, [`StoreError::BadCheckpoint`] when fewer bytes are stored than the checkpoint says.
+    /// [`StoreError::NotFound`] if nothing of it is left; [`StoreError::Busy`] while an earlier writer exists, if the
+    /// backend can tell; [`StoreError::BadCheckpoint`] if fewer bytes are stored than the checkpoint says.
     async fn resume(&self, location: &Location, checkpoint: &Checkpoint) -> Result<Box<dyn BlobWriter>, StoreError>;
 
-    /// Streams a finished blob, or a part of it. What comes before [`BlobWriter::finish`] has answered is not defined.
+    /// Streams a finished blob, or a part of it. The result is undefined before [`BlobWriter::finish`] has returned.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::BadRange`] unless `start <= end <=` size. A blob that turns out shorter
-    /// than it was ends with an error, never early.
+    /// [`StoreError::NotFound`]; [`StoreError::BadRange`] unless `start <= end <=` size. If a blob has become shorter,
+    /// its stream ends with an error, never silently.
     async fn read(&self, location: &Location, range: Option<Range<u64>>) -> Result<ByteStream, StoreError>;
 
-    /// An address under which a client may read the blob without us for `ttl`, where the backend has such a thing.
+    /// Returns a URL under which a client may read the blob directly from the backend for `ttl`; `None` if the backend
+    /// has none.
     async fn presign(&self, location: &Location, ttl: Duration) -> Result<Option<String>, StoreError> {
         let _ = (location, ttl);
         Ok(None)
     }
 
-    /// Deletes a blob, finished or not. An absent one is deleted already.
+    /// Deletes a blob, finished or not. Succeeds if there is none.
     async fn delete(&self, location: &Location) -> Result<(), StoreError>;
 
-    /// The locations behind `after`, in order, at most `limit`. A page may be shorter than `limit`; only an empty page is
-    /// the end. Every finished blob that is there during the whole walk comes exactly once; unfinished ones may come.
+    /// Returns at most `limit` locations after `after`, in order.
+    ///
+    /// A page may be shorter than `limit`; only an empty page is the end. Every finished blob that exists during the
+    /// whole walk is returned exactly once; unfinished ones may be returned.
     async fn list(&self, after: Option<&Location>, limit: usize) -> Result<Vec<Location>, StoreError>;
 
-    /// Whether the store can be written now. A full one answers [`StoreError::NoSpace`] and can still be read.
+    /// Checks that the store can be written now. A full one returns [`StoreError::NoSpace`] and can still be read.
     async fn probe(&self) -> Result<(), StoreError>;
 }
 
 /// One blob being written, in order.
 ///
-/// Dropping it ends the writing: what was checkpointed stays, what came after may go.
+/// Dropping the writer ends the writing: bytes up to the last checkpoint are kept, later ones may be lost.
 #[async_trait]
 pub trait BlobWriter: Send + Sync + Debug {
-    /// Takes the next bytes, and waits while the storage is behind. A failure to store them may come only with a later
-    /// call. When the call is cancelled, [`BlobWriter::offset_bytes`] says how many bytes were taken.
+    /// Takes the next bytes, and waits while the storage is behind.
+    ///
+    /// A failure to store them may be reported only by a later call. If the call is cancelled,
+    /// [`BlobWriter::offset_bytes`] tells how many bytes were taken.
     async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError>;
 
-    /// Makes durable what was written, and says how to go on from here.
+    /// Makes the bytes so far durable, and returns the checkpoint to resume from.
     async fn checkpoint(&mut self) -> Result<Checkpoint, StoreError>;
 
-    /// Ends the blob and makes it durable; gives its size. From now on it can be read and never changes.
+    /// Finishes the blob, makes it durable and returns its size. From then on it can be read and never changes.
     async fn finish(self: Box<Self>) -> Result<u64, StoreError>;
 
-    /// How many bytes the blob has, with those that are not durable yet.
+    /// How many bytes the blob has, including those that are not durable yet.
     fn offset_bytes(&self) -> u64;
 }

@@ -1,9 +1,9 @@
 //! The suite that every backend must pass.
 //!
-//! Owns: what [`BlobStore`] and [`BlobWriter`] promise, as tests. Never: what only one backend does.
+//! Owns: the guarantees of [`BlobStore`] and [`BlobWriter`], as tests. Never: the behaviour of a single backend.
 //!
-//! A backend's tests call [`store_suite!`](crate::store_suite) with an expression that makes a [`Bench`]; each case
-//! becomes a test of its own, on a store of its own.
+//! A backend's tests call [`store_suite!`](crate::store_suite) with an expression that makes a [`Bench`]. Each case
+//! becomes a separate test with its own store.
 
 mod errors;
 mod reading;
@@ -33,8 +33,9 @@ pub use writing::{
     locations_are_written_once, writers_do_not_meet,
 };
 
-/// Makes one test of each case of the suite. The argument is an expression that gives a
-/// [`Bench`](crate::suite::Bench); the crate needs tokio with its macros.
+/// Makes one test of each case of the suite.
+///
+/// The argument is an expression that returns a [`Bench`](crate::suite::Bench); the crate needs tokio with its macros.
 #[macro_export]
 macro_rules! store_suite {
     ($make:expr) => {
@@ -58,19 +59,19 @@ macro_rules! store_suite {
     };
 }
 
-/// The largest piece that a read may give, whatever the backend.
+/// The maximum size of a piece that a read may return, for every backend.
 pub const MAX_PIECE_BYTES: usize = 1024 * 1024;
 
-/// A backend under test: one storage that any number of processes reach.
+/// A backend under test: one storage that any number of processes can use.
 pub trait Bench: Send + Sync {
-    /// A store as a process that has just started would open it.
+    /// Opens the store as a newly started process would.
     fn open(&self) -> Arc<dyn BlobStore>;
 
-    /// Loses what was never said to be durable, where that can be simulated.
+    /// Drops all bytes that are not durable, if that can be simulated.
     fn crash(&self) {}
 }
 
-/// Bytes that differ at every place and for every seed.
+/// Bytes that differ at every offset and for every seed.
 fn pattern(seed: u64, length: usize) -> Bytes {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -91,7 +92,7 @@ async fn create(store: &Arc<dyn BlobStore>) -> (Location, Box<dyn BlobWriter>) {
     (location, writer)
 }
 
-/// Writes in frames of a size that meets no buffer's end.
+/// Writes in frames whose size does not align with any buffer.
 async fn write_all(writer: &mut Box<dyn BlobWriter>, bytes: &Bytes) {
     const FRAME_BYTES: usize = 61_441;
     let mut rest = bytes.clone();

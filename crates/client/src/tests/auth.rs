@@ -1,4 +1,4 @@
-//! The token dance, and what never happens in it.
+//! Token requests, and the requests that must be refused.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

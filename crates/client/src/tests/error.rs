@@ -1,4 +1,4 @@
-//! What each status means for a retry, and what a message says.
+//! The retry kind of each status, and the text of messages.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn every_status_has_a_kind() {
     }
 }
 
-/// What a job waits out without counting it as a failure.
+/// The errors that a job waits out without counting them as failures.
 #[tokio::test]
 async fn away_is_who_cannot_be_reached_or_is_too_busy() {
     for (status, away) in [(429, true), (502, true), (503, true), (504, true), (500, false), (507, false), (403, false)]
@@ -58,7 +58,7 @@ async fn away_is_who_cannot_be_reached_or_is_too_busy() {
     assert!(!error.is_away(), "{error}");
 }
 
-/// A proxy below HTTP takes every connection and closes it when nobody is behind it.
+/// A TCP proxy accepts every connection, and closes it if there is no server behind it.
 #[tokio::test]
 async fn who_closes_the_connection_at_the_first_request_of_a_copy_is_away() {
     let ask = async |read_first: bool, answer: &'static [u8]| {
@@ -67,7 +67,7 @@ async fn who_closes_the_connection_at_the_first_request_of_a_copy_is_away() {
         tokio::spawn(async move {
             while let Ok((mut connection, _)) = listener.accept().await {
                 let mut request = Vec::new();
-                // Closed with something unread in it, a connection is reset.
+                // A connection that is closed with unread bytes is reset.
                 while read_first && !request.ends_with(b"}") {
                     connection.read_buf(&mut request).await.unwrap();
                 }

@@ -1,4 +1,4 @@
-//! Peers that want the client somewhere else, or to hold too much.
+//! Peers that direct the client to another origin, or make it hold too much.
 
 use std::time::Duration;
 
@@ -104,6 +104,6 @@ async fn a_peer_that_does_not_answer_is_given_up_after_the_idle_time() {
     let error = client(&base).head_blob(&name(), &sha256(b"x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry);
     assert!(error.is_away());
-    // Once, not three times: a silence took its time already.
+    // One attempt, not three: a silence has already taken the idle time.
     assert!(begun.elapsed() < Duration::from_millis(600), "{:?}", begun.elapsed());
 }

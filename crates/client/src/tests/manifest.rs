@@ -107,7 +107,7 @@ async fn a_registry_that_stores_something_else_is_found_out() {
     let raw = Bytes::from_static(RAW);
     client.put_manifest(&name(), &tag(), media::OCI_INDEX, raw.clone(), PutCondition::Always).await.unwrap_err();
     server.take_seen().await;
-    // Under a digest that is not its own a manifest is not even sent.
+    // A manifest is not sent under a wrong digest.
     client.put_manifest(&name(), &other.into(), media::OCI_INDEX, raw, PutCondition::Always).await.unwrap_err();
     assert!(server.take_seen().await.is_empty());
 }
@@ -126,7 +126,7 @@ async fn a_tag_on_a_sha512_manifest_is_a_parameter_of_the_push_by_digest() {
         async move { client.put_tagged(name, tag, &digest, media::OCI_INDEX, raw(), condition).await }
     };
     put(long.clone(), PutCondition::IfDigest(sha256(b"old"))).await.unwrap();
-    // The second registry has taken the manifest and passed over the parameter; the third has another tag there.
+    // The second registry stored the manifest and ignored the parameter; the third returned another tag.
     let silent = put(long.clone(), PutCondition::IfAbsent).await.unwrap_err();
     assert!(silent.kind() == ErrorKind::Permanent && silent.to_string().contains("does not set tags"), "{silent}");
     let moved = put(long.clone(), PutCondition::IfAbsent).await.unwrap_err();
@@ -136,7 +136,7 @@ async fn a_tag_on_a_sha512_manifest_is_a_parameter_of_the_push_by_digest() {
     assert_eq!(seen[0].header("if-match"), Some(format!("\"{}\"", sha256(b"old")).as_str()));
     assert_eq!(seen[1].header("if-none-match"), Some("*"));
 
-    // One with a sha256 digest goes by the tag, as with any client, and never under a digest that is not its own.
+    // A manifest with a sha256 digest is pushed by tag, as by any client, and never under a wrong digest.
     let short = sha256(RAW);
     let server = Script::start([reply(201, &[("docker-content-digest", short.as_str())], "")]).await;
     let client = super::support::client(&server.base);

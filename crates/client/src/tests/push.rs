@@ -55,7 +55,7 @@ async fn a_push_goes_on_where_it_was_cut() {
         server.state.lock().await.cuts.push_back(k);
         let (sent, done) = push(&server).await.unwrap();
         assert_eq!(done, LEN as u64, "cut at {k}");
-        // What was in flight when the connection broke is sent twice, and the byte that the protocol cannot tell.
+        // Bytes in flight when the connection broke are sent twice, and so is the byte that the protocol cannot report.
         assert!(sent <= (2 * LEN - k + 1) as u64, "cut at {k}: {sent}");
         assert_eq!(server.count("PATCH").await, if k == LEN { 1 } else { 2 }, "cut at {k}");
         assert_eq!(server.count("POST").await, if k == 1 { 2 } else { 1 }, "cut at {k}");
@@ -149,7 +149,7 @@ async fn an_offset_that_differs_is_asked_for() {
     let bytes = content(LEN);
     let client = client(&server.base);
     let session = client.start_upload(&name()).await.unwrap();
-    // Bytes arrive that this client does not know of: its request of before is still being served.
+    // Bytes arrive that this client does not know of: its earlier request is still being served.
     server.state.lock().await.sessions.get_mut("s1").unwrap().extend_from_slice(&bytes[..1000]);
     let sent =
         client.push_blob_from(session, &sha256(&bytes), LEN as u64, &Memory(bytes.clone()), &|_| ()).await.unwrap();
@@ -197,7 +197,7 @@ async fn a_mount_that_is_not_granted_is_an_upload() {
     }
 }
 
-/// A source that does something else than its size says.
+/// A source whose stream does not match its size.
 struct Odd(Box<dyn Fn(u64) -> io::Result<SourceStream> + Send + Sync>);
 
 #[async_trait]
@@ -271,7 +271,7 @@ async fn slow_is_no_error_but_silent_is() {
     assert!(error.to_string().contains("no byte moved"), "{error}");
 }
 
-/// A gigabyte passes; never more than a few megabytes of it are between the source and the registry's reader.
+/// Pushes a gigabyte: at any time, only a few megabytes are between the source and the registry's reader.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_blob_is_never_held() {
     const SIZE: u64 = 1 << 30;
@@ -312,6 +312,6 @@ async fn a_large_blob_is_never_held() {
     let sent = client.push_blob(&name(), &sha256(b"x"), SIZE, &source, &|_| ()).await.unwrap();
     assert_eq!((sent, received.load(Ordering::SeqCst)), (SIZE, SIZE));
     let most = most.load(Ordering::SeqCst);
-    // The sockets' own buffers are the most of it.
+    // Most of it is in the socket buffers.
     assert!(most < 24 << 20, "{most} bytes were on their way at once");
 }

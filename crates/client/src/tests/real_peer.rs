@@ -120,6 +120,6 @@ async fn check_manifests(client: &RegistryClient, layer: &Digest) {
     let found = client.get_manifest(&name, &put.clone().into()).await.unwrap().unwrap();
     assert_eq!(found, (put.clone(), media::OCI_MANIFEST.to_owned(), raw));
     assert_eq!(client.list_tags(&name).await.unwrap(), ["v1".parse().unwrap()]);
-    // It has no referrers API; the tag that stands in does not exist.
+    // It has no referrers API, and the referrers tag does not exist.
     assert!(client.referrers(&name, &put).await.unwrap().is_empty());
 }

@@ -76,7 +76,7 @@ impl Seen {
     }
 }
 
-/// A server that gives prepared answers, one after the other, and the last again and again.
+/// A server that sends prepared responses in order, and repeats the last one.
 pub(super) struct Script {
     pub(super) base: String,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -129,7 +129,7 @@ impl Script {
     }
 }
 
-/// A registry that keeps uploads and blobs in memory and fails as it is told.
+/// A registry that keeps uploads and blobs in memory, and fails as configured.
 pub(super) struct Lossy {
     pub(super) base: String,
     pub(super) state: Arc<Mutex<LossyState>>,
@@ -141,7 +141,7 @@ pub(super) struct LossyState {
     pub(super) sessions: HashMap<String, Vec<u8>>,
     /// "METHOD path" of every request.
     pub(super) log: Vec<String>,
-    /// The next `PATCH` requests break off after so many bytes of their body.
+    /// The next `PATCH` requests break off after this many bytes of their body.
     pub(super) cuts: VecDeque<usize>,
     /// Whether a session dies with its cut connection.
     pub(super) forgets: bool,
@@ -149,7 +149,7 @@ pub(super) struct LossyState {
     pub(super) received_bytes: usize,
     /// The next closing `PUT` requests: the answer is lost after the blob was stored.
     pub(super) lost_answers: usize,
-    /// The next `PATCH` requests are answered so, before their body is read.
+    /// The next `PATCH` requests get these responses before their body is read.
     pub(super) patch_answers: VecDeque<(u16, Vec<(&'static str, String)>)>,
     /// The next committed uploads have a flipped bit.
     pub(super) flips: usize,

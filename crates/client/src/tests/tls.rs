@@ -1,4 +1,4 @@
-//! Whom the client trusts.
+//! The certificates that the client trusts.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -67,14 +67,14 @@ async fn an_authority_is_trusted_when_it_is_named() {
     let base = start(dir.path()).await;
     let digest = sha256(b"x");
 
-    // A busy machine takes its time for a handshake.
+    // A handshake may be slow on a busy machine.
     let strict = ClientSettings { idle_timeout: std::time::Duration::from_secs(30), ..settings(&base) };
     let trusting =
         ClientSettings { extra_ca: Some(std::fs::read(dir.path().join("ca.pem")).unwrap()), ..strict.clone() };
     let trusting = RegistryClient::new(&trusting).unwrap();
     assert_eq!(trusting.head_blob(&name(), &digest).await.unwrap(), None);
 
-    // Without it there may be no certificates at all on the machine, which is an error as well.
+    // Without `extra_ca`, the machine may have no certificates at all, which is an error as well.
     if let Ok(strict) = RegistryClient::new(&strict) {
         let error = strict.head_blob(&name(), &digest).await.unwrap_err();
         assert_eq!((error.kind(), error.is_away()), (ErrorKind::Retry, false), "{error}");

@@ -1,7 +1,7 @@
-//! Walks JSON without keeping it, and refuses what readers disagree about or what is made to exhaust them.
+//! Walks JSON without keeping it, and refuses JSON that parsers read differently or that would exhaust them.
 //!
-//! `serde_json` itself refuses trailing text, byte order marks and numbers that are none. Here come the rest: keys
-//! given twice, deep nesting, and great numbers of tiny values, which take many times their text's size in memory.
+//! `serde_json` itself refuses trailing text, byte order marks and malformed numbers. This module also refuses
+//! duplicate keys, deep nesting, and very many small values, which take many times the size of their text in memory.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -13,15 +13,15 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use super::ManifestError;
 use crate::text::excerpt;
 
-/// Manifests nest four deep or so, annotations in an unknown field perhaps ten.
+/// Manifests nest about four levels deep, and annotations in an unknown field perhaps ten.
 const MAX_DEPTH: usize = 64;
-/// Room for [`super::MAX_DESCRIPTORS`] descriptors with all their fields, a platform and some annotations.
+/// Enough for [`super::MAX_DESCRIPTORS`] descriptors with all their fields, a platform and some annotations.
 const MAX_VALUES: usize = 250_000;
 
-/// Checks that the bytes are one JSON document that every reader understands alike.
+/// Checks that the bytes are one JSON document that every parser reads the same way.
 pub(super) fn check(raw: &[u8]) -> Result<(), ManifestError> {
     let refuse = |problem: &dyn fmt::Display| ManifestError::Json(excerpt(&problem.to_string()));
-    // Of text that nobody asks for, serde_json does not look at the encoding.
+    // `serde_json` does not check the encoding of strings that it skips.
     let text = std::str::from_utf8(raw).map_err(|error| refuse(&error))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let mut values_left = MAX_VALUES;
@@ -29,14 +29,14 @@ pub(super) fn check(raw: &[u8]) -> Result<(), ManifestError> {
     walk.deserialize(&mut deserializer).and_then(|()| deserializer.end()).map_err(|error| refuse(&error))
 }
 
-/// The walk through one value and everything in it.
+/// The walk through one value and all values inside it.
 struct Walk<'a> {
     depth_left: usize,
     values_left: &'a mut usize,
 }
 
 impl Walk<'_> {
-    /// The walk through a value inside this one.
+    /// Starts the walk through a value inside this one.
     fn inner<E: Error>(&mut self) -> Result<Walk<'_>, E> {
         let depth_left =
             self.depth_left.checked_sub(1).ok_or_else(|| E::custom(format_args!("nested deeper than {MAX_DEPTH}")))?;

@@ -26,7 +26,7 @@ fn reference_text() -> impl Strategy<Value = String> + Clone {
     prop_oneof![tag_text(), digest_text()].boxed()
 }
 
-/// Lengths about the limits, which the short texts of the other tests never reach.
+/// Lengths around the limits, which the short texts of the other tests never reach.
 fn long(word: &'static str) -> impl Strategy<Value = String> {
     (0..140_usize).prop_map(move |len| word.chars().cycle().take(len).collect())
 }

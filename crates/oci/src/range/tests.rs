@@ -4,7 +4,7 @@ use proptest::strategy::Strategy;
 use super::{ByteRange, ContentRange, ContentRangeError, ServedRange, parse_upload_range, upload_range};
 use crate::testing::{assert_accepts_exactly, nearly, whole};
 
-/// What a `Range` header selects, by walking through every byte.
+/// The bytes that a `Range` header selects, found by checking every byte.
 fn selected(header: &str, size_bytes: u64) -> Option<Vec<u64>> {
     let found = whole("(?i:bytes)=(?:([0-9]+)-([0-9]*)|-([0-9]+))").captures(header)?;
     // Thirty digits fit into 128 bits.
@@ -32,7 +32,7 @@ proptest! {
         let range = ByteRange::parse(&header, size_bytes);
         match selected(&header, size_bytes) {
             None => assert_eq!(range, ByteRange::Whole),
-            // The end of nothing is nothing, and that is all of it.
+            // A suffix range of empty content selects the whole content, which has no bytes.
             Some(_) if size_bytes == 0 && range == ByteRange::Whole => {
                 assert!(!header[6..].trim_matches(['-', '0']).is_empty());
             }

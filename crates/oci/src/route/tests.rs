@@ -24,7 +24,7 @@ fn path() -> impl Strategy<Value = String> + Clone {
     route().prop_map(|route| route.path())
 }
 
-/// The whole protocol as one pattern; only the limits of length have to be looked at apart.
+/// The whole protocol as one pattern; only the length limits are checked separately.
 fn is_route(path: &str) -> bool {
     let ends = format!(
         "tags/list|manifests/(?:{TAG}|{DIGEST})|(?:blobs|referrers)/{DIGEST}|blobs/uploads(?:/[A-Za-z0-9_-]{{0,128}})?"

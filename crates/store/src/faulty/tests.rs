@@ -42,7 +42,7 @@ async fn each_call_fails_as_planned() {
     let checkpoint = writer.checkpoint().await.unwrap();
     assert!(writer.write(Bytes::from_static(b"0123456789")).await.unwrap_err().is_no_space());
     assert_eq!(writer.offset_bytes(), 25, "half of it came through");
-    // As for every writer, the first failure is the last thing that happens, and not one call more is counted.
+    // As with every writer, all calls after the first failure fail, and they are not counted.
     assert!(writer.write(Bytes::new()).await.unwrap_err().is_no_space());
     assert!(writer.checkpoint().await.unwrap_err().is_no_space());
     assert!(writer.finish().await.unwrap_err().is_no_space());
@@ -92,7 +92,7 @@ async fn checkpoints_and_finishes_fail_and_can_be_repeated() {
         let mut writer = store.resume(&location, &checkpoint).await.unwrap();
         writer.write(Bytes::from_static(b"abc")).await.unwrap();
         assert!(writer.finish().await.is_err());
-        // Only what was done survives.
+        // Only completed work survives.
         inner.cut_power();
         let pieces: Vec<Bytes> = store.read(&location, None).await.unwrap().try_collect().await.unwrap();
         assert_eq!(pieces.concat(), expected.as_bytes(), "{fault:?}");

@@ -1,6 +1,6 @@
 //! Reading one file, piece by piece.
 //!
-//! Owns: the order of the pieces. Never: more than one of them, or a thread while nothing is being read.
+//! Owns: the order of the pieces. Never: more than one piece in memory, or a thread while nothing is being read.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -18,13 +18,14 @@ use super::pieces::{Buffer, LARGE_BYTES, Pieces};
 use super::{BlobPath, FsStore, blocking, failed};
 use crate::{ByteStream, StoreError};
 
-/// The most that one reader holds: the piece that is being sent.
+/// The maximum memory of one reader: the piece that is being sent.
 pub const READER_MEMORY_BYTES: usize = LARGE_BYTES;
 
 /// Opens a file and reads its first piece.
 pub(super) async fn open(store: FsStore, path: BlobPath, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {
     let pieces = store.pieces.clone();
-    // As with bytes: what is in memory is opened here, and anything else, errors included, on another thread.
+    // As for reads: a file whose name and inode are cached is opened here; everything else, including errors, is
+    // handled on another thread.
     let (source, rest) = match open_cached(&path.file) {
         Some(file) => Source::new(path, file, range)?,
         None => blocking(move || Source::open(&store, path, range)).await??,
@@ -34,7 +35,7 @@ pub(super) async fn open(store: FsStore, path: BlobPath, range: Option<Range<u64
     Ok(Box::pin(stream::try_unfold(reader, Reader::next)))
 }
 
-/// Opens a file if the operating system has its name and its inode in memory.
+/// Opens a file if the operating system has its name and its inode cached.
 fn open_cached(path: &Path) -> Option<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok().map(File::from)
@@ -63,7 +64,7 @@ impl Source {
         Self::new(path, file, range)
     }
 
-    /// The file, and what of it is to be read.
+    /// Returns the file and the range to read.
     fn new(path: BlobPath, file: File, range: Option<Range<u64>>) -> Result<(Self, Range<u64>), StoreError> {
         let size_bytes = file.metadata().map_err(|error| failed("opening", &path.file, error))?.len();
         let range = range.unwrap_or(0..size_bytes);
@@ -73,15 +74,15 @@ impl Source {
         Ok((Self { path, file }, range))
     }
 
-    /// Fills a buffer. It blocks.
+    /// Fills a buffer. Blocks.
     fn read(&self, mut buffer: Buffer, offset: u64) -> Result<Bytes, StoreError> {
         let length = buffer.len();
-        // A file that has become shorter gives an error here.
+        // Fails here if the file has become shorter.
         self.file.read_exact_at(buffer.space(), offset).map_err(|error| self.unreadable(error))?;
         Ok(buffer.filled(length))
     }
 
-    /// Fills a buffer as far as the operating system has the bytes in memory; nothing when it has none, or cannot tell.
+    /// Fills a buffer with the bytes that the operating system has cached; `None` if it has none or cannot tell.
     fn read_cached(&self, buffer: &mut Buffer, offset: u64) -> Option<usize> {
         let mut space = [IoSliceMut::new(buffer.space())];
         rustix::io::preadv2(&self.file, &mut space, offset, ReadWriteFlags::NOWAIT).ok().filter(|read| *read > 0)
@@ -109,12 +110,12 @@ impl Reader {
         Ok(Some((piece, self)))
     }
 
-    /// The next piece; empty at the end.
+    /// Returns the next piece, which is empty at the end.
     async fn read(&mut self) -> Result<Bytes, StoreError> {
         let offset = self.rest.start;
         let mut buffer = self.pieces.lend(self.rest.end - offset, self.taken_bytes);
         let piece = match self.source.read_cached(&mut buffer, offset) {
-            // What is in memory is copied here: handing it to a thread takes as long.
+            // Cached bytes are copied here: handing the work to a thread takes as long.
             Some(read) => buffer.filled(read),
             None if buffer.len() == 0 => Bytes::new(),
             None => {

@@ -1,33 +1,33 @@
-//! How much of what is written the page cache may keep.
+//! How many of the written bytes the page cache may keep.
 //!
-//! Owns: what the machine, or the control group that the process is in, can spare, and what each writer has of it.
-//! Never: dropping pages, or a look at every write.
+//! Owns: how much memory the machine or the control group of the process can spare, and the share of each writer.
+//! Never: dropping pages, or checking at every write.
 //!
-//! What was pushed is often pulled at once, so it stays cached while there is memory for it. Memory is "available" as the
-//! kernel means it (`MemAvailable`): free, or filled with what can be read again, such as these very pages. Writers together
-//! fill at most half of it, so that what others pull keeps the other half. A container sees the machine's `MemAvailable`,
-//! so the limits of its control groups count as well, and the smallest amount decides.
+//! A pushed blob is often pulled soon after, so it stays cached while there is memory for it. "Available" memory is the
+//! kernel's `MemAvailable`: memory that is free or holds pages that can be read again, such as these. Writers together
+//! fill at most half of it; the other half is left for blobs that are pulled. A container sees the machine's
+//! `MemAvailable`, so the limits of its control groups are read as well, and the smallest amount applies.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The page cache always keeps so much of one blob: most layers are smaller, and for those nothing is looked up.
+/// How much of one blob the page cache always keeps. Most layers are smaller, so for them no memory figures are read.
 const ALWAYS_BYTES: u64 = 1 << 30;
-/// Writers together fill one part in so many of what is available.
+/// Writers together fill at most the available memory divided by this.
 const WRITERS_PART: u64 = 2;
 
-/// The memory of the machine, as all writers of a store see it. Clones share what the writers have.
+/// The memory of the machine, for all writers of a store. Clones share the sum of what the writers use.
 #[derive(Clone, Debug)]
 pub(super) struct Memory {
     proc: PathBuf,
     groups: PathBuf,
-    /// What writers have left in the page cache, beyond what is always kept.
+    /// Bytes that all writers have left in the page cache, for blobs larger than `ALWAYS_BYTES`.
     filled_bytes: Arc<AtomicU64>,
 }
 
-/// What one writer has left in the page cache.
+/// The bytes that one writer has left in the page cache.
 #[derive(Debug)]
 pub(super) struct Share {
     memory: Memory,
@@ -41,7 +41,7 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// What the files below these two say.
+    /// Reads the figures from files below these two directories.
     pub(super) fn seen_in(proc: &Path, groups: &Path) -> Self {
         Self { proc: proc.to_owned(), groups: groups.to_owned(), filled_bytes: Arc::default() }
     }
@@ -51,7 +51,7 @@ impl Memory {
         Share { memory: self.clone(), filled_bytes: 0 }
     }
 
-    /// What the process could still use, with what the page cache holds; nothing when nobody says.
+    /// Memory that the process could still use, including reclaimable page cache; `None` if it is unknown.
     fn available_bytes(&self) -> Option<u64> {
         let machine = machine_available(&fs::read_to_string(self.proc.join("meminfo")).ok()?)?;
         let own = fs::read_to_string(self.proc.join("self/cgroup")).unwrap_or_default();
@@ -59,23 +59,25 @@ impl Memory {
         Some(groups.map_or(machine, |groups| groups.min(machine)))
     }
 
-    /// The same of the control group that a line of `/proc/self/cgroup` names and of those above it: each of them limits.
+    /// The same for the control group in a line of `/proc/self/cgroup`: the minimum over it and its ancestors, because
+    /// each has a limit.
     fn group_available(&self, line: &str) -> Option<u64> {
         let (kind, path) = Group::of_line(line)?;
         let root = self.groups.join(kind.folder(&self.groups));
-        // A container may see its own group as the root, whatever the path says. The groups that exist are asked.
+        // A container may see its own group as the root, whatever the path says, so only the groups that exist are
+        // read.
         let relative = Path::new(path.trim_start_matches('/'));
         relative.ancestors().filter_map(|group| kind.available(&root.join(group))).min()
     }
 }
 
 impl Share {
-    /// How many of the first bytes of a blob of `size_bytes` the page cache may keep now. To be asked at each checkpoint.
+    /// How many of the first bytes of a blob of `size_bytes` the page cache may keep now. Call it at each checkpoint.
     pub(super) fn keep(&mut self, size_bytes: u64) -> u64 {
         if size_bytes <= ALWAYS_BYTES {
             return size_bytes;
         }
-        // Without an answer there is as little to spare as there can be.
+        // If the amount is unknown, assume that no memory is available.
         let available = self.memory.available_bytes().unwrap_or(0);
         let all = self.memory.filled_bytes.load(Ordering::Relaxed);
         let others = all.saturating_sub(self.filled_bytes);
@@ -84,7 +86,8 @@ impl Share {
         kept
     }
 
-    /// Says anew what this writer has. Writers that do so at the same moment may go a checkpoint beyond their part.
+    /// Updates the share of this writer. Writers that do this at the same time may exceed their share until the next
+    /// checkpoint.
     fn fill(&mut self, bytes: u64) {
         let shared = &self.memory.filled_bytes;
         if bytes >= self.filled_bytes {
@@ -102,7 +105,7 @@ impl Drop for Share {
     }
 }
 
-/// How many of the first bytes of a blob stay, where the other writers have left `others` in the page cache.
+/// How many of the first bytes of a blob stay cached if the other writers have left `others_bytes` in the page cache.
 fn keep(size_bytes: u64, available_bytes: u64, others_bytes: u64) -> u64 {
     (available_bytes / WRITERS_PART).saturating_sub(others_bytes).max(ALWAYS_BYTES).min(size_bytes)
 }
@@ -113,7 +116,7 @@ fn machine_available(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// The two versions of control groups, whose files have other names.
+/// The two versions of control groups, whose files have different names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Group {
     V1,
@@ -121,8 +124,8 @@ enum Group {
 }
 
 impl Group {
-    /// Which kind a line of `/proc/self/cgroup` is about, and the group's path. Lines of v1 that are not about memory say
-    /// nothing.
+    /// Returns the version and the path of the group in a line of `/proc/self/cgroup`; `None` for lines of v1 that are
+    /// not about memory.
     fn of_line(line: &str) -> Option<(Self, &str)> {
         let mut fields = line.splitn(3, ':');
         let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
@@ -132,7 +135,7 @@ impl Group {
         controllers.split(',').any(|name| name == "memory").then_some((Self::V1, path))
     }
 
-    /// Where the groups lie. Beside groups of v1, those of v2 have a folder of their own.
+    /// The folder of the groups. If v1 is in use as well, the groups of v2 have their own folder.
     fn folder(self, groups: &Path) -> &'static str {
         match self {
             Self::V1 => "memory",
@@ -141,10 +144,10 @@ impl Group {
         }
     }
 
-    /// What one group leaves; nothing when it has no limit.
+    /// Memory that one group has left; `None` if it has no limit.
     fn available(self, group: &Path) -> Option<u64> {
         let read = |name: &str| fs::read_to_string(group.join(name)).ok();
-        // Not a number ("max"), or no such file at the root: no limit.
+        // "max" instead of a number, or a missing file at the root, means no limit.
         let number = |name: &str| read(name)?.trim().parse::<u64>().ok();
         let (limit, used, files) = match self {
             Self::V1 => {
@@ -161,12 +164,12 @@ impl Group {
     }
 }
 
-/// What a limit leaves, where `cached_bytes` of what is used can be taken back.
+/// Memory left under a limit, where `cached_bytes` of the used bytes can be reclaimed.
 const fn left(limit_bytes: u64, used_bytes: u64, cached_bytes: u64) -> u64 {
     limit_bytes.saturating_sub(used_bytes.saturating_sub(cached_bytes))
 }
 
-/// The number behind a name, in a text of lines that begin with one.
+/// Returns the number after a name, in a text whose lines begin with a name.
 fn value(text: &str, name: &str) -> Option<u64> {
     let mut words = text.lines().map(str::split_ascii_whitespace).find_map(|mut words| {
         let found = words.next() == Some(name);

@@ -92,7 +92,8 @@ fn marker_that_a_crash_cut_short_is_no_obstacle() {
     FsStore::open(directory.path()).unwrap();
 }
 
-/// The volume was unmounted: its blobs are not absent, and nothing may be written to the empty directory below.
+/// The volume was unmounted: its blobs must not be reported as absent, nor new ones be written to the empty mount
+/// point.
 #[tokio::test]
 async fn lost_volume_is_no_missing_blob() {
     let (directory, store) = store();
@@ -151,7 +152,7 @@ async fn living_writer_keeps_others_out() {
     store.resume(&location, &checkpoint).await.unwrap();
 }
 
-/// Its bytes would go nowhere, so they are never called durable.
+/// The bytes of a deleted file would be lost, so they are never reported as durable.
 #[tokio::test]
 async fn writer_of_a_deleted_blob_is_told() {
     let (_directory, store) = store();
@@ -290,7 +291,7 @@ async fn on_a_small_tmpfs() {
     assert!(error.is_no_space(), "{error}");
     assert!(writer.finish().await.unwrap_err().is_no_space());
 
-    // Nothing more can be written, and what there is can be read.
+    // Writes fail, and existing blobs can be read.
     assert!(store.probe().await.unwrap_err().is_no_space());
     let mut other = store.create(&Location::fresh()).await.unwrap();
     other.write(Bytes::from_static(b"x")).await.unwrap();
@@ -298,13 +299,13 @@ async fn on_a_small_tmpfs() {
     let pieces: Vec<Bytes> = store.read(&kept, Some(0..1_000_000)).await.unwrap().try_collect().await.unwrap();
     assert!(pieces.concat() == vec![1; 1_000_000], "the durable bytes differ");
 
-    // Going on frees what was thrown away, and then there is room without a restart.
+    // Resuming frees the discarded bytes, so there is space without a restart.
     let mut writer = store.resume(&kept, &checkpoint).await.unwrap();
     store.probe().await.unwrap();
     writer.write(Bytes::from(vec![3; 1_000_000])).await.unwrap();
     assert_eq!(writer.finish().await.unwrap(), 2_000_000);
 
-    // A full disk is told at the start too.
+    // A full disk is also reported at start-up.
     let rest = fs::File::create("rest").unwrap();
     let mut rest = std::io::BufWriter::new(rest);
     while std::io::Write::write_all(&mut rest, &[0; 4096]).is_ok() {}

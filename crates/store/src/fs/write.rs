@@ -1,7 +1,7 @@
-//! Writing one file, while the next bytes come in.
+//! Writing one file while the next bytes arrive.
 //!
-//! Owns: the buffer, the order of write and sync, and that nothing goes on after a failure.
-//! Never: opening or naming files.
+//! Owns: the buffer, the order of write and sync, and that nothing is written after a failure. Never: opening or naming
+//! files.
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
@@ -16,27 +16,27 @@ use super::spare::Share;
 use super::{BlobPath, failed, is_deleted, joined, sync_directory};
 use crate::{BlobWriter, Checkpoint, StoreError, StoreErrorKind};
 
-/// As soon as so much has come and no write is under way, one begins.
+/// A write starts once this many bytes are buffered and no other write is in progress.
 const FLUSH_BYTES: usize = 256 * 1024;
-/// Bytes that may wait while a write is under way. It takes a slow write (a few milliseconds of a busy disk) without
-/// holding up a fast sender, and it is the most that one write passes on.
+/// Maximum number of buffered bytes during a write, and of bytes in one write. This absorbs a slow write (a few
+/// milliseconds on a busy disk) without delaying a fast sender.
 const BUFFER_BYTES: usize = 1024 * 1024;
-/// The most that one writer holds: a buffer being filled and a buffer being written. Buffers grow as bytes come, so a
-/// small blob or a slow sender holds less.
+/// The maximum memory of one writer: a buffer being filled and a buffer being written. Buffers grow as bytes arrive, so
+/// a small blob or a slow sender holds less.
 pub const WRITER_MEMORY_BYTES: usize = 2 * BUFFER_BYTES;
 
-/// What [`Checkpoint::state`] is here: the file's length is all there is to know.
+/// The value of [`Checkpoint::state`]: a constant, because the offset is all that a resume needs.
 const STATE: &str = "fs";
 
-/// One file being written. Each piece of disk work takes the file with it and brings it back.
+/// A file that is being written. Each disk operation takes ownership of the open file and returns it.
 #[derive(Debug)]
 pub(super) struct FsWriter {
     path: BlobPath,
-    /// Bytes that are not handed to the disk yet.
+    /// Bytes that have not been handed to the disk.
     buffer: Vec<u8>,
     offset_bytes: u64,
     disk: Disk,
-    /// Whether a power cut could take the file's name.
+    /// Whether the file's name survives a power cut.
     is_name_durable: bool,
 }
 
@@ -44,8 +44,8 @@ pub(super) struct FsWriter {
 enum Disk {
     Idle(OpenFile),
     Working(JoinHandle<Result<OpenFile, StoreError>>),
-    /// For ever: what a failed write or sync has left on the disk, nobody knows. After a failed sync the kernel calls
-    /// the lost pages clean, so that a second sync would succeed.
+    /// A final state: after a failed write or sync, the content on the disk is unknown. The kernel marks lost pages as
+    /// clean after a failed sync, so a second sync would succeed.
     Failed {
         kind: StoreErrorKind,
         reason: String,
@@ -56,17 +56,17 @@ enum Disk {
 struct OpenFile {
     path: BlobPath,
     file: File,
-    /// What of the page cache it may fill.
+    /// The share of the page cache that it may fill.
     share: Share,
-    /// An empty buffer, to be used again.
+    /// An empty buffer for reuse.
     spare: Vec<u8>,
 }
 
-/// What the disk shall do with the bytes that it gets.
+/// What to do after the bytes are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     Nothing,
-    /// Make all of it durable; the file has so many bytes then.
+    /// Make the whole file durable; it then has this many bytes.
     Sync {
         size_bytes: u64,
     },
@@ -78,7 +78,7 @@ impl FsWriter {
         Self::new(path, file, share, 0, false)
     }
 
-    /// A writer that goes on behind the checkpoint. It blocks.
+    /// A writer that continues from the checkpoint. Blocks.
     pub(super) fn resumed(
         path: BlobPath,
         mut file: File,
@@ -105,7 +105,7 @@ impl FsWriter {
         Self { path, buffer: Vec::new(), offset_bytes, disk: Disk::Idle(file), is_name_durable }
     }
 
-    /// Hands the buffer to the disk, behind the work that is under way.
+    /// Hands the buffer to the disk after the work in progress is done.
     async fn hand_over(&mut self, then: Then) -> Result<(), StoreError> {
         self.settle().await?;
         let stopped = Disk::Failed { kind: StoreErrorKind::Io, reason: "the writer was stopped".to_owned() };
@@ -122,7 +122,7 @@ impl FsWriter {
         }
     }
 
-    /// Makes bytes and name durable, both at once: a journaling file system answers two waiting syncs with one commit.
+    /// Makes bytes and name durable, both at once: a journaling file system serves two waiting syncs with one commit.
     async fn sync(&mut self) -> Result<(), StoreError> {
         self.hand_over(Then::Sync { size_bytes: self.offset_bytes }).await?;
         if self.is_name_durable {
@@ -139,7 +139,7 @@ impl FsWriter {
         Ok(())
     }
 
-    /// Waits for the work that is under way. A caller that is cancelled here loses nothing.
+    /// Waits for the work in progress. If the call is cancelled here, the work goes on and nothing is lost.
     async fn settle(&mut self) -> Result<(), StoreError> {
         if let Disk::Working(work) = &mut self.disk {
             match joined(work.await).and_then(|result| result) {
@@ -182,7 +182,7 @@ impl BlobWriter for FsWriter {
             if self.buffer.len() == BUFFER_BYTES {
                 self.hand_over(Then::Nothing).await?;
             }
-            // Copied, not kept: a frame of one byte may hold the whole buffer that it was received in.
+            // The bytes are copied, because a frame of one byte may keep its whole receive buffer alive.
             let taken = bytes.split_to(bytes.len().min(BUFFER_BYTES - self.buffer.len()));
             make_room(&mut self.buffer, taken.len());
             self.buffer.extend_from_slice(&taken);
@@ -210,7 +210,7 @@ impl BlobWriter for FsWriter {
 }
 
 impl OpenFile {
-    /// It blocks.
+    /// Writes the bytes, and syncs if `then` asks for it. Blocks.
     fn work(mut self, mut bytes: Vec<u8>, then: Then) -> Result<Self, StoreError> {
         self.file.write_all(&bytes).map_err(|error| failed("writing", &self.path.file, error))?;
         bytes.clear();
@@ -223,22 +223,23 @@ impl OpenFile {
         Ok(self)
     }
 
-    /// Drops from the page cache what there is no memory for: it would push out what others need, and pages that are used
-    /// again at once cost far less than new ones. Advice to the kernel, which may not follow it; so a failure is none.
+    /// Drops the pages for which there is no memory from the page cache: they would evict pages that others need, and
+    /// reusing pages at once costs far less than allocating new ones. This is advice that the kernel may ignore, so
+    /// errors are ignored too.
     fn drop_cached(&mut self, size_bytes: u64) {
         if let Some((offset_bytes, length_bytes)) = self.range_to_drop(size_bytes) {
             let _ = rustix::fs::fadvise(&self.file, offset_bytes, Some(length_bytes), Advice::DontNeed);
         }
     }
 
-    /// Where that begins and how long it is; nothing when there is memory for all of it.
+    /// Returns offset and length of the range to drop; `None` if there is memory for the whole file.
     fn range_to_drop(&mut self, size_bytes: u64) -> Option<(u64, NonZeroU64)> {
         let kept_bytes = self.share.keep(size_bytes);
         let dropped_bytes = size_bytes.checked_sub(kept_bytes).and_then(NonZeroU64::new)?;
         Some((kept_bytes, dropped_bytes))
     }
 
-    /// Nobody else may have touched the file: it is as long as what was written, and it has not been deleted.
+    /// Checks that nobody else has changed the file: it has as many bytes as were written, and has not been deleted.
     fn verify(&self, size_bytes: u64) -> Result<(), StoreError> {
         let look = |error| failed("looking at", &self.path.file, error);
         if is_deleted(&self.file).map_err(look)? {
@@ -253,7 +254,7 @@ impl OpenFile {
     }
 }
 
-/// Lets a buffer grow by doubling, never beyond its bound.
+/// Grows a buffer by doubling, up to [`BUFFER_BYTES`].
 fn make_room(buffer: &mut Vec<u8>, more: usize) {
     let wanted = buffer.len() + more;
     if wanted > buffer.capacity() {

@@ -28,7 +28,7 @@ async fn full_store_refuses_and_goes_on_when_there_is_room() {
     writer.write(Bytes::from(vec![1; 600])).await.unwrap();
     let checkpoint = writer.checkpoint().await.unwrap();
     assert!(writer.write(Bytes::from(vec![2; 401])).await.unwrap_err().is_no_space());
-    // The writer is done for, also when there is room again.
+    // The writer fails for ever, even when there is room again.
     store.set_capacity(1001);
     assert!(writer.write(Bytes::from(vec![2; 1])).await.unwrap_err().is_no_space());
     assert!(writer.finish().await.unwrap_err().is_no_space());

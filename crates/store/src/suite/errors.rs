@@ -1,9 +1,9 @@
-//! What cannot be done is said, with its kind.
+//! Impossible requests return an error of the right kind.
 
 use super::{Bench, create, pattern, put, try_get};
 use crate::{Location, StoreErrorKind};
 
-/// Only what [`Location::fresh`] makes is a location; above all no path.
+/// Only texts of the form that [`Location::fresh`] makes are locations; paths are refused.
 pub async fn bad_locations_are_refused(bench: &dyn Bench) {
     let store = bench.open();
     let name = "0123456789abcdef0123456789abcdef";
@@ -49,7 +49,7 @@ pub async fn bad_locations_are_refused(bench: &dyn Bench) {
     assert_eq!(store.list(None, 10).await.expect("a list"), []);
 }
 
-/// What is not there is not there.
+/// A missing blob returns `NotFound`, and deleting it succeeds.
 pub async fn missing_blobs_are_told(bench: &dyn Bench) {
     let store = bench.open();
     let (known, mut writer) = create(&store).await;
@@ -69,11 +69,11 @@ pub async fn missing_blobs_are_told(bench: &dyn Bench) {
     store.delete(&known).await.expect("it can be deleted");
 }
 
-/// A range outside the blob is an error and not fewer bytes.
+/// A range outside the blob returns an error, not fewer bytes.
 pub async fn odd_ranges_are_refused(bench: &dyn Bench) {
     let store = bench.open();
     let location = put(&store, &pattern(1, 1000)).await;
-    // Ranges that came from outside.
+    // Ranges as a client could send them.
     let backwards = std::ops::Range { start: 5, end: 4 };
     for range in [0..1001, 1000..1001, 1001..1001, 1001..1002, 0..u64::MAX, u64::MAX..u64::MAX, backwards] {
         let error = store.read(&location, Some(range.clone())).await.err();

@@ -10,7 +10,7 @@ use futures::future::join_all;
 use super::{Bench, MAX_PIECE_BYTES, assert_same, create, get, pattern, put, try_get};
 use crate::{BlobStore, Location};
 
-/// Ranges round the edges of pieces.
+/// Ranges around the edges of pieces.
 pub async fn ranges_give_their_bytes(bench: &dyn Bench) {
     const SIZE: u64 = 1_000_003;
     const PIECE: u64 = 256 * 1024;
@@ -38,7 +38,7 @@ pub async fn reads_keep_to_their_bound(bench: &dyn Bench) {
         size_bytes += piece.len();
     }
     assert_eq!(size_bytes, 4_000_000);
-    // A reader that goes away in the middle holds up nobody.
+    // A reader that is dropped midway does not block others.
     let mut pieces = store.read(&location, None).await.expect("it can be read");
     pieces.try_next().await.expect("a piece");
     drop(pieces);
@@ -55,7 +55,7 @@ pub async fn reads_go_on_side_by_side(bench: &dyn Bench) {
     }
 }
 
-/// Walking in pages of any size gives every finished blob once, in order, while others come and go.
+/// Listing in pages of any size returns every finished blob once, in order, while others are created and deleted.
 pub async fn list_gives_every_blob_once(bench: &dyn Bench) {
     let store = bench.open();
     assert_eq!(store.list(None, 10).await.expect("a list"), []);
@@ -68,7 +68,7 @@ pub async fn list_gives_every_blob_once(bench: &dyn Bench) {
         assert_eq!(walk(&store, None, limit).await, locations, "pages of {limit}");
     }
     assert_eq!(store.list(None, 0).await.expect("an empty page"), []);
-    // A walk goes on behind a location that has been deleted, and past a blob that is being written.
+    // A walk continues after a location that has been deleted, and past a blob that is being written.
     let (unfinished, _writer) = create(&store).await;
     store.delete(&locations[10]).await.expect("it can be deleted");
     let mut rest = walk(&store, Some(locations[10].clone()), 50).await;
@@ -87,7 +87,7 @@ async fn walk(store: &Arc<dyn BlobStore>, mut after: Option<Location>, limit: us
     }
 }
 
-/// An address, or that there is none.
+/// Returns a URL or `None`, never an error.
 pub async fn presign_answers(bench: &dyn Bench) {
     let store = bench.open();
     let location = put(&store, &pattern(1, 3)).await;
@@ -95,7 +95,7 @@ pub async fn presign_answers(bench: &dyn Bench) {
     assert!(address.is_none_or(|address| address.starts_with("http")), "an HTTP address");
 }
 
-/// A store that works says so, again and again, and shows nothing of it.
+/// Repeated probes of a working store succeed and leave no blob.
 pub async fn probe_answers(bench: &dyn Bench) {
     let store = bench.open();
     for result in join_all((0..8).map(|_| store.probe())).await {

@@ -1,4 +1,4 @@
-//! What a checkpoint is worth.
+//! The guarantees of a checkpoint.
 
 use super::{Bench, assert_same, create, get, pattern, put, write_all};
 use crate::{Checkpoint, StoreErrorKind};
@@ -20,7 +20,7 @@ pub async fn resume_goes_on_in_another_process(bench: &dyn Bench) {
     assert_same(&get(&bench.open(), &location).await, &bytes);
 }
 
-/// A new process each few hundred kilobytes, with checkpoints that add nothing in between.
+/// A new process every few hundred kilobytes, with empty checkpoints in between.
 pub async fn resume_in_many_steps(bench: &dyn Bench) {
     let bytes = pattern(1, 2_000_000);
     let (location, mut writer) = create(&bench.open()).await;
@@ -38,7 +38,7 @@ pub async fn resume_in_many_steps(bench: &dyn Bench) {
     assert_same(&get(&bench.open(), &location).await, &bytes);
 }
 
-/// Offsets round the edges of buffers, also that of nothing.
+/// Offsets around the edges of buffers, including 0.
 pub async fn resume_at_every_kind_of_offset(bench: &dyn Bench) {
     let bytes = pattern(1, 1_100_000);
     for offset in [0, 1, 4095, 4096, 262_143, 262_144, 262_145, 1_048_576, 1_100_000] {
@@ -53,7 +53,7 @@ pub async fn resume_at_every_kind_of_offset(bench: &dyn Bench) {
     }
 }
 
-/// What came after the checkpoint was never promised; other bytes come in its place, and fewer.
+/// Bytes after the checkpoint are not guaranteed; other and fewer bytes replace them.
 pub async fn bytes_behind_a_checkpoint_are_thrown_away(bench: &dyn Bench) {
     let store = bench.open();
     let begin = pattern(1, 400_000);
@@ -66,7 +66,7 @@ pub async fn bytes_behind_a_checkpoint_are_thrown_away(bench: &dyn Bench) {
     write_all(&mut writer, &pattern(3, 100_000)).await;
     drop(writer);
 
-    // Nobody recorded the newer checkpoint, so the older one holds.
+    // Nobody recorded the newer checkpoint, so the older one applies.
     let mut writer = bench.open().resume(&location, &checkpoint).await.expect("it goes on");
     let end = pattern(4, 1000);
     write_all(&mut writer, &end).await;
@@ -74,7 +74,7 @@ pub async fn bytes_behind_a_checkpoint_are_thrown_away(bench: &dyn Bench) {
     assert_same(&get(&store, &location).await, &[&begin[..], &end[..]].concat());
 }
 
-/// A crash costs what came after the checkpoint and nothing else.
+/// A crash loses only the bytes after the checkpoint.
 pub async fn checkpoints_survive_a_crash(bench: &dyn Bench) {
     let begin = pattern(1, 900_000);
     let (location, mut writer) = create(&bench.open()).await;
@@ -90,7 +90,7 @@ pub async fn checkpoints_survive_a_crash(bench: &dyn Bench) {
     assert_same(&get(&bench.open(), &location).await, &begin);
 }
 
-/// What was finished survives.
+/// Finished blobs survive a crash.
 pub async fn finished_blobs_survive_a_crash(bench: &dyn Bench) {
     let bytes = pattern(1, 1_000_000);
     let location = put(&bench.open(), &bytes).await;
@@ -100,14 +100,14 @@ pub async fn finished_blobs_survive_a_crash(bench: &dyn Bench) {
     assert_same(&get(&bench.open(), &empty).await, &[]);
 }
 
-/// Dropping a writer is the way to stop.
+/// A dropped writer leaves its last checkpoint, and the next writer can start at once.
 pub async fn dropped_writer_leaves_its_checkpoint(bench: &dyn Bench) {
     let store = bench.open();
     let bytes = pattern(1, 600_000);
     let (location, mut writer) = create(&store).await;
     write_all(&mut writer, &bytes).await;
     let checkpoint = writer.checkpoint().await.expect("a checkpoint");
-    // Much is under way when it is dropped, and the next one comes at once.
+    // Many writes are pending when the writer is dropped, and the next one starts at once.
     for seed in 0..5 {
         write_all(&mut writer, &pattern(seed, 1_200_000)).await;
         drop(writer);
@@ -118,7 +118,7 @@ pub async fn dropped_writer_leaves_its_checkpoint(bench: &dyn Bench) {
     assert_same(&get(&store, &location).await, &bytes);
 }
 
-/// A writer that everybody took for dead wakes up. Either the next one had to wait for it, or it can do no harm.
+/// A writer that was believed dead writes again. Either the next writer had to wait for it, or it can do no harm.
 pub async fn older_writer_changes_nothing(bench: &dyn Bench) {
     let (location, mut older) = create(&bench.open()).await;
     let begin = pattern(1, 500_000);
@@ -144,7 +144,7 @@ pub async fn older_writer_changes_nothing(bench: &dyn Bench) {
     assert_same(&get(&store, &location).await, &[&begin[..], &end[..]].concat());
 }
 
-/// A checkpoint of another backend, or of more bytes than there are, is no guess.
+/// A checkpoint of another backend, or of more bytes than are stored, is refused.
 pub async fn foreign_checkpoints_are_refused(bench: &dyn Bench) {
     let store = bench.open();
     let (location, mut writer) = create(&store).await;
@@ -157,7 +157,7 @@ pub async fn foreign_checkpoints_are_refused(bench: &dyn Bench) {
     let ahead = Checkpoint { offset_bytes: 1001, ..checkpoint.clone() };
     let error = store.resume(&location, &ahead).await.expect_err("more bytes than there are");
     assert_eq!(error.kind(), StoreErrorKind::Invalid, "{error}");
-    // Neither try has cost anything.
+    // Neither attempt has changed anything.
     let writer = store.resume(&location, &checkpoint).await.expect("it goes on");
     assert_eq!(writer.finish().await.expect("it can be finished"), 1000);
 }

@@ -1,4 +1,4 @@
-//! What is written comes back, once.
+//! Blobs read back as they were written, and locations are written once.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use futures::future::join_all;
 use super::{Bench, assert_same, create, get, pattern, put, try_get, write_all};
 use crate::StoreErrorKind;
 
-/// Sizes round every buffer's edge.
+/// Sizes around the edge of every buffer.
 pub async fn blobs_of_many_sizes_come_back(bench: &dyn Bench) {
     let store = bench.open();
     let edges = [1, 256 * 1024, 1024 * 1024, 5 * 1024 * 1024];
@@ -39,7 +39,7 @@ pub async fn empty_blobs_exist(bench: &dyn Bench) {
     assert_eq!(store.list(None, 10).await.expect("a list"), [location]);
 }
 
-/// A second blob under the same location is refused, at the latest when it would be finished; the first one stays.
+/// A second blob under the same location is refused, at the latest by `finish`; the first one stays.
 pub async fn locations_are_written_once(bench: &dyn Bench) {
     let store = bench.open();
     let bytes = pattern(1, 300_000);
@@ -53,7 +53,7 @@ pub async fn locations_are_written_once(bench: &dyn Bench) {
     assert_same(&get(&store, &location).await, &bytes);
 }
 
-/// Deleting what is not there is no error; unfinished blobs can be deleted too.
+/// Deleting a missing blob is not an error; unfinished blobs can be deleted too.
 pub async fn delete_is_idempotent(bench: &dyn Bench) {
     let store = bench.open();
     let location = put(&store, &pattern(1, 10)).await;
@@ -72,7 +72,7 @@ pub async fn delete_is_idempotent(bench: &dyn Bench) {
     assert_eq!(store.list(None, 10).await.expect("a list"), []);
 }
 
-/// Bytes of a writer that died before its first checkpoint are deleted, and the session begins again at its location.
+/// If a writer dies before its first checkpoint, its bytes are deleted and the session starts again at its location.
 pub async fn deleted_location_is_empty(bench: &dyn Bench) {
     let store = bench.open();
     let (location, mut writer) = create(&store).await;
@@ -81,7 +81,7 @@ pub async fn deleted_location_is_empty(bench: &dyn Bench) {
     let bytes = pattern(2, 500_000);
     let mut second = store.create(&location).await.expect("it can be created again");
     write_all(&mut second, &bytes).await;
-    // The first writer is still at work and finds out, or not; in no case does it touch the second one's bytes.
+    // The first writer still works, and may or may not fail; it never changes the bytes of the second one.
     let _ = writer.write(pattern(3, 2_000_000)).await;
     let _ = writer.checkpoint().await;
     drop(writer);

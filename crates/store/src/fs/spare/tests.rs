@@ -4,7 +4,7 @@ const GIB: u64 = 1 << 30;
 const MEMINFO: &str =
     "MemTotal:       24683656 kB\nMemFree:        19794572 kB\nMemAvailable:   20971520 kB\nBuffers: 1 kB\n";
 
-/// A machine of files: what `/proc` and `/sys/fs/cgroup` say.
+/// A simulated machine: the files of `/proc` and `/sys/fs/cgroup`.
 fn machine(files: &[(&str, &str)]) -> (tempfile::TempDir, Memory) {
     let folder = tempfile::tempdir().unwrap();
     for (path, text) in files {
@@ -78,7 +78,7 @@ fn groups_of_v1_count_too() {
     let limit = "groups/memory/app/memory.limit_in_bytes";
     assert_eq!(files("7:blkio:/\n4:cpu,memory:/app\n", limit), Some(3 * GIB));
     assert_eq!(files("4:cpu:/app\n", limit), Some(20 * GIB), "a group that does not limit memory");
-    // A container whose root is its own group, and that reads the host's path of it.
+    // A container whose root is its own group, while the path is that of the host.
     let inside = [
         ("proc/meminfo", MEMINFO),
         ("proc/self/cgroup", "4:memory:/docker/0123\n"),
@@ -112,14 +112,14 @@ fn shares_are_given_back() {
     // Memory has become short: at the next checkpoint all but the first GiB goes.
     fs::write(folder.path().join("proc/meminfo"), "MemAvailable: 1024 kB\n").unwrap();
     assert_eq!(other.keep(9 * GIB), GIB);
-    // Nobody says how much there is: as if it were short.
+    // If the amount is unknown, the result is the same as if memory were short.
     fs::remove_file(folder.path().join("proc/meminfo")).unwrap();
     assert_eq!(other.keep(9 * GIB), GIB);
     drop(other);
     assert_eq!(memory.filled_bytes.load(Ordering::Relaxed), 0);
 }
 
-/// The machine that runs this test says what it has.
+/// The machine that runs this test reports its memory.
 #[cfg(target_os = "linux")]
 #[test]
 fn this_machine_is_understood() {

@@ -28,7 +28,7 @@ fn is_poisoned(error: &StoreError) -> bool {
 async fn full_disk_is_told_and_poisons_the_writer() {
     let mut writer = writer_to("/dev/full", Path::new("/dev"));
     let error = async {
-        // The failure comes with a later call than the write that it happened to.
+        // A later call than the failed write reports the failure.
         loop {
             writer.write(Bytes::from(vec![1; FLUSH_BYTES])).await?;
         }
@@ -84,7 +84,7 @@ async fn name_is_synced_before_anything_is_called_durable() {
     for is_finish in [false, true] {
         let file = directory.path().join(is_finish.to_string());
         let handle = File::create_new(&file).unwrap();
-        // The directory that would have to be synced does not exist.
+        // The directory to sync does not exist.
         let path = BlobPath { location: Location::fresh(), directory: directory.path().join("absent"), file };
         let mut writer = Box::new(FsWriter::created(path, handle, share()));
         let error = if is_finish { writer.finish().await.err() } else { writer.checkpoint().await.err() };
