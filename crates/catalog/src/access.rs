@@ -1,4 +1,5 @@
-//! What one user has on one thing, in one query each. What follows from it is decided elsewhere.
+//! Reads the levels of one user on one namespace or repository, in one query each. What they allow is decided
+//! elsewhere.
 
 use transship_oci::{NamespaceName, RepositoryName};
 
@@ -8,7 +9,7 @@ use crate::repositories::{repository, repository_columns};
 use crate::row::Columns as _;
 use crate::{Catalog, CatalogError, Level, Namespace, Repository};
 
-/// Everything that decides about a user and a repository name, which need not exist.
+/// What an access decision about a user and a repository name needs. The name need not exist.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// The namespace of that name.
@@ -22,7 +23,7 @@ pub struct Access {
 }
 
 impl Catalog {
-    /// What a user, or nobody, has on a repository name.
+    /// Returns what exists under a repository name, and the levels of the user, if one is given.
     pub async fn access(&self, name: &RepositoryName, user_id: Option<&str>) -> Result<Access, CatalogError> {
         let sql = concat!(
             "SELECT ",
@@ -51,7 +52,7 @@ impl Catalog {
         })
     }
 
-    /// The namespace of that name, and what a user has on it.
+    /// Returns the namespace of that name, and the user's own level on it.
     pub async fn namespace_access(
         &self,
         name: &NamespaceName,

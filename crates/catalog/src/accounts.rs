@@ -1,4 +1,4 @@
-//! Accounts, users and access keys, as rows. Never sees a password or a secret key: only hashes and sealed texts.
+//! Accounts, users and access keys, as rows. It never sees a password or a secret key, only hashes and sealed texts.
 
 use sqlx::any::AnyRow;
 use uuid::Uuid;
@@ -30,20 +30,20 @@ pub struct User {
     pub account_id: String,
     /// Name of its account.
     pub account_name: String,
-    /// The hash of its password, when it has one.
+    /// The hash of its password, if it has one.
     pub password_hash: Option<String>,
-    /// Whether it has level 7 everywhere in its account.
+    /// Whether it has level 7 (manage) everywhere in its account.
     pub is_admin: bool,
     /// Whether it may log in at all.
     pub enabled: bool,
-    /// Goes up whenever tokens of the user must end: a new password, enabled, disabled.
+    /// Rises whenever the user's tokens must become invalid: on a new password, on enabling, on disabling.
     pub epoch: i64,
     /// When it was made.
     pub created_at_ms: i64,
 }
 
 impl std::fmt::Debug for User {
-    /// Without the password's hash, which has no place in a log.
+    /// Leaves out the password's hash, which must not appear in a log.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("User")
@@ -64,31 +64,31 @@ pub struct NewUser {
     pub account_id: String,
     /// Its name.
     pub name: String,
-    /// The hash of its password; none for a user that only has access keys.
+    /// The hash of its password; `None` for a user that only has access keys.
     pub password_hash: Option<String>,
     /// Whether it administers its account.
     pub is_admin: bool,
 }
 
-/// An access key, with its secret key sealed by the owner of the sealing key.
+/// An access key and its secret key. The holder of the sealing key has encrypted the secret key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessKey {
     /// The key itself; unique in the region.
     pub access_key: String,
-    /// Whose it is.
+    /// The user that owns it.
     pub user_id: String,
     /// The secret key, encrypted.
     pub sealed_secret: String,
     /// Whether it may be used.
     pub enabled: bool,
-    /// When it ends; never when absent.
+    /// When it expires; `None` if it never does.
     pub expires_at_ms: Option<i64>,
     /// When it was made.
     pub created_at_ms: i64,
 }
 
 impl std::fmt::Debug for AccessKey {
-    /// Without the sealed secret, which has no place in a log.
+    /// Leaves out the sealed secret, which must not appear in a log.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("AccessKey")
@@ -125,16 +125,16 @@ pub(crate) const ACCOUNT_BY_ID: &str = "SELECT id, name, created_at FROM account
 pub(crate) const USER_BY_NAME: &str = concat!(select_user!(), "WHERE a.name = $1 AND u.name = $2");
 
 impl Catalog {
-    /// How many accounts there are.
+    /// Returns the number of accounts.
     pub async fn account_count(&self) -> Result<i64, CatalogError> {
         let row = self.read_optional(|| self.query("SELECT COUNT(*) AS accounts FROM account")).await?;
         row.map_or(Ok(0), |row| row.number("accounts"))
     }
 
-    /// Makes an account.
+    /// Creates an account.
     ///
     /// # Errors
-    /// [`CatalogError::Conflict`] when there is one of that name.
+    /// [`CatalogError::Conflict`] if there is an account of that name.
     pub async fn create_account(&self, name: &str) -> Result<Account, CatalogError> {
         repeated!(Write, {
             let mut tx = self.begin().await?;
@@ -144,29 +144,30 @@ impl Catalog {
         })
     }
 
-    /// The account of that name.
+    /// Returns the account of that name.
     pub async fn find_account(&self, name: &str) -> Result<Option<Account>, CatalogError> {
         let sql = "SELECT id, name, created_at FROM account WHERE name = $1";
         let row = self.read_optional(|| self.query(sql).bind(name)).await?;
         row.as_ref().map(account).transpose()
     }
 
-    /// The account with that id.
+    /// Returns the account with that id.
     pub async fn find_account_by_id(&self, id: &str) -> Result<Option<Account>, CatalogError> {
         let row = self.read_optional(|| self.query(ACCOUNT_BY_ID).bind(id)).await?;
         row.as_ref().map(account).transpose()
     }
 
-    /// Every account, by name.
+    /// Returns every account, sorted by name.
     pub async fn list_accounts(&self) -> Result<Vec<Account>, CatalogError> {
         let rows = self.read_all(|| self.query("SELECT id, name, created_at FROM account ORDER BY name")).await?;
         rows.iter().map(account).collect()
     }
 
-    /// Makes a user.
+    /// Creates a user.
     ///
     /// # Errors
-    /// [`CatalogError::Conflict`] when its account has one of that name, [`CatalogError::NotFound`] without the account.
+    /// [`CatalogError::Conflict`] if its account has a user of that name, [`CatalogError::NotFound`] if there is no
+    /// such account.
     pub async fn create_user(&self, new: NewUser) -> Result<User, CatalogError> {
         let NewUser { account_id, name, password_hash, is_admin } = new;
         repeated!(Write, {
@@ -178,46 +179,46 @@ impl Catalog {
         })
     }
 
-    /// The user of that name in the account of that name.
+    /// Returns the user of that name in the account of that name.
     pub async fn find_user(&self, account_name: &str, user_name: &str) -> Result<Option<User>, CatalogError> {
         let row = self.read_optional(|| self.query(USER_BY_NAME).bind(account_name).bind(user_name)).await?;
         row.as_ref().map(user).transpose()
     }
 
-    /// The user with that id.
+    /// Returns the user with that id.
     pub async fn find_user_by_id(&self, id: &str) -> Result<Option<User>, CatalogError> {
         let row = self.read_optional(|| self.query(concat!(select_user!(), "WHERE u.id = $1")).bind(id)).await?;
         row.as_ref().map(user).transpose()
     }
 
-    /// Users of that name over all accounts, at most two: enough to know whether the name alone says who it is.
+    /// Returns at most two users of that name over all accounts: enough to know whether the name is unique.
     pub async fn find_users_by_name(&self, name: &str) -> Result<Vec<User>, CatalogError> {
         let sql = concat!(select_user!(), "WHERE u.name = $1 ORDER BY a.name LIMIT 2");
         let rows = self.read_all(|| self.query(sql).bind(name)).await?;
         rows.iter().map(user).collect()
     }
 
-    /// The users of one account, or of all, by account and name.
+    /// Returns the users of one account, or of all, sorted by account and name.
     pub async fn list_users(&self, account_id: Option<&str>) -> Result<Vec<User>, CatalogError> {
         let sql = concat!(select_user!(), "WHERE $1 IS NULL OR u.account_id = $1 ORDER BY a.name, u.name");
         let rows = self.read_all(|| self.query(sql).bind(account_id)).await?;
         rows.iter().map(user).collect()
     }
 
-    /// Lets a user in or shuts it out, and raises its epoch.
+    /// Enables or disables a user, and raises its epoch.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] without such a user.
+    /// [`CatalogError::NotFound`] if there is no such user.
     pub async fn set_user_enabled(&self, id: &str, enabled: bool) -> Result<(), CatalogError> {
         let sql = "UPDATE iam_user SET enabled = $2, epoch = epoch + 1 WHERE id = $1";
         let changed = self.write(|| self.query(sql).bind(id).bind(i64::from(enabled))).await?;
         one_changed(changed, || format!("user {id}"))
     }
 
-    /// Gives a user another password, and raises its epoch.
+    /// Replaces a user's password, and raises its epoch.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] without such a user.
+    /// [`CatalogError::NotFound`] if there is no such user.
     pub async fn set_password(&self, id: &str, password_hash: &str) -> Result<(), CatalogError> {
         let sql = "UPDATE iam_user SET password_hash = $2, epoch = epoch + 1 WHERE id = $1";
         let changed = self.write(|| self.query(sql).bind(id).bind(password_hash)).await?;
@@ -227,7 +228,7 @@ impl Catalog {
     /// Stores an access key as it is given.
     ///
     /// # Errors
-    /// [`CatalogError::Conflict`] when the key exists, [`CatalogError::NotFound`] without its user.
+    /// [`CatalogError::Conflict`] if the key exists, [`CatalogError::NotFound`] if its user does not.
     pub async fn create_access_key(&self, key: &AccessKey) -> Result<(), CatalogError> {
         repeated!(Write, {
             let mut tx = self.begin().await?;
@@ -237,7 +238,7 @@ impl Catalog {
         })
     }
 
-    /// The access keys of one user, or of all, oldest first.
+    /// Returns the access keys of one user, or of all, oldest first.
     pub async fn list_access_keys(&self, user_id: Option<&str>) -> Result<Vec<AccessKey>, CatalogError> {
         let sql = "SELECT access_key, user_id, sealed_secret, enabled AS key_enabled, expires_at,
                 created_at AS key_created_at
@@ -246,10 +247,10 @@ impl Catalog {
         rows.iter().map(access_key_row).collect()
     }
 
-    /// Switches an access key on or off; a change raises its epoch.
+    /// Enables or disables an access key; a change raises its epoch.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] without such a key.
+    /// [`CatalogError::NotFound`] if there is no such key.
     pub async fn set_access_key_enabled(&self, access_key: &str, enabled: bool) -> Result<(), CatalogError> {
         let sql = "UPDATE access_key SET enabled = $2, epoch = epoch + CASE WHEN enabled = $2 THEN 0 ELSE 1 END
             WHERE access_key = $1";
@@ -257,10 +258,10 @@ impl Catalog {
         one_changed(changed, || format!("access key {access_key}"))
     }
 
-    /// Gives an access key another sealed secret, and raises its epoch.
+    /// Replaces the sealed secret of an access key, and raises its epoch.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] without such a key.
+    /// [`CatalogError::NotFound`] if there is no such key.
     pub async fn replace_secret(&self, access_key: &str, sealed_secret: &str) -> Result<(), CatalogError> {
         let sql = "UPDATE access_key SET sealed_secret = $2, epoch = epoch + 1 WHERE access_key = $1";
         repeated!(Write, {
@@ -272,18 +273,19 @@ impl Catalog {
         })
     }
 
-    /// Deletes the access keys whose end has come by the database's clock, and tells how many those were.
+    /// Deletes the access keys that have expired by the database's clock, and returns their number.
     pub async fn delete_expired_access_keys(&self) -> Result<u64, CatalogError> {
         self.write(|| self.query("DELETE FROM access_key WHERE expires_at > 0 AND expires_at < {now}")).await
     }
 
-    /// Makes the first account with its administrator in one transaction; nothing when there is an account already.
+    /// Creates the first account with its administrator in one transaction; returns `None` if there is an account
+    /// already.
     pub async fn bootstrap(&self, new: NewBootstrap) -> Result<Option<User>, CatalogError> {
         let NewBootstrap { account_name, user_name, password_hash, access_key } = new;
         repeated!(Write, {
             let mut tx = self.begin().await?;
             self.require_sealing_key(&mut tx).await?;
-            // Two processes that start on one empty catalog: the second waits here, and then finds an account.
+            // If two processes start on one empty catalog, the second waits here and then finds an account.
             if let Some(lock) = self.dialect().lock_migrations() {
                 tx.all(tx.query(lock)).await?;
             }

@@ -1,7 +1,7 @@
 //! Blobs: which content there is, where its bytes lie, and which repositories may serve it.
 //!
-//! A repository serves a blob only through a link of its own. Locations that nothing names any more are tombstones, until
-//! somebody has deleted their bytes.
+//! A repository serves a blob only through a link of its own. A location that nothing names any more becomes a
+//! tombstone, until its bytes are deleted.
 
 use sqlx::any::AnyRow;
 use transship_oci::Digest;
@@ -25,7 +25,7 @@ pub struct Blob {
     pub location: String,
 }
 
-/// What became of a link that was to be taken away.
+/// The outcome of removing a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unlinked {
     /// It is gone.
@@ -37,7 +37,7 @@ pub enum Unlinked {
 }
 
 impl Catalog {
-    /// A blob, when the repository links it and it is in service.
+    /// Returns a blob if the repository links it and it is in service.
     pub async fn find_blob(&self, repository_id: i64, digest: &Digest) -> Result<Option<Blob>, CatalogError> {
         let sql = "SELECT b.digest, b.size_bytes, b.location FROM blob_link l JOIN blob b ON b.digest = l.digest
             WHERE l.repository_id = $1 AND l.digest = $2 AND b.quarantined_at = 0";
@@ -45,7 +45,7 @@ impl Catalog {
         row.as_ref().map(blob).transpose()
     }
 
-    /// Those of some blobs that the repository links, with their sizes, by digest.
+    /// Returns those of the given blobs that the repository links, with their sizes, sorted by digest.
     pub async fn find_linked(
         &self,
         repository_id: i64,
@@ -59,7 +59,7 @@ impl Catalog {
         rows.iter().map(|row| Ok((row.parsed("digest")?, row.size("size_bytes")?))).collect()
     }
 
-    /// Links a blob of one repository into another, and returns its size; nothing when the first does not link it.
+    /// Links a blob of one repository into another, and returns its size; `None` if the first does not link it.
     pub async fn mount_blob(
         &self,
         from_repository_id: i64,
@@ -79,8 +79,10 @@ impl Catalog {
         })
     }
 
-    /// Links into a repository those of some blobs that any repository links which a user may read: one of its own account
-    /// where it has a level or administers, or a public one. Returns the digests that are linked now, sorted.
+    /// Links the given blobs into a repository, as far as the user may read them in some repository.
+    ///
+    /// The user may read a public repository, and one of its own account that it has a level on or administers. Returns
+    /// the digests that are linked now, sorted.
     pub async fn mount_readable(
         &self,
         to_repository_id: i64,
@@ -92,7 +94,7 @@ impl Catalog {
         self.mount_readable_from(None, to_repository_id, account_id, user_id, is_admin, digests).await
     }
 
-    /// [`Catalog::mount_readable`], from repositories of one namespace only where one is given.
+    /// Does the same as [`Catalog::mount_readable`], but only from repositories of `namespace_id` if it is given.
     pub async fn mount_readable_from(
         &self,
         namespace_id: Option<i64>,
@@ -111,7 +113,7 @@ impl Catalog {
             has_level!("$1", "$2", "$3"),
             ")"
         );
-        // In order, as all who touch several blobs do it, so that nobody waits in a circle.
+        // Every transaction that touches several blobs locks them in this order, so that none deadlock.
         let touch = "UPDATE blob SET seen_at = {now} WHERE digest IN (
                 SELECT digest FROM blob WHERE digest IN (SELECT value FROM {list:$1}) AND quarantined_at = 0
                 ORDER BY digest{for_touch})
@@ -141,7 +143,7 @@ impl Catalog {
         })
     }
 
-    /// Takes a link away, unless a manifest of the repository needs it.
+    /// Removes a link, unless a manifest of the repository needs it.
     pub async fn unlink_blob(&self, repository_id: i64, digest: &Digest) -> Result<Unlinked, CatalogError> {
         let sql = "DELETE FROM blob_link WHERE repository_id = $1 AND digest = $2 AND NOT EXISTS (
             SELECT 1 FROM manifest_blob m WHERE m.repository_id = $1 AND m.blob_digest = $2) AND NOT EXISTS (
@@ -159,7 +161,7 @@ impl Catalog {
         match unlinked {
             Ok(false) => {}
             Ok(true) => return Ok(Unlinked::Done),
-            // A manifest came in between.
+            // A manifest was stored in between.
             Err(error) if is_foreign_key_violation(&error) => return Ok(Unlinked::InUse),
             Err(error) => return Err(error),
         }
@@ -172,8 +174,10 @@ pub(crate) fn blob(row: &AnyRow) -> Result<Blob, CatalogError> {
     Ok(Blob { digest: row.parsed("digest")?, size_bytes: row.size("size_bytes")?, location: row.text("location")? })
 }
 
-/// Links a blob, whose row this transaction has updated, into a repository. Last in a transaction, since it counts.
-/// `reserved_bytes` is what the upload session that ends with this counted until now.
+/// Links a blob into a repository. This transaction must have updated the blob's row.
+///
+/// Call it last in a transaction, because it changes counters. `reserved_bytes` is the reservation of the upload
+/// session that ends with this, 0 without one.
 pub(crate) async fn link(
     tx: &mut Tx,
     repository_id: i64,
@@ -188,27 +192,27 @@ pub(crate) async fn link(
         ON CONFLICT (repository_id, digest) DO NOTHING";
     let linked = tx.execute(tx.query(insert).bind(repository_id).bind(digest.as_str())).await;
     if linked.map_err(|error| repository_absent(error, repository_id))? == 0 {
-        // Somebody else has made it since: the next attempt renews it.
+        // Another transaction has made the link since; the next attempt renews it.
         return Err(CatalogError::Busy);
     }
     links_made(tx, repository_id, &list_parameter([digest]), reserved_bytes).await?;
     stored_more(tx, repository_id, &list_parameter([digest])).await
 }
 
-/// Remembers the location of bytes that nobody could ever read and nothing names any more.
+/// Makes a tombstone for bytes that nobody could ever read and nothing names any more.
 pub(crate) async fn condemn(tx: &mut Tx, location: &str) -> Result<(), CatalogError> {
     let sql = "INSERT INTO tombstone (location, condemned_at) VALUES ($1, {now}) ON CONFLICT (location) DO NOTHING";
     tx.execute(tx.query(sql).bind(location)).await.map(|_| ())
 }
 
-/// The same of bytes that somebody may still be reading.
+/// Makes a tombstone for bytes that somebody may still be reading.
 pub(crate) async fn condemn_readable(tx: &mut Tx, location: &str) -> Result<(), CatalogError> {
     let sql = "INSERT INTO tombstone (location, condemned_at, was_readable) VALUES ($1, {now}, 1)
         ON CONFLICT (location) DO NOTHING";
     tx.execute(tx.query(sql).bind(location)).await.map(|_| ())
 }
 
-/// Turns the complaint of a foreign key into what is missing.
+/// Turns a foreign key violation into an error that names the missing repository.
 pub(crate) fn repository_absent(error: CatalogError, repository_id: i64) -> CatalogError {
     if is_foreign_key_violation(&error) {
         CatalogError::not_found(format!("repository {repository_id}"))

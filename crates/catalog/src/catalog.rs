@@ -16,7 +16,7 @@ use crate::tx::{Statement, Tx};
 use crate::version::VersionFile;
 use crate::{CatalogError, Quotas};
 
-/// How long an operation waits for a connection, or for its turn to write. As long as SQLite's `busy_timeout`.
+/// Longest wait of an operation for a connection or for its turn to write: the same as SQLite's `busy_timeout`.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// The catalog of one region. Cheap to clone; all clones share their connections.
@@ -29,27 +29,28 @@ pub struct Catalog {
 /// What a commit promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Commit {
-    /// It survives a power cut: for everything that somebody is told.
+    /// It survives a power cut. For everything that is acknowledged to somebody.
     Durable,
-    /// It survives the end of the process; a power cut may undo it, together with what came after it. For facts that
-    /// mean nothing without the processes of their time: who writes to a session, and a session without bytes.
+    /// It survives the end of the process, but a power cut may undo it, together with what came after it. For facts
+    /// that are worthless once the processes of that time are gone: who writes to a session, and a session without
+    /// bytes.
     Volatile,
 }
 
 #[derive(Debug)]
 struct Inner {
     pool: AnyPool,
-    /// Connections whose commits do not wait for the disk, where that is a property of the connection.
+    /// Connections whose commits do not wait for the disk; `None` where that is a setting of the transaction.
     volatile_pool: Option<AnyPool>,
     dialect: Dialect,
-    /// One turn: SQLite has one writer at a time, and its own way of waiting is to sleep and try again, which is unfair.
-    /// None where the database does this itself.
+    /// One permit: SQLite allows one writer at a time, and waits by sleeping and retrying, which is unfair. `None`
+    /// where the database queues writers itself.
     turns: Option<Arc<Semaphore>>,
-    /// What tells the versions of an embedded database apart.
+    /// Reads the version of an embedded database.
     version_file: OnceLock<VersionFile>,
-    /// A connection that no pool closes, so that the file of the versions stays as long as the catalog is open.
+    /// A connection that no pool closes, so that the version file exists as long as the catalog is open.
     keeper: Mutex<Option<AnyConnection>>,
-    /// What identifies the key that this process seals secrets with.
+    /// Identifies the key with which this process seals secrets.
     sealing_check: OnceLock<String>,
 }
 
@@ -57,35 +58,37 @@ impl Catalog {
     /// Opens `sqlite:///path/catalog.db?mode=rwc` or `postgres://…`, and brings its tables up to date.
     ///
     /// # Errors
-    /// [`CatalogError::NewerSchema`] when a newer program has been here.
+    /// [`CatalogError::NewerSchema`] if a newer program has changed the tables.
     pub async fn open(url: &str) -> Result<Self, CatalogError> {
         let catalog = Self::connect(url).await?;
         catalog.migrate().await?;
         catalog.with_version().await
     }
 
-    /// Opens the same for a command beside the region: makes the tables of a new database, and leaves tables that are there
-    /// as they are, because a process of another version may be working on them.
+    /// Opens the catalog for a command that runs beside the region.
+    ///
+    /// It creates the tables of a new database, but never migrates existing tables, because a process of another
+    /// version may be working on them.
     ///
     /// # Errors
-    /// [`CatalogError::OlderSchema`] and [`CatalogError::NewerSchema`] when they are not those of this program.
+    /// [`CatalogError::OlderSchema`] and [`CatalogError::NewerSchema`] if its tables are not those of this program.
     pub async fn open_beside(url: &str) -> Result<Self, CatalogError> {
         let catalog = Self::connect(url).await?;
         catalog.make_or_check_schema().await?;
         catalog.with_version().await
     }
 
-    /// Opens the same, and changes nothing in it.
+    /// Opens the catalog, and changes nothing in it.
     ///
     /// # Errors
-    /// [`CatalogError::OlderSchema`] and [`CatalogError::NewerSchema`] when its tables are not those of this program.
+    /// [`CatalogError::OlderSchema`] and [`CatalogError::NewerSchema`] if its tables are not those of this program.
     pub async fn open_unchanged(url: &str) -> Result<Self, CatalogError> {
         let catalog = Self::connect(url).await?;
         catalog.check_schema().await?;
         catalog.with_version().await
     }
 
-    /// Opens the same to look at it, whatever its tables are, and changes nothing in it.
+    /// Opens the catalog whatever version its tables have, and changes nothing in it.
     pub async fn open_to_look(url: &str) -> Result<Self, CatalogError> {
         Self::connect(url).await
     }
@@ -104,7 +107,7 @@ impl Catalog {
             reach::reach(&options, url).await?;
         }
         let connected = pool(dialect, dialect.connections(), &[]).connect_with(options.clone()).await?;
-        // One: writers take turns anyway.
+        // One connection is enough: writers take turns anyway.
         let volatile_pool =
             dialect.volatile_connection().map(|statements| pool(dialect, 1, statements).connect_lazy_with(options));
         let turns = (dialect == Dialect::Sqlite).then(|| Arc::new(Semaphore::new(1)));
@@ -128,7 +131,7 @@ impl Catalog {
             for statement in self.dialect().prepare_connection() {
                 keeper.execute(*statement).await?;
             }
-            // The first look at the tables opens the file.
+            // The first query opens the file.
             keeper.execute("SELECT COUNT(*) FROM migration").await?;
             *self.inner.keeper.lock().await = Some(keeper);
             self.inner.version_file.get_or_init(|| VersionFile::of_database(&path));
@@ -136,13 +139,13 @@ impl Catalog {
         Ok(self)
     }
 
-    /// The same catalog, where namespaces may use so much unless something else is said about one.
+    /// Returns this catalog with default quotas, which apply to namespaces without a limit of their own.
     #[must_use]
     pub fn with_quotas(self, quotas: Quotas) -> Self {
         Self { quotas: Arc::new(RwLock::new(quotas)), ..self }
     }
 
-    /// From now on namespaces may use so much, for every clone of this handle.
+    /// Replaces the default quotas, for every clone of this handle.
     pub fn set_quotas_by_default(&self, quotas: Quotas) {
         *self.quotas.write().unwrap_or_else(PoisonError::into_inner) = quotas;
     }
@@ -151,7 +154,7 @@ impl Catalog {
         *self.quotas.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the database answers and has the tables.
+    /// Checks that the database answers and has the tables.
     pub async fn probe(&self) -> Result<(), CatalogError> {
         let found = self.read_optional(|| self.query("SELECT version FROM migration LIMIT 1")).await?;
         found.map(|_| ()).ok_or_else(|| CatalogError::not_found("the catalog's schema"))
@@ -171,28 +174,28 @@ impl Catalog {
         self.inner.pool.close().await;
     }
 
-    /// Closes the connections of the pools, as they do by themselves when nobody needs them for long.
+    /// Closes the connections of the pools, as the pools themselves do with idle ones.
     #[cfg(test)]
     pub(crate) async fn empty_pools(&self) {
         for pool in std::iter::once(&self.inner.pool).chain(&self.inner.volatile_pool) {
             while pool.size() > 0 {
                 match pool.try_acquire() {
                     Some(connection) => connection.close().await.expect("an idle connection closes"),
-                    // One that was just let go comes back in a moment.
+                    // A connection that was just released comes back in a moment.
                     None => tokio::time::sleep(Duration::from_millis(1)).await,
                 }
             }
         }
     }
 
-    /// Closes the connection that keeps the file of the versions.
+    /// Closes the connection that keeps the version file.
     #[cfg(test)]
     pub(crate) async fn drop_keeper(&self) {
         let keeper = self.inner.keeper.lock().await.take();
         keeper.expect("an embedded database has one").close().await.expect("an idle connection closes");
     }
 
-    /// The file of an embedded database.
+    /// Returns the file of an embedded database.
     pub(crate) async fn database_file(&self) -> Result<Option<String>, CatalogError> {
         let row = self.read_optional(|| self.query("PRAGMA database_list")).await?;
         row.map(|row| row.text("file")).transpose().map(|file| file.filter(|file| !file.is_empty()))
@@ -240,7 +243,7 @@ impl Catalog {
         Ok(tx)
     }
 
-    /// Runs a reading statement for its first row, again after a passing failure.
+    /// Runs a reading statement and returns its first row. Retries after transient failures.
     pub(crate) async fn read_optional<'q>(
         &self,
         statement: impl Fn() -> Statement<'q>,
@@ -248,7 +251,7 @@ impl Catalog {
         repeated!(Read, Ok::<_, CatalogError>(statement().fetch_optional(&self.inner.pool).await?))
     }
 
-    /// Runs a reading statement for its rows, again after a passing failure.
+    /// Runs a reading statement and returns its rows. Retries after transient failures.
     pub(crate) async fn read_all<'q>(
         &self,
         statement: impl Fn() -> Statement<'q>,
@@ -256,12 +259,12 @@ impl Catalog {
         repeated!(Read, Ok::<_, CatalogError>(statement().fetch_all(&self.inner.pool).await?))
     }
 
-    /// Runs one changing statement in a transaction of its own, and tells how many rows it changed.
+    /// Runs one writing statement in its own transaction, and returns the number of rows changed.
     pub(crate) async fn write<'q>(&self, statement: impl Fn() -> Statement<'q>) -> Result<u64, CatalogError> {
         self.write_with(Commit::Durable, statement).await
     }
 
-    /// [`Catalog::write`] with the promise of its choice.
+    /// Does the same as [`Catalog::write`] with the given kind of commit.
     pub(crate) async fn write_with<'q>(
         &self,
         commit: Commit,
@@ -275,7 +278,7 @@ impl Catalog {
         })
     }
 
-    /// Runs one changing statement in a transaction of its own, for its first row.
+    /// Runs one writing statement in its own transaction, and returns its first row.
     pub(crate) async fn write_returning<'q>(
         &self,
         statement: impl Fn() -> Statement<'q>,
@@ -283,7 +286,7 @@ impl Catalog {
         self.write_returning_with(Commit::Durable, statement).await
     }
 
-    /// [`Catalog::write_returning`] with the promise of its choice.
+    /// Does the same as [`Catalog::write_returning`] with the given kind of commit.
     pub(crate) async fn write_returning_with<'q>(
         &self,
         commit: Commit,
@@ -298,14 +301,15 @@ impl Catalog {
     }
 }
 
-/// Connections that have been told what the dialect and `more` say.
+/// Returns a pool whose new connections run the statements of the dialect, then those of `more`.
 fn pool(dialect: Dialect, most: u32, more: &'static [&'static str]) -> AnyPoolOptions {
     AnyPoolOptions::new()
         .max_connections(most)
         .acquire_timeout(LONGEST_WAIT)
-        // An embedded database does not hang up.
+        // An embedded database does not drop connections.
         .test_before_acquire(dialect == Dialect::Postgres)
-        // SQLite ends a transaction by itself when the disk fails or is full; the library then waits for its end for ever.
+        // When the disk fails or is full, SQLite ends a transaction by itself, and sqlx waits for its end forever. Such
+        // a connection is not reused.
         .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .after_connect(move |connection, _| {
             Box::pin(async move {

@@ -1,8 +1,8 @@
-//! Collection: finding what nothing needs any more, and taking it away without ever taking what a push relies on.
+//! Collection: finds what nothing needs any more and removes it, but never what a push relies on.
 //!
-//! Each step looks at one page of a table in the order of its key, without a lock, and then takes away in one transaction
-//! what it finds **again** there. Whoever relies on a row updates it in the transaction that relies on it, so that this
-//! transaction comes either before, and finds the row in use, or after, and leaves the other one without its row.
+//! Each step reads one page of a table in key order, without a lock. It then removes, in one transaction, the rows that
+//! are **still** garbage. A transaction that relies on a row updates that row. If it commits first, the collector finds
+//! the row in use; if the collector commits first, the other transaction finds the row gone.
 
 use sqlx::any::AnyRow;
 use transship_oci::Digest;
@@ -22,21 +22,21 @@ pub struct LinkKey {
     pub digest: Digest,
 }
 
-/// What one page of a table holds that nothing needs.
+/// The garbage on one page of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<K> {
     /// The keys of those rows, in order.
     pub garbage: Vec<K>,
-    /// The last row of the page; none at the end of the table.
+    /// The last row of the page; `None` at the end of the table.
     pub last: Option<K>,
 }
 
-/// What became of some blobs that nothing linked.
+/// The outcome of condemning blobs that nothing links.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Condemned {
-    /// How many are tombstones now.
+    /// Number of blobs that are tombstones now.
     pub blobs: u64,
-    /// How many bytes those have.
+    /// Their total size.
     pub size_bytes: u64,
 }
 
@@ -45,23 +45,23 @@ pub struct Condemned {
 pub struct Tombstone {
     /// The location.
     pub location: String,
-    /// Since when.
+    /// When it was condemned.
     pub condemned_at_ms: i64,
 }
 
 /// Which bytes to delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remains {
-    /// Those that nobody could ever read.
+    /// Bytes that nobody could ever read.
     Unread,
-    /// Those that somebody may still be reading, unless they were condemned so long ago.
+    /// Bytes that somebody may still be reading, once their grace is over.
     Readable {
-        /// How long ago.
+        /// Time since they were condemned after which they may be deleted.
         grace_ms: i64,
     },
 }
 
-/// What a location is named by, so that its bytes are not garbage. An expression, true when nothing names `$location`.
+/// An SQL expression that is true if no blob and no upload session names `$location`, so that its bytes are garbage.
 macro_rules! is_unnamed {
     ($location:literal) => {
         concat!(
@@ -74,7 +74,7 @@ macro_rules! is_unnamed {
     };
 }
 
-/// True when no manifest of its repository names the blob of a link, whether the manifest came before or after the blob.
+/// An SQL expression that is true if no manifest of its repository names the blob of a link, whichever came first.
 macro_rules! is_unneeded {
     ($link:literal) => {
         concat!(
@@ -92,7 +92,8 @@ macro_rules! is_unneeded {
 }
 
 impl Catalog {
-    /// One page of links; garbage are those that no manifest of the repository names, and nobody has touched for the grace.
+    /// Returns one page of links. A link is garbage if no manifest of its repository names the blob and nobody has
+    /// touched the link for `grace_ms`.
     pub async fn unneeded_links(
         &self,
         grace_ms: i64,
@@ -113,7 +114,7 @@ impl Catalog {
         page(&rows, |row| Ok(LinkKey { repository_id: row.number("repository_id")?, digest: row.parsed("digest")? }))
     }
 
-    /// Takes away those of some links of a repository that are still unneeded. Returns which, sorted.
+    /// Removes those of the given links of a repository that are still unneeded, and returns them, sorted.
     pub async fn remove_links(
         &self,
         repository_id: i64,
@@ -121,8 +122,8 @@ impl Catalog {
         grace_ms: i64,
     ) -> Result<Vec<Digest>, CatalogError> {
         let list = list_parameter(digests);
-        // First wait for the transactions that touch these links, in the order in which those take them. The deletion then
-        // sees what they have committed.
+        // First wait for the transactions that touch these links, locking in the same order as they do. The deletion
+        // then sees what they have committed.
         let lock = "SELECT digest FROM blob_link WHERE repository_id = $1 AND digest IN (SELECT value FROM {list:$2})
             ORDER BY digest{for_update}";
         let delete = concat!(
@@ -145,7 +146,7 @@ impl Catalog {
         })
     }
 
-    /// One page of blobs; garbage are those that no repository links.
+    /// Returns one page of blobs. A blob is garbage if no repository links it.
     pub async fn unlinked_blobs(&self, after: Option<&Digest>, limit: usize) -> Result<Page<Digest>, CatalogError> {
         let sql = "SELECT b.digest, CAST(CASE WHEN NOT EXISTS (SELECT 1 FROM blob_link l WHERE l.digest = b.digest)
                 THEN 1 ELSE 0 END AS BIGINT) AS garbage
@@ -155,8 +156,8 @@ impl Catalog {
         page(&rows, |row| row.parsed("digest"))
     }
 
-    /// Turns those of some blobs that are still without a link into tombstones of their locations. From then on nobody can
-    /// link them; who pushes the same content again gets a new location.
+    /// Turns those of the given blobs that still have no link into tombstones of their locations. From then on nobody
+    /// can link them; a push of the same content gets a new location.
     pub async fn condemn_blobs(&self, digests: &[Digest]) -> Result<Condemned, CatalogError> {
         let list = list_parameter(digests);
         let lock = "SELECT digest FROM blob WHERE digest IN (SELECT value FROM {list:$1}) ORDER BY digest{for_update}";
@@ -182,12 +183,13 @@ impl Catalog {
         })
     }
 
-    /// Of some locations that hold bytes, those that no row names, sorted.
+    /// Returns those of the given locations that no row names, sorted. All of them must hold bytes.
     ///
-    /// A location is recorded before its first byte and is never recorded a second time. So one that was found in the store
-    /// **before** this call, and is not named now, never will be.
+    /// A location is recorded before its first byte is written, and never recorded twice. So a location that was found
+    /// in the store **before** this call and is not named now never will be.
     pub async fn unnamed_locations<T: AsRef<str>>(&self, found: &[T]) -> Result<Vec<String>, CatalogError> {
-        // One statement, so that a location that moves from its upload session to its blob meanwhile is seen in one of them.
+        // One statement, so that a location that moves meanwhile from its upload session to its blob is seen in one of
+        // them.
         let sql = concat!(
             "SELECT value AS location FROM {list:$1} WHERE ",
             is_unnamed!("value"),
@@ -198,7 +200,7 @@ impl Catalog {
         rows.iter().map(|row| row.text("location")).collect()
     }
 
-    /// Turns those of some locations that no row names into tombstones, and tells how many there were.
+    /// Turns those of the given locations that no row names into tombstones, and returns their number.
     pub async fn condemn_unnamed(&self, locations: &[String]) -> Result<u64, CatalogError> {
         let sql = concat!(
             "INSERT INTO tombstone (location, condemned_at, was_readable)
@@ -210,8 +212,9 @@ impl Catalog {
         self.write(|| self.query(sql).bind(&list)).await
     }
 
-    /// One page of tombstones whose bytes may be deleted now, the oldest first, behind `after`. One that a row names, which
-    /// cannot be, is left out: deleting is the one thing here that cannot be undone.
+    /// Returns one page of tombstones after `after` whose bytes may be deleted now, oldest first. No row should name
+    /// one of them; if one does, the tombstone is left out, because deleting bytes is the only step that cannot be
+    /// undone.
     pub async fn due_tombstones(
         &self,
         remains: Remains,
@@ -239,7 +242,7 @@ impl Catalog {
         rows.iter().map(tombstone).collect()
     }
 
-    /// Strikes a location off, once its bytes are deleted. `false` when it was not there.
+    /// Deletes the tombstone of a location whose bytes are deleted. Returns `false` if there was none.
     pub async fn forget_tombstone(&self, location: &str) -> Result<bool, CatalogError> {
         let sql = "DELETE FROM tombstone WHERE location = $1";
         Ok(self.write(|| self.query(sql).bind(location)).await? > 0)
@@ -256,7 +259,8 @@ fn page<K>(rows: &[AnyRow], key: impl Fn(&AnyRow) -> Result<K, CatalogError>) ->
     Ok(Page { garbage, last: rows.last().map(key).transpose()? })
 }
 
-/// The second net: a row that came in between needs one that was to go. Nothing was changed, and the next attempt sees it.
+/// Turns a foreign key violation, the second safeguard, into [`CatalogError::Busy`]: a row that was added in between
+/// needs one that was to be deleted. Nothing was changed, and the next attempt sees the new row.
 fn needed_again(error: CatalogError) -> CatalogError {
     if is_foreign_key_violation(&error) { CatalogError::Busy } else { error }
 }

@@ -23,14 +23,14 @@ impl Dialect {
     /// Replaces the names in braces:
     ///
     /// * `{now}`: the database's time in milliseconds since 1970;
-    /// * `{for_touch}`: locks the rows of a SELECT until the transaction ends, as an update will that leaves their keys
-    ///   alone; SQLite has one writer at a time anyway;
-    /// * `{for_update}`: the same as a deletion will, so that nobody may add rows that refer to them;
-    /// * `{position}`: the function that finds its second argument in its first, byte for byte, from 1;
+    /// * `{for_touch}`: locks the rows of a SELECT until the transaction ends, like an update that leaves their keys
+    ///   alone; empty on SQLite, which has one writer at a time;
+    /// * `{for_update}`: locks the rows like a deletion, so that nobody can add rows that refer to them;
+    /// * `{position}`: the function that finds its second argument in its first, byte for byte, counting from 1;
     /// * `{tables}`: the tables of this database, with the column `name`;
     /// * `{list:$1}`: the elements of a JSON array of strings as rows with the column `value`;
-    /// * `{text}`, `{id}`, `{long_id}`: column types: text that sorts by bytes, numbers that are given out below 2^31 or
-    ///   without that limit and never twice.
+    /// * `{text}`, `{id}`, `{long_id}`: column types: text that sorts by bytes, and generated numbers that are never
+    ///   used twice, below 2^31 (`id`) or without that limit (`long_id`).
     pub(crate) fn render(self, text: &'static str) -> Cow<'static, str> {
         if text.contains('{') { Cow::Owned(self.replace(text)) } else { Cow::Borrowed(text) }
     }
@@ -65,7 +65,7 @@ impl Dialect {
     fn word(self, name: &str) -> &'static str {
         match (name, self) {
             ("now", Self::Sqlite) => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
-            // The time of the statement, not of the transaction: one that waited for a lock must not live in the past.
+            // The time of the statement, not of the transaction, which may have waited for a lock since it began.
             ("now", Self::Postgres) => "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)",
             ("for_touch" | "for_update", Self::Sqlite) => "",
             ("for_touch", Self::Postgres) => " FOR NO KEY UPDATE",
@@ -86,8 +86,8 @@ impl Dialect {
         }
     }
 
-    /// How a transaction that will write begins. SQLite takes the writer's place at once: a transaction that reads first
-    /// and then writes would fail whenever another one wrote in between.
+    /// Returns the statement that begins a transaction that will write. SQLite takes the write lock at once: a
+    /// transaction that reads first and then writes would fail whenever another one wrote in between.
     pub(crate) const fn begin(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
@@ -95,7 +95,8 @@ impl Dialect {
         }
     }
 
-    /// What makes sure that only one transaction at a time decides who runs which job. PostgreSQL lets go at its end.
+    /// Returns the lock under which one transaction at a time decides who runs which job. PostgreSQL releases it when
+    /// the transaction ends.
     pub(crate) const fn lock_queue(self) -> Option<&'static str> {
         match self {
             Self::Sqlite => None,
@@ -103,7 +104,7 @@ impl Dialect {
         }
     }
 
-    /// The same for changes of the tables.
+    /// Returns the same kind of lock for changes of the tables.
     pub(crate) const fn lock_migrations(self) -> Option<&'static str> {
         match self {
             Self::Sqlite => None,
@@ -111,17 +112,17 @@ impl Dialect {
         }
     }
 
-    /// What each new connection is told before its first use.
+    /// Returns the statements that each new connection runs before its first use.
     pub(crate) const fn prepare_connection(self) -> &'static [&'static str] {
         match self {
             Self::Sqlite => &[
-                // First of all, so that the switch to WAL waits for others too.
+                // First, so that the switch to WAL waits for others too.
                 "PRAGMA busy_timeout = 10000",
                 "PRAGMA journal_mode = WAL",
                 // A commit is on the disk before it is acknowledged.
                 "PRAGMA synchronous = FULL",
                 "PRAGMA foreign_keys = ON",
-                // 1 MiB of pages a connection; the operating system caches the file as well.
+                // 1 MiB of pages per connection; the operating system caches the file as well.
                 "PRAGMA cache_size = -1024",
                 // After a burst the log shrinks to this again.
                 "PRAGMA journal_size_limit = 67108864",
@@ -135,16 +136,16 @@ impl Dialect {
         }
     }
 
-    /// What a connection is told besides, so that its commits do not wait for the disk.
+    /// Returns further statements for a connection whose commits do not wait for the disk.
     pub(crate) const fn volatile_connection(self) -> Option<&'static [&'static str]> {
         match self {
-            // The log is written in order all the same, and the next durable commit makes it durable as far as it goes.
+            // The log is still written in order, so the next durable commit makes everything before it durable.
             Self::Sqlite => Some(&["PRAGMA synchronous = NORMAL"]),
             Self::Postgres => None,
         }
     }
 
-    /// The same, where it is a property of the transaction.
+    /// Returns the same where it is a setting of the transaction.
     pub(crate) const fn volatile_transaction(self) -> Option<&'static str> {
         match self {
             Self::Sqlite => None,

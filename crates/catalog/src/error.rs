@@ -1,6 +1,6 @@
-//! Why the catalog did not do something.
+//! Errors of the catalog.
 
-/// Why the catalog did not do something.
+/// Errors of the catalog.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CatalogError {
@@ -22,24 +22,24 @@ pub enum CatalogError {
         /// The value, and what is wrong with it.
         what: String,
     },
-    /// A tag that may neither move nor go. Nothing is changed.
+    /// The tag may neither move nor be deleted. Nothing is changed.
     #[error("tag {tag} is immutable")]
     Immutable {
         /// The tag.
         tag: String,
     },
-    /// A namespace has no room for it. Nothing is changed.
+    /// The change would exceed a quota of the namespace. Nothing is changed.
     #[error(transparent)]
     QuotaExceeded(#[from] crate::QuotaExceeded),
-    /// The database was locked, or not to be reached, for longer than an operation waits. Trying again later is right.
+    /// The database was locked or unreachable for longer than an operation waits. The caller should retry later.
     #[error("the catalog is busy")]
     Busy,
-    /// The database does not take a connection.
+    /// The database does not accept a connection.
     #[error("cannot connect to the database at {address}: {reason}")]
     Unreachable {
         /// Host, port and name of the database, without user and password.
         address: String,
-        /// What was in the way.
+        /// Why it does not.
         reason: String,
     },
     /// The database has no room left. Reading still works.
@@ -53,7 +53,7 @@ pub enum CatalogError {
         /// The newest version that this program knows.
         known: i64,
     },
-    /// An older version of the program has made the tables, and nothing may be changed now.
+    /// An older version of the program made the tables, and this call may not change them.
     #[error(
         "the catalog has schema {found}, this program needs schema {known}: use the program that serves the region, or \
          serve it once with this one, which brings the tables up to date"
@@ -64,7 +64,7 @@ pub enum CatalogError {
         /// The version that this program needs.
         known: i64,
     },
-    /// The key that seals secrets is not the one any more that this process has. Nothing is changed.
+    /// Another process has replaced the key that seals secrets, so this process holds an old one. Nothing is changed.
     #[error("secrets.key was replaced by another process; start this one again with the new file")]
     KeyReplaced,
     /// A stored value breaks the rules of its column.

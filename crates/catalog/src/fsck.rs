@@ -1,6 +1,6 @@
-//! What a check of a whole region asks of the catalog: pages of everything, and what points at nothing.
+//! Queries for the check of a whole region: pages of everything, and rows that point at nothing.
 //!
-//! Foreign keys keep most of this from ever happening; a check is for what happened all the same.
+//! Foreign keys prevent most of these; the check finds those that exist all the same.
 
 use sqlx::any::AnyRow;
 use transship_oci::{Digest, RepositoryName};
@@ -23,7 +23,7 @@ pub struct HeldManifest {
     pub raw: Vec<u8>,
 }
 
-/// A row that points at one that is not there.
+/// A row that points at a missing row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dangling {
     /// The repository, as `namespace/path`.
@@ -33,7 +33,7 @@ pub struct Dangling {
 }
 
 impl Catalog {
-    /// One page of all manifests, by repository and digest.
+    /// Returns one page of all manifests, sorted by repository and digest.
     pub async fn held_manifests(
         &self,
         after: Option<(i64, &Digest)>,
@@ -56,7 +56,7 @@ impl Catalog {
         rows.iter().map(held).collect()
     }
 
-    /// Those of some blobs that a repository does not link, or that have no row, sorted.
+    /// Returns those of the given blobs that the repository does not link or that have no row, sorted.
     pub async fn missing_links(&self, repository_id: i64, digests: &[Digest]) -> Result<Vec<Digest>, CatalogError> {
         let sql = "SELECT DISTINCT value AS digest FROM {list:$2} WHERE NOT EXISTS (
             SELECT 1 FROM blob_link l JOIN blob b ON b.digest = l.digest WHERE l.repository_id = $1 AND l.digest = value)";
@@ -64,7 +64,7 @@ impl Catalog {
         list_of(&self.read_all(|| self.query(sql).bind(repository_id).bind(&list)).await?)
     }
 
-    /// Some tags whose manifest is not there.
+    /// Returns at most `limit` tags whose manifest is missing.
     pub async fn dangling_tags(&self, limit: usize) -> Result<Vec<Dangling>, CatalogError> {
         let sql =
             "SELECT COALESCE(n.name || '/' || r.name, 'repository ' || t.repository_id) AS repository, t.name AS name
@@ -74,7 +74,7 @@ impl Catalog {
         self.dangling(sql, limit).await
     }
 
-    /// Some links whose blob has no row.
+    /// Returns at most `limit` links whose blob has no row.
     pub async fn dangling_links(&self, limit: usize) -> Result<Vec<Dangling>, CatalogError> {
         let sql = "SELECT COALESCE(n.name || '/' || r.name, 'repository ' || l.repository_id) AS repository, l.digest AS name
             FROM blob_link l LEFT JOIN repository r ON r.id = l.repository_id LEFT JOIN namespace n ON n.id = r.namespace_id

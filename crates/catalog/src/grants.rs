@@ -59,7 +59,7 @@ const NAMESPACE: Statements = statements!("namespace");
 const REPOSITORY: Statements = statements!("repository");
 
 impl Catalog {
-    /// The levels on a namespace, by user name.
+    /// Returns the levels on a namespace, sorted by user name.
     pub async fn namespace_grants(&self, namespace_id: i64) -> Result<Vec<Grant>, CatalogError> {
         self.grants(&NAMESPACE, namespace_id).await
     }
@@ -67,7 +67,8 @@ impl Catalog {
     /// Gives levels on a namespace, all or none.
     ///
     /// # Errors
-    /// [`CatalogError::Conflict`] naming the user that has one already, [`CatalogError::NotFound`] without the namespace or user.
+    /// [`CatalogError::Conflict`], naming the user, if one has a level already; [`CatalogError::NotFound`] if the
+    /// namespace or a user does not exist.
     pub async fn add_namespace_grants(
         &self,
         namespace_id: i64,
@@ -79,7 +80,7 @@ impl Catalog {
     /// Changes levels on a namespace, all or none.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] naming the user that has none.
+    /// [`CatalogError::NotFound`], naming the user, if one has no level.
     pub async fn update_namespace_grants(
         &self,
         namespace_id: i64,
@@ -88,15 +89,15 @@ impl Catalog {
         self.update_grants(&NAMESPACE, namespace_id, grants).await
     }
 
-    /// Takes levels on a namespace back, all or none.
+    /// Removes levels on a namespace, all or none.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] naming the user that has none.
+    /// [`CatalogError::NotFound`], naming the user, if one has no level.
     pub async fn remove_namespace_grants(&self, namespace_id: i64, user_ids: &[String]) -> Result<(), CatalogError> {
         self.remove_grants(&NAMESPACE, namespace_id, user_ids).await
     }
 
-    /// The levels on a repository, by user name.
+    /// Returns the levels on a repository, sorted by user name.
     pub async fn repository_grants(&self, repository_id: i64) -> Result<Vec<Grant>, CatalogError> {
         self.grants(&REPOSITORY, repository_id).await
     }
@@ -104,7 +105,8 @@ impl Catalog {
     /// Gives levels on a repository, all or none.
     ///
     /// # Errors
-    /// [`CatalogError::Conflict`] naming the user that has one already, [`CatalogError::NotFound`] without the repository or user.
+    /// [`CatalogError::Conflict`], naming the user, if one has a level already; [`CatalogError::NotFound`] if the
+    /// repository or a user does not exist.
     pub async fn add_repository_grants(
         &self,
         repository_id: i64,
@@ -116,7 +118,7 @@ impl Catalog {
     /// Changes levels on a repository, all or none.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] naming the user that has none.
+    /// [`CatalogError::NotFound`], naming the user, if one has no level.
     pub async fn update_repository_grants(
         &self,
         repository_id: i64,
@@ -125,10 +127,10 @@ impl Catalog {
         self.update_grants(&REPOSITORY, repository_id, grants).await
     }
 
-    /// Takes levels on a repository back, all or none.
+    /// Removes levels on a repository, all or none.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] naming the user that has none.
+    /// [`CatalogError::NotFound`], naming the user, if one has no level.
     pub async fn remove_repository_grants(&self, repository_id: i64, user_ids: &[String]) -> Result<(), CatalogError> {
         self.remove_grants(&REPOSITORY, repository_id, user_ids).await
     }

@@ -1,7 +1,8 @@
-//! Immutable tags: which tags of a repository may neither move to another digest nor go.
+//! Immutable tags: which tags of a repository may neither move to another digest nor be deleted.
 //!
-//! Owns: the patterns of a repository and what they mean, because a change of tags is judged in its own transaction, when
-//! it holds the repository's row. So no change that begins before the patterns are set ends after it unseen.
+//! Owns the patterns of a repository and their meaning. Each change of tags is checked in its own transaction, while it
+//! holds the repository's row. So a change that began before the patterns were set and ends later is checked against
+//! them.
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use transship_oci::{DigestAlgorithm, Tag};
@@ -10,20 +11,20 @@ use crate::row::{Columns as _, limit_parameter, one_changed, touched};
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError};
 
-/// Most patterns of one repository: each change of tags compiles them anew.
+/// Maximum number of patterns of one repository: each change of tags compiles them again.
 const MAX_PATTERNS: usize = 32;
-/// The longest pattern: as long as the longest tag.
+/// Maximum length of a pattern: that of a tag.
 const MAX_PATTERN_BYTES: usize = 128;
-/// What stands in front of an exception where patterns are stored.
+/// Prefix of an exception among the stored patterns.
 const EXCEPTION: char = '!';
-/// Tags looked at together when a whole repository is to go.
+/// Number of tags read at once when a whole repository is to be deleted.
 const PAGE: usize = 1000;
 
-/// The patterns of one repository. A tag is immutable when one of `tags` matches it and none of `except` does.
+/// The patterns of one repository. A tag is immutable if one of `tags` matches it and none of `except` does.
 ///
-/// `*` stands for any characters, `?` for one, `[a-z]` for one of a set, `{a,b}` for one of several. Tags that name a digest,
-/// `sha256-…` with or without an ending, are never immutable: clients keep lists of referrers and signatures there,
-/// which grow.
+/// `*` stands for any characters, `?` for one, `[a-z]` for one of a set, `{a,b}` for one of several. Tags that name a
+/// digest, `sha256-…` with or without a suffix, are never immutable: clients keep growing lists of referrers and
+/// signatures there.
 #[derive(Clone, Debug, Default)]
 pub struct ImmutableTags {
     tags: Vec<String>,
@@ -33,10 +34,10 @@ pub struct ImmutableTags {
 }
 
 impl ImmutableTags {
-    /// Takes patterns as a person wrote them.
+    /// Parses patterns as a person wrote them.
     ///
     /// # Errors
-    /// A sentence with the pattern that cannot be used.
+    /// A sentence that says what is wrong, with the pattern if one is invalid.
     pub fn new(tags: Vec<String>, except: Vec<String>) -> Result<Self, String> {
         let count = tags.len() + except.len();
         if count > MAX_PATTERNS {
@@ -49,17 +50,17 @@ impl ImmutableTags {
         Ok(Self { tags, except, matching, excepted })
     }
 
-    /// The patterns of immutable tags.
+    /// Returns the patterns of immutable tags.
     pub fn tags(&self) -> &[String] {
         &self.tags
     }
 
-    /// The patterns of exceptions.
+    /// Returns the patterns of exceptions.
     pub fn except(&self) -> &[String] {
         &self.except
     }
 
-    /// Whether a tag may neither move nor go.
+    /// Returns whether a tag may neither move nor be deleted.
     pub fn holds(&self, tag: &str) -> bool {
         self.matching.is_match(tag) && !self.excepted.is_match(tag) && !names_a_digest(tag)
     }
@@ -108,7 +109,8 @@ fn glob(pattern: &str) -> Result<Glob, String> {
         .map_err(|error| format!("{pattern:?} is not a pattern of tags: {}", error.kind()))
 }
 
-/// Whether a tag belongs to a digest, as the referrers tag of the OCI specification and the tags of signing tools do.
+/// Returns whether a tag belongs to a digest, as the referrers tag of the OCI specification and the tags of signing
+/// tools do.
 fn names_a_digest(tag: &str) -> bool {
     let Some((algorithm, rest)) = tag.split_once('-') else { return false };
     let hex = rest.split('.').next().unwrap_or_default();
@@ -116,7 +118,7 @@ fn names_a_digest(tag: &str) -> bool {
 }
 
 impl Catalog {
-    /// The patterns of a repository.
+    /// Returns the patterns of a repository.
     pub async fn immutable_tags(&self, repository_id: i64) -> Result<ImmutableTags, CatalogError> {
         let sql = "SELECT immutable_tags FROM repository WHERE id = $1";
         let row = self.read_optional(|| self.query(sql).bind(repository_id)).await?;
@@ -132,8 +134,10 @@ impl Catalog {
     }
 }
 
-/// Says that tags or manifests of a repository have changed, and refuses it all when one of `lost`, the tags that moved
-/// away from a digest or went, is immutable. Last in a transaction, since all pushes to a repository meet here.
+/// Marks a repository as changed, and fails if one of `lost`, the tags that moved away from a digest or were deleted,
+/// is immutable.
+///
+/// Call it at the end of a transaction, because all pushes to a repository wait for each other here.
 pub(crate) async fn touch_judging(
     tx: &mut Tx,
     repository_id: i64,
@@ -150,7 +154,7 @@ pub(crate) async fn touch_judging(
     refuse(lost.into_iter().find(|tag| patterns.holds(tag)))
 }
 
-/// Refuses when a repository, whose row this transaction holds, has an immutable tag.
+/// Fails if a repository has an immutable tag. This transaction must hold the repository's row.
 pub(crate) async fn judge_all(tx: &mut Tx, repository_id: i64, patterns: &str) -> Result<(), CatalogError> {
     let patterns = ImmutableTags::from_column(patterns)?;
     let sql = "SELECT name FROM tag WHERE repository_id = $1 AND name > $2 ORDER BY name LIMIT $3";
@@ -171,7 +175,7 @@ fn refuse(tag: Option<&str>) -> Result<(), CatalogError> {
     tag.map_or(Ok(()), |tag| Err(CatalogError::Immutable { tag: tag.to_owned() }))
 }
 
-/// The tags that moved away from where they pointed.
+/// Returns the tags that moved away from another digest.
 pub(crate) fn moved_away(moved: &[(Tag, Option<transship_oci::Digest>)]) -> impl Iterator<Item = &str> {
     moved.iter().filter(|(_, old)| old.is_some()).map(|(tag, _)| tag.as_str())
 }

@@ -1,4 +1,4 @@
-//! Replication jobs as records: made, looked at, taken back, forgotten. Running them is the part of [`queue`](crate::queue).
+//! Replication jobs as records: creates, reads, cancels and deletes them. [`queue`](crate::queue) runs them.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use crate::row::{Columns as _, list_parameter, one_changed};
 use crate::tx::{Statement, Tx};
 use crate::{Catalog, CatalogError};
 
-/// Where a job stands; the words are the contract's (4.2).
+/// The state of a job, in the contract's words (4.2, jobs).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum JobState {
     /// Queued.
@@ -20,18 +20,18 @@ pub enum JobState {
     Running,
     /// The target tag has the source digest.
     Success,
-    /// Given up.
+    /// It failed for good.
     Failed,
-    /// It took longer than one job may.
+    /// It took longer than one job is allowed to.
     Timeout,
-    /// Taken back.
+    /// Cancelled.
     Cancel,
     /// The tag and everything that belongs to it was in the target already.
     Existed,
 }
 
 impl JobState {
-    /// The contract's word.
+    /// Returns the contract's word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -44,7 +44,7 @@ impl JobState {
         }
     }
 
-    /// Whether a job in this state will never change again.
+    /// Returns whether a job in this state will never change again.
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Waiting | Self::Running)
     }
@@ -80,28 +80,28 @@ pub struct NewJob {
     pub repository: String,
     /// The tag to copy.
     pub tag: String,
-    /// Where to.
+    /// The target region.
     pub target_region: String,
     /// The target organization.
     pub target_namespace: String,
     /// Whether another image under the same tag is replaced.
     pub override_existing: bool,
-    /// In whose name.
+    /// Id of the user in whose name it runs.
     pub operator_id: String,
-    /// That user's name.
+    /// Name of that user.
     pub operator_name: String,
 }
 
 /// A job: one tag and one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// Its number, below 2^31 (contract 1.4).
+    /// Its number, below 2^31 because SDKs decode ids into 32 bits (contract 1.4).
     pub id: i64,
     /// The account of source and target.
     pub account_id: String,
     /// That account's name.
     pub account_name: String,
-    /// The source repository; 0 once that is deleted.
+    /// The source repository; 0 once it is deleted.
     pub repository_id: i64,
     /// Its namespace.
     pub namespace: String,
@@ -109,41 +109,42 @@ pub struct Job {
     pub repository: String,
     /// The tag to copy.
     pub tag: String,
-    /// Where to.
+    /// The target region.
     pub target_region: String,
     /// The target organization.
     pub target_namespace: String,
     /// Whether another image under the same tag is replaced.
     pub override_existing: bool,
-    /// In whose name.
+    /// Id of the user in whose name it runs.
     pub operator_id: String,
-    /// That user's name.
+    /// Name of that user.
     pub operator_name: String,
-    /// Where it stands.
+    /// Its state.
     pub state: JobState,
-    /// How often it was claimed: the fencing number that every change by its owner names.
+    /// Number of claims: the fencing number that every change by its owner names.
     pub attempt: i64,
-    /// How often it failed and was put back.
+    /// Number of times it failed and was put back.
     pub failures: i64,
-    /// How many of its tries in a row found the target away.
+    /// Number of its attempts in a row that found the target unreachable.
     pub away: i64,
-    /// The time that it has used up itself, running and in the pauses after its tries, without the run that goes on now.
+    /// Time charged to it so far: its runs, the pauses after them, and its waits for an unreachable target; without the
+    /// current run.
     pub spent_ms: i64,
     /// The digest that the tag had when the copy began.
     pub digest: Option<String>,
-    /// Why it failed last.
+    /// Its last error.
     pub last_error: Option<String>,
     /// Bytes that are in the target.
     pub bytes_done: u64,
-    /// Bytes that have to be there in the end.
+    /// Bytes of the complete copy.
     pub bytes_total: u64,
     /// Blobs that are in the target.
     pub blobs_done: u64,
-    /// Blobs that have to be there in the end.
+    /// Blobs of the complete copy.
     pub blobs_total: u64,
-    /// Whether somebody wants it to stop.
+    /// Whether it was asked to stop.
     pub cancel_requested: bool,
-    /// What the target's tag was before this job wrote it; nothing as long as it has not.
+    /// What the target's tag was before this job wrote it; `None` until then.
     pub target_before: Option<TargetBefore>,
     /// When it was made.
     pub created_at_ms: i64,
@@ -165,27 +166,27 @@ pub enum TargetBefore {
 pub struct Progress {
     /// Bytes that are in the target.
     pub bytes_done: u64,
-    /// Bytes that have to be there in the end.
+    /// Bytes of the complete copy.
     pub bytes_total: u64,
     /// Blobs that are in the target.
     pub blobs_done: u64,
-    /// Blobs that have to be there in the end.
+    /// Blobs of the complete copy.
     pub blobs_total: u64,
 }
 
-/// What a sign of life brings back.
+/// The answer to a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// Whether the job is still the caller's.
+    /// Whether the caller still owns the job.
     pub owner: bool,
-    /// Whether somebody wants it to stop.
+    /// Whether it was asked to stop.
     pub cancel_requested: bool,
 }
 
 /// Why no job was queued.
 #[derive(Debug, thiserror::Error)]
 pub enum EnqueueError {
-    /// The account has as many open jobs as it may.
+    /// The account has its maximum number of open jobs.
     #[error("the account has as many open jobs as it may")]
     QueueFull,
     /// The catalog failed.
@@ -207,13 +208,13 @@ macro_rules! job_columns {
 pub(crate) use job_columns;
 
 impl Catalog {
-    /// Queues jobs, all or none, and returns their numbers in the same order. All jobs must be of one account, which may have
-    /// `max_open_for_account` open ones.
+    /// Queues jobs, all or none, and returns their numbers in the same order. All jobs must be of one account, which
+    /// may have at most `max_open_for_account` open jobs.
     ///
-    /// A job that waits already with the same source, target and `override_existing` is used again: it belongs to the newest
-    /// caller from then on, and begins anew with its time and its failures. A running one is used again when its repository is as
-    /// it was when the run began (what belongs to an image may be pushed after it) and it was asked for by the same user:
-    /// whatever ends it was that user's doing.
+    /// A waiting job with the same source, target and `override_existing` is reused: from then on it belongs to the
+    /// newest caller, and its time and failures start at zero. A running one is reused if the same user asked for it,
+    /// so that whatever ends it is that user's doing, and if its repository has not changed since the run began,
+    /// because parts of an image may be pushed after it.
     pub async fn enqueue_jobs(&self, jobs: &[NewJob], max_open_for_account: i64) -> Result<Vec<i64>, EnqueueError> {
         let Some(first) = jobs.first() else { return Ok(Vec::new()) };
         if let Some(other) = jobs.iter().find(|job| job.account_id != first.account_id) {
@@ -222,7 +223,7 @@ impl Catalog {
         }
         repeated!(Write, {
             let mut tx = self.begin().await?;
-            // Others of the account wait here, so that the count stays right and no copy is queued twice.
+            // Other calls for this account wait here, so that the count stays right and no copy is queued twice.
             let own = tx.query("UPDATE account SET name = name WHERE id = $1").bind(&first.account_id);
             one_changed(tx.execute(own).await?, || format!("account {}", first.account_id))?;
             let open = open_jobs(&mut tx, &first.account_id).await?;
@@ -233,7 +234,7 @@ impl Catalog {
                     ids.push(id);
                 } else {
                     added += 1;
-                    // Told before the rest is looked at: with SQLite nobody else writes meanwhile.
+                    // Fail before looking at the rest: on SQLite nobody else can write meanwhile.
                     if open.saturating_add(added) > max_open_for_account {
                         return Err(EnqueueError::QueueFull);
                     }
@@ -248,7 +249,7 @@ impl Catalog {
         })
     }
 
-    /// The jobs with those numbers, in the order of the numbers given; those that do not exist are left out.
+    /// Returns the jobs with these numbers, in the given order; missing jobs are left out.
     pub async fn find_jobs(&self, ids: &[i64]) -> Result<Vec<Job>, CatalogError> {
         let sql =
             concat!("SELECT ", job_columns!(), " FROM job WHERE id IN (SELECT CAST(value AS BIGINT) FROM {list:$1})");
@@ -259,7 +260,7 @@ impl Catalog {
         Ok(ids.iter().filter_map(|id| by_id.get(id).cloned()).collect())
     }
 
-    /// The states of the jobs with those numbers, in no order; those that do not exist are left out.
+    /// Returns the states of the jobs with these numbers, in no particular order; missing jobs are left out.
     pub async fn job_states(&self, ids: &[i64]) -> Result<Vec<(i64, JobState)>, CatalogError> {
         let sql = "SELECT id, state FROM job WHERE id IN (SELECT CAST(value AS BIGINT) FROM {list:$1})";
         let list = list_parameter(ids.iter().map(i64::to_string));
@@ -267,7 +268,7 @@ impl Catalog {
         rows.iter().map(|row| Ok((row.number("id")?, row.parsed("state")?))).collect()
     }
 
-    /// One page of a repository's jobs by the time they were made, and how many there are in all.
+    /// Returns one page of a repository's jobs in the order of creation, and their total number.
     pub async fn list_jobs(
         &self,
         repository_id: i64,
@@ -287,8 +288,8 @@ impl Catalog {
         Ok((rows.iter().map(job).collect::<Result<_, _>>()?, total))
     }
 
-    /// The same, with the jobs of deleted repositories of an account that had this name. There need not be a repository that
-    /// has it now.
+    /// Does the same, including the jobs of the account's deleted repositories of this name. `repository_id` is `None`
+    /// if no repository has the name now.
     pub async fn list_jobs_with_deleted(
         &self,
         repository_id: Option<i64>,
@@ -311,7 +312,7 @@ impl Catalog {
         Ok((rows.iter().map(job).collect::<Result<_, _>>()?, total))
     }
 
-    /// Ends a repository's waiting jobs and asks the running ones to stop. Returns how many that were.
+    /// Ends a repository's waiting jobs and asks the running ones to stop. Returns their number.
     pub async fn cancel_jobs_of_repository(&self, repository_id: i64) -> Result<u64, CatalogError> {
         repeated!(Write, {
             let mut tx = self.begin().await?;
@@ -321,15 +322,15 @@ impl Catalog {
         })
     }
 
-    /// Deletes the jobs that ended longer ago than this. Returns how many that were.
+    /// Deletes the jobs that ended more than `kept_ms` ago. Returns their number.
     pub async fn prune_jobs(&self, kept_ms: i64) -> Result<u64, CatalogError> {
         let sql = "DELETE FROM job WHERE state NOT IN ('waiting', 'running') AND updated_at < {now} - $1";
         self.write(|| self.query(sql).bind(kept_ms)).await
     }
 }
 
-/// A repository's jobs, and those of deleted ones of its name: two walks that are merged, each along an index of its own and no
-/// further than the fifth parameter, the end of the page.
+/// Selects a repository's jobs and those of deleted repositories of its name. It merges two walks, each along its own
+/// index and at most `$5` rows long, the end of the page.
 macro_rules! with_deleted {
     ($order:literal) => {
         concat!(
@@ -354,8 +355,8 @@ const COUNT_WITH_DELETED: &str = "SELECT (SELECT COUNT(*) FROM job WHERE reposit
     + (SELECT COUNT(*) FROM job WHERE repository_id IS NULL AND account_id = $2 AND namespace = $3 AND repository = $4)
     AS total";
 
-/// What being asked for again does to a waiting job: it is the newest caller's, with a new deadline. It need not wait out
-/// the pause after a failure, and it keeps its place in the queue.
+/// Changes to a waiting job that is requested again: it belongs to the newest caller and gets a new deadline. It skips
+/// the rest of the pause after a failure, and keeps its place in the queue.
 macro_rules! asked_again {
     ($operator_id:literal, $operator_name:literal) => {
         concat!(
@@ -369,13 +370,13 @@ macro_rules! asked_again {
     };
 }
 
-/// How many open jobs an account has.
+/// Returns the number of open jobs of an account.
 async fn open_jobs(tx: &mut Tx, account_id: &str) -> Result<i64, CatalogError> {
     let sql = "SELECT COUNT(*) AS open FROM job WHERE account_id = $1 AND state IN ('waiting', 'running')";
     tx.optional(tx.query(sql).bind(account_id)).await?.map_or(Ok(0), |row| row.number("open"))
 }
 
-/// The open job, if there is one, that will do what this one should.
+/// Returns the open job, if there is one, that makes the same copy.
 async fn same_copy(tx: &mut Tx, job: &NewJob) -> Result<Option<i64>, CatalogError> {
     let waiting = concat!(
         "UPDATE job SET ",
@@ -404,7 +405,7 @@ async fn same_copy(tx: &mut Tx, job: &NewJob) -> Result<Option<i64>, CatalogErro
 }
 
 async fn insert(tx: &mut Tx, job: &NewJob) -> Result<i64, CatalogError> {
-    // A job that was put back meanwhile is the same copy.
+    // On conflict: a job that makes the same copy was put back meanwhile, and is reused.
     let sql = concat!(
         "INSERT INTO job (account_id, repository_id, namespace, repository, tag, target_region, target_namespace,
             override_existing, operator_id, operator_name, state, attempt, failures, run_at, lease_until,
@@ -437,9 +438,9 @@ async fn insert(tx: &mut Tx, job: &NewJob) -> Result<i64, CatalogError> {
     }
 }
 
-/// Makes waiting jobs end and running ones stop. One that waits and has written its target's tag counts as one whose owner is
-/// gone: whoever claims it takes the tag back. One statement does both: between two of them a job could begin to run, and
-/// neither would see it.
+/// Ends waiting jobs and asks running ones to stop. A waiting job that has written its target's tag becomes a running
+/// one without an owner: the process that claims it takes the tag back. One statement does both, because between two
+/// statements a job could begin to run, and neither would see it.
 macro_rules! cancel {
     ($gone:literal, $which:literal) => {
         concat!(
@@ -462,7 +463,7 @@ pub(crate) async fn cancel_jobs(tx: &mut Tx, repository_id: i64) -> Result<u64, 
     tx.execute(tx.query(CANCEL_OF_REPOSITORY).bind(repository_id)).await
 }
 
-/// The same for the jobs of some tags that are deleted in this transaction, given as a list.
+/// Does the same for the jobs of the tags that this transaction deletes. `tags` is a JSON list.
 pub(crate) async fn cancel_jobs_of_tags(tx: &mut Tx, repository_id: i64, tags: &str) -> Result<(), CatalogError> {
     tx.execute(tx.query(CANCEL_OF_TAGS).bind(repository_id).bind(tags)).await?;
     Ok(())

@@ -1,48 +1,49 @@
-//! Which keys a catalog is used with, and the transaction that replaces one. Never sees a key: only what identifies it.
+//! Notes which keys a catalog is used with, and replaces the sealing key in one transaction. It never sees a key, only
+//! what identifies it.
 
 use crate::retry::repeated;
 use crate::row::Columns as _;
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError};
 
-/// Access keys that are read at once while all are sealed again; each is a few hundred bytes.
+/// Number of access keys read at once while all are sealed again; each is a few hundred bytes.
 const PAGE: i64 = 500;
 
 /// The name under which the key that seals secrets is noted.
 pub const SECRETS_KEY: &str = "secrets.key";
 
-/// What became of the sealed secrets when their key was replaced.
+/// The outcome of replacing the sealing key: what happened to the sealed secrets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SealedAgain {
-    /// Sealed with the new key.
+    /// Secrets that are sealed with the new key.
     pub sealed: u64,
-    /// Could not be opened, so their access keys are switched off.
+    /// Secrets that could not be opened; their access keys are disabled.
     pub disabled: u64,
-    /// Could not be opened and were temporary, so they are gone.
+    /// Secrets of temporary access keys that could not be opened; the access keys are deleted.
     pub deleted: u64,
 }
 
 impl Catalog {
-    /// Whether keys are noted in these tables; older ones have no place for it.
+    /// Returns whether these tables can note keys; older ones cannot.
     pub async fn notes_keys(&self) -> Result<bool, CatalogError> {
         self.has_table("key_check").await
     }
 
-    /// What identifies the key of that name, as it was noted last.
+    /// Returns what identifies the key of that name, as noted last.
     pub async fn key_check(&self, name: &str) -> Result<Option<String>, CatalogError> {
         let sql = "SELECT value FROM key_check WHERE name = $1";
         let row = self.read_optional(|| self.query(sql).bind(name)).await?;
         row.map(|row| row.text("value")).transpose()
     }
 
-    /// Notes a key unless one is noted, and returns the one that is noted then.
+    /// Notes a key unless one is noted already, and returns the noted one.
     pub async fn note_key_check(&self, name: &str, value: &str) -> Result<String, CatalogError> {
         let sql = "INSERT INTO key_check (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
         self.write(|| self.query(sql).bind(name).bind(value)).await?;
         self.key_check(name).await?.ok_or_else(|| CatalogError::not_found("the key that was just noted"))
     }
 
-    /// Notes a key in place of whatever is noted.
+    /// Notes a key, and replaces the one that was noted.
     pub async fn replace_key_check(&self, name: &str, value: &str) -> Result<(), CatalogError> {
         repeated!(Write, {
             let mut tx = self.begin().await?;
@@ -51,11 +52,13 @@ impl Catalog {
         })
     }
 
-    /// Notes another key for sealing and seals every secret with it, in one transaction. `seal_again` gets an access key
-    /// and its sealed secret; nothing when it cannot be opened.
+    /// Notes a new sealing key and seals every secret with it, in one transaction.
+    ///
+    /// `seal_again` gets an access key and its sealed secret, and returns the secret sealed with the new key, or `None`
+    /// if it cannot open the old one.
     ///
     /// # Errors
-    /// [`CatalogError::KeyReplaced`] when the noted key is not `known`; then nothing is changed.
+    /// [`CatalogError::KeyReplaced`] if the noted key is not `known`; then nothing is changed.
     pub async fn replace_sealing_key(
         &self,
         known: Option<&str>,
@@ -64,7 +67,7 @@ impl Catalog {
     ) -> Result<SealedAgain, CatalogError> {
         repeated!(Write, {
             let mut tx = self.begin().await?;
-            // From here on whoever makes an access key waits for the end of this transaction.
+            // From here on, transactions that create an access key wait for this one.
             let before = noted(&mut tx).await?;
             if before.as_deref() != known {
                 return Err(CatalogError::KeyReplaced);
@@ -97,21 +100,22 @@ impl Catalog {
         })
     }
 
-    /// Some sealed secret with its access key, to try a key on.
+    /// Returns any one access key and its sealed secret, to test a sealing key with.
     pub async fn any_sealed_secret(&self) -> Result<Option<(String, String)>, CatalogError> {
         let sql = "SELECT access_key, sealed_secret FROM access_key ORDER BY access_key LIMIT 1";
         let row = self.read_optional(|| self.query(sql)).await?;
         row.map(|row| Ok((row.text("access_key")?, row.text("sealed_secret")?))).transpose()
     }
 
-    /// Says once which key this process seals with; from then on it stores no secret when another one is noted.
+    /// Sets, once, the key with which this process seals. From then on the process stores no secret if another key is
+    /// noted.
     pub fn seals_with(&self, value: &str) {
         // A second call is by the same process, with the same key.
         let _ = self.sealing_check().set(value.to_owned());
     }
 
-    /// Refuses when the key that this process seals with has been replaced, and lets nobody replace it until the
-    /// transaction ends.
+    /// Fails if the key with which this process seals has been replaced. Nobody can replace it until the transaction
+    /// ends.
     pub(crate) async fn require_sealing_key(&self, tx: &mut Tx) -> Result<(), CatalogError> {
         let Some(own) = self.sealing_check().get() else { return Ok(()) };
         if noted(tx).await?.as_ref() == Some(own) { Ok(()) } else { Err(CatalogError::KeyReplaced) }

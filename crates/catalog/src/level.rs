@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 use crate::CatalogError;
 use crate::row::Columns as _;
 
-/// What a user may do with a namespace or a repository. The numbers are the contract's, and the column's.
+/// What a user may do with a namespace or a repository. The numbers are those of the contract and of the column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(i64)]
 pub enum Level {
@@ -42,15 +42,16 @@ impl TryFrom<i64> for Level {
     }
 }
 
-/// A level that a column may hold.
+/// Reads a level from a column; `None` if the column is NULL.
 pub(crate) fn level(row: &AnyRow, column: &str) -> Result<Option<Level>, CatalogError> {
     let number = row.optional_number(column)?;
     let level = number.map(Level::try_from).transpose();
     level.map_err(|InvalidLevel(number)| CatalogError::Corrupt { what: format!("{column} {number}") })
 }
 
-/// The condition that a user has a level on a repository `r` of a namespace `n` or administers the namespace's account;
-/// given are the parameters that hold the user's account, the user, and whether it is an administrator (0 or 1).
+/// The condition that a user belongs to the account of the namespace `n`, and administers it or has a level on `n` or
+/// on its repository `r`. The arguments are the parameters that hold the user's account, the user, and whether it is an
+/// administrator (0 or 1).
 macro_rules! has_level {
     ($account:literal, $user:literal, $is_admin:literal) => {
         concat!(

@@ -1,10 +1,10 @@
 //! The catalog: every fact that a region knows, in SQLite or PostgreSQL, and all the SQL there is.
 //!
-//! Owns the tables, their migrations, every transaction, and the rule that whoever relies on a row updates it in the same
-//! transaction, so that nobody else can take the row away meanwhile; foreign keys are the second net.
+//! Owns the tables, their migrations, every transaction, and this rule: a transaction that relies on a row updates it,
+//! so that nobody else can delete the row meanwhile. Foreign keys are the second safeguard.
 //!
-//! It never touches bytes (a location is a text here), never decides who may do what (it only tells who has which level),
-//! and never compares a lease with the clock of the process: leases live by the database's clock.
+//! It never touches bytes: a location is only a text here. It never decides who may do what: it only returns who has
+//! which level. It never compares a lease with the clock of the process, only with the database's.
 
 mod access;
 mod accounts;

@@ -1,12 +1,12 @@
-//! What a namespace may use, and the refusal of more.
+//! What a namespace may use, and the error when it would use more.
 //!
-//! Owns: the kinds of things that are limited. Never: counting them ([`crate::quotas`]).
+//! Owns the kinds of things that are limited. It never counts them; [`crate::quotas`] does.
 
 use std::fmt;
 
 use transship_oci::NamespaceName;
 
-/// What a namespace has a quota of.
+/// A resource for which a namespace has a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// Bytes of the distinct blobs that its repositories link, of its distinct manifests, and of open upload sessions.
@@ -27,13 +27,13 @@ impl fmt::Display for Resource {
     }
 }
 
-/// A change that a namespace has no room for.
+/// A change that would exceed a quota of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the quota of organization {namespace} is {limit} {resource}: {used} are used and this needs {asked} more; delete what is not needed, or have the operator raise the quota"
 )]
 pub struct QuotaExceeded {
-    /// What there is not enough of.
+    /// The resource that is exhausted.
     pub resource: Resource,
     /// The namespace.
     pub namespace: NamespaceName,
@@ -45,10 +45,10 @@ pub struct QuotaExceeded {
     pub asked: i64,
 }
 
-/// What namespaces may use where nothing else was said; nothing is no limit.
+/// The default quotas of namespaces; `None` means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quotas {
-    /// Bytes of distinct blobs.
+    /// Bytes, as [`Resource::Bytes`] counts them.
     pub bytes: Option<i64>,
     /// Repositories.
     pub repositories: Option<i64>,

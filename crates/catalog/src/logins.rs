@@ -1,8 +1,9 @@
-//! Access keys as logins use them, and the temporary ones (`CreateSecret`), which end with what they were made with.
+//! Access keys as logins use them, and temporary ones (`CreateSecret`), which become invalid when the user or the
+//! access key that made them changes.
 //!
-//! A temporary login remembers how its user and its access key stood when it was made: their epochs. Whatever changes
-//! either raises its epoch in the same transaction, so a login that was made meanwhile is over before its first use, and
-//! nothing that is undone brings one back.
+//! A temporary login records the epochs that its user and its access key had when it was made. Every change of either
+//! raises its epoch in the same transaction. So a login that was made meanwhile is invalid before its first use, and
+//! undoing the change does not make it valid again.
 
 use crate::accounts::{access_key_row, insert_access_key, user};
 use crate::retry::repeated;
@@ -14,24 +15,24 @@ use crate::{AccessKey, Catalog, CatalogError, User};
 pub struct FoundAccessKey {
     /// The key.
     pub key: AccessKey,
-    /// Whose it is.
+    /// The user that owns it.
     pub user: User,
-    /// Goes up when the key is switched on or off, and when its secret is replaced.
+    /// Rises when the key is enabled or disabled, and when its secret is replaced.
     pub epoch: i64,
-    /// Whether it is a temporary login and what it was made with has changed since.
+    /// Whether it is a temporary login whose user or access key has changed since it was made.
     pub is_withdrawn: bool,
 }
 
-/// How that stood which a temporary login is made with.
+/// The user and the access key that make a temporary login, as they are at that time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MadeWith {
     /// The epoch of the user.
     pub user_epoch: i64,
-    /// The access key and its epoch; nothing when the caller had a token.
+    /// The access key and its epoch; `None` if the caller had a token.
     pub access_key: Option<(String, i64)>,
 }
 
-/// The condition that what the temporary login `k` of the user `u` was made with is as it was.
+/// The condition that the user `u` and the access key that made the temporary login `k` have not changed since.
 macro_rules! still_stands {
     () => {
         "(k.user_epoch = u.epoch AND (k.made_with IS NULL OR EXISTS (SELECT 1 FROM access_key m
@@ -64,11 +65,11 @@ impl Catalog {
         .transpose()
     }
 
-    /// Stores a temporary login, an access key with an end. The user keeps at most `most` that are good: before the new
-    /// one is made, those that have ended go, and then the oldest.
+    /// Stores a temporary login, an access key that expires. The user keeps at most `most` valid ones: before the new
+    /// one is stored, invalid ones are deleted, then the oldest.
     ///
     /// # Errors
-    /// [`CatalogError::Conflict`] when the key exists, [`CatalogError::NotFound`] without its user.
+    /// [`CatalogError::Conflict`] if the key exists, [`CatalogError::NotFound`] if its user does not.
     pub async fn create_login(&self, key: &AccessKey, made_with: &MadeWith, most: i64) -> Result<(), CatalogError> {
         let outdated = concat!(
             "DELETE FROM access_key WHERE user_id = $1 AND expires_at > 0 AND access_key NOT IN (
@@ -84,7 +85,7 @@ impl Catalog {
         repeated!(Write, {
             let mut tx = self.begin().await?;
             self.require_sealing_key(&mut tx).await?;
-            // Two at once would each find room for one.
+            // Without this lock, two calls at once would each find room for one.
             let hold = tx.query("UPDATE iam_user SET name = name WHERE id = $1").bind(&key.user_id);
             one_changed(tx.execute(hold).await?, || format!("user {}", key.user_id))?;
             tx.execute(tx.query(outdated).bind(&key.user_id).bind((most - 1).max(0))).await?;

@@ -1,4 +1,4 @@
-//! Manifests: stored as the raw bytes that were pushed, with what has to be asked for beside them.
+//! Manifests, stored as the raw bytes that were pushed, beside columns for what queries need.
 
 use std::collections::HashMap;
 
@@ -28,15 +28,15 @@ pub struct PutManifest<'a> {
     pub artifact_type: Option<String>,
     /// The manifest that it refers to, which need not exist.
     pub subject_digest: Option<Digest>,
-    /// Its config; none for an index.
+    /// Its config; `None` for an index.
     pub config_digest: Option<Digest>,
     /// Sum of the sizes of its layers.
     pub layers_size_bytes: u64,
     /// Its bytes, which are UTF-8.
     pub raw: &'a [u8],
-    /// The blobs that it needs, with the sizes it says they have.
+    /// The blobs that it needs, with the sizes that it states.
     pub blobs: &'a [(Digest, u64)],
-    /// The manifests that it needs, with the sizes it says they have.
+    /// The manifests that it needs, with the sizes that it states.
     pub children: &'a [(Digest, u64)],
     /// The tags to move.
     pub tags: &'a [Tag],
@@ -46,12 +46,12 @@ pub struct PutManifest<'a> {
     pub sparse: bool,
 }
 
-/// What storing a manifest did.
+/// The outcome of storing a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestPut {
     /// Whether the repository did not have it before.
     pub created: bool,
-    /// The tags that point elsewhere now than before, with where they pointed.
+    /// The tags that moved, with the digests that they pointed at before.
     pub moved: Vec<(Tag, Option<Digest>)>,
 }
 
@@ -68,7 +68,7 @@ pub struct StoredManifest {
     pub subject_digest: Option<Digest>,
     /// Its bytes.
     pub raw: Vec<u8>,
-    /// When it was last pushed, or needed by another one that was.
+    /// When it, or another manifest that needs it, was last pushed.
     pub pushed_at_ms: i64,
 }
 
@@ -81,8 +81,10 @@ macro_rules! manifest_columns {
 pub(crate) use manifest_columns;
 
 impl Catalog {
-    /// Stores a manifest and moves its tags in one transaction that updates the link of every blob and the row of every
-    /// child it needs, so that none of them can go meanwhile.
+    /// Stores a manifest and moves its tags in one transaction.
+    ///
+    /// The transaction updates the link of every blob and the row of every child that the manifest needs, so that none
+    /// of them can be deleted meanwhile.
     pub async fn put_manifest(&self, put: PutManifest<'_>) -> Result<ManifestPut, PutManifestError> {
         // PostgreSQL cannot hold NUL in a text, and no JSON text has one.
         let raw = std::str::from_utf8(put.raw).ok().filter(|raw| !raw.contains('\0'));
@@ -146,7 +148,7 @@ impl Catalog {
         })
     }
 
-    /// The manifest with that digest, or that a tag points at now.
+    /// Returns the manifest with that digest, or the one that the tag points at now.
     pub async fn find_manifest(
         &self,
         repository_id: i64,
@@ -175,7 +177,7 @@ impl Catalog {
         row.as_ref().map(stored).transpose()
     }
 
-    /// How many bytes the manifest has that a tag points at now.
+    /// Returns the size of the manifest that a tag points at now.
     pub async fn tagged_size(&self, repository_id: i64, tag: &Tag) -> Result<Option<u64>, CatalogError> {
         let sql = "SELECT octet_length(m.raw) AS size_bytes FROM tag t
             JOIN manifest m ON m.repository_id = t.repository_id AND m.digest = t.digest
@@ -184,7 +186,7 @@ impl Catalog {
         row.as_ref().map(|row| row.size("size_bytes")).transpose()
     }
 
-    /// Those of some manifests that the repository holds, by digest.
+    /// Returns those of the given digests whose manifests the repository holds, sorted.
     pub async fn manifest_exists(&self, repository_id: i64, digests: &[Digest]) -> Result<Vec<Digest>, CatalogError> {
         let sql = "SELECT digest FROM manifest
             WHERE repository_id = $1 AND digest IN (SELECT value FROM {list:$2})";
@@ -192,14 +194,16 @@ impl Catalog {
         list_of(&self.read_all(|| self.query(sql).bind(repository_id).bind(&list)).await?)
     }
 
-    /// Deletes a manifest with the tags that point at it. Manifests that it names, or that refer to it, stay; an index
-    /// that names it stays too, incomplete, as the OCI specification leaves the order of deletions to the client.
-    /// `false` when there was none.
+    /// Deletes a manifest and the tags that point at it. Returns `false` if there was none.
     ///
-    /// The links of its blobs stay as long as if they were new: another push may just have been told that they are there.
+    /// Manifests that it names or that refer to it stay. An index that names it stays too, incomplete, because the OCI
+    /// specification leaves the order of deletions to the client.
+    ///
+    /// The grace of its blobs' links begins again, because another push may just have been told that the blobs are
+    /// there.
     ///
     /// # Errors
-    /// [`CatalogError::Immutable`] when one of the tags is.
+    /// [`CatalogError::Immutable`] if one of the tags is immutable.
     pub async fn delete_manifest(&self, repository_id: i64, digest: &Digest) -> Result<bool, CatalogError> {
         repeated!(Write, {
             let mut tx = self.begin().await?;
@@ -231,10 +235,10 @@ impl Catalog {
     }
 }
 
-/// Updates the link of every blob that a manifest needs, so that none can go before the manifest is there. Returns those
-/// that are missing, where they may be.
+/// Updates the link of every blob that a manifest needs, so that none can be deleted before the manifest is stored.
+/// Returns the missing blobs, if the manifest may lack some.
 async fn touch_links(tx: &mut Tx, put: &PutManifest<'_>, blobs: &str) -> Result<Vec<Digest>, PutManifestError> {
-    // Locked in order, so that two pushes with common blobs do not wait in a circle.
+    // Locked in order, so that two pushes with common blobs do not deadlock.
     let touch = "UPDATE blob_link SET linked_at = {now} WHERE repository_id = $1 AND digest IN (
             SELECT digest FROM blob_link WHERE repository_id = $1 AND digest IN (SELECT value FROM {list:$2})
             ORDER BY digest{for_touch})";
@@ -243,12 +247,12 @@ async fn touch_links(tx: &mut Tx, put: &PutManifest<'_>, blobs: &str) -> Result<
     let touched = tx.execute(tx.query(touch).bind(put.repository_id).bind(blobs)).await?;
     let rows = tx.all(tx.query(read).bind(put.repository_id).bind(blobs)).await?;
     if touched != rows.len() as u64 {
-        // A link came in between, which is not held.
+        // A link was added in between, and is not locked.
         return Err(CatalogError::Busy.into());
     }
     let mut sizes: HashMap<Digest, u64> = HashMap::with_capacity(rows.len());
     for row in &rows {
-        // What is in quarantine cannot be pulled, so nothing new may count on it.
+        // A quarantined blob cannot be pulled, so no new manifest may rely on it.
         if row.number("quarantined_at")? == 0 {
             sizes.insert(row.parsed("digest")?, row.size("size_bytes")?);
         }
@@ -294,7 +298,7 @@ async fn touch_children(tx: &mut Tx, put: &PutManifest<'_>, children: &str) -> R
     Ok(())
 }
 
-/// Inserts the row of a manifest, or updates the one that is there; tells which.
+/// Inserts the row of a manifest, or updates the existing one. Returns whether it inserted.
 async fn insert_manifest(
     tx: &mut Tx,
     put: &PutManifest<'_>,

@@ -1,7 +1,7 @@
-//! The tables, as numbered files that are run once each, in order.
+//! The tables, as numbered files that run once each, in order.
 //!
-//! A file is run in one transaction together with the note that it was, so that a crash leaves either all of it or
-//! nothing. A file that was released is never changed; the next change is the next file.
+//! A file runs in one transaction together with the record that it ran, so a crash leaves either all of it or nothing.
+//! A released file is never changed; every change is a new file.
 
 use crate::row::Columns as _;
 use crate::{Catalog, CatalogError};
@@ -30,12 +30,12 @@ impl Catalog {
         self.migrate_with(FILES).await
     }
 
-    /// Makes the tables of a new database, and changes nothing in one that has tables already.
+    /// Creates the tables of a new database, and only checks those of an existing one.
     pub(crate) async fn make_or_check_schema(&self) -> Result<(), CatalogError> {
         if self.has_table("migration").await? { self.check_schema().await } else { self.migrate().await }
     }
 
-    /// The version of the tables, if there are any, and the one that this program needs.
+    /// Returns the version of the tables, if there are any, and the version that this program needs.
     pub async fn schema_versions(&self) -> Result<(Option<i64>, i64), CatalogError> {
         let known = i64::try_from(FILES.len()).expect("there are few files");
         if !self.has_table("migration").await? {
@@ -51,7 +51,7 @@ impl Catalog {
         Ok(row.map_or(Ok(0), |row| row.number("tables"))? > 0)
     }
 
-    /// Whether the tables are those after the last file.
+    /// Checks that the tables have the version of the last file.
     pub(crate) async fn check_schema(&self) -> Result<(), CatalogError> {
         let known = i64::try_from(FILES.len()).expect("there are few files");
         let row =
@@ -94,7 +94,7 @@ impl Catalog {
     }
 }
 
-/// The statements of a file: each ends with a semicolon at the end of a line; lines of comment are left out by the database.
+/// Splits a file into statements. Each ends with a semicolon at the end of a line; the database ignores comment lines.
 fn statements(file: &'static str) -> impl Iterator<Item = &'static str> {
     file.split(";\n").map(str::trim).filter(|statement| !statement.is_empty())
 }

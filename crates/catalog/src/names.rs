@@ -1,14 +1,14 @@
-//! The names of the repositories that somebody may pull from, in byte order.
+//! Lists the names of the repositories that a user may pull from, in byte order.
 //!
-//! Owns: that a page costs what it holds, whatever else there is. Four lists are walked, each along an index of its own
-//! and no further than a page goes, and merged.
+//! A page costs as much as it holds, whatever else there is. There are four lists; those that apply are read, each
+//! along its own index and for at most one page, and merged.
 
 use std::collections::BTreeSet;
 
 use crate::row::{Columns as _, limit_parameter, place};
 use crate::{Catalog, CatalogError};
 
-/// The first name of every list follows the empty text.
+/// Every name is greater than the empty text, from which a list begins.
 const PUBLIC: &str = "SELECT path FROM repository WHERE is_public = 1 AND path > $1 ORDER BY path LIMIT $2";
 pub(crate) const OF_ACCOUNT: &str =
     "SELECT path FROM repository WHERE account_id = $3 AND path > $1 ORDER BY path LIMIT $2";
@@ -19,14 +19,14 @@ const NAMESPACES: &str = "SELECT n.id AS id, n.name AS name FROM namespace_permi
 pub(crate) const OF_NAMESPACE: &str =
     "SELECT name FROM repository WHERE namespace_id = $3 AND name > $1 ORDER BY name LIMIT $2";
 
-/// The statements that walk an index as long as a region is large, for the test of their plans. Those that are not here
-/// walk what one user was granted.
+/// The statements that walk an index that grows with the region, for the test of their plans. The others walk what one
+/// user was granted.
 #[cfg(test)]
 pub(crate) const WALKS: [&str; 3] = [PUBLIC, OF_ACCOUNT, OF_NAMESPACE];
 
 impl Catalog {
-    /// One page of the full names of the repositories that a user may pull from, public ones of every account among
-    /// them, in byte order; with an empty account and user only the public ones.
+    /// Returns one page of the full names of the repositories that a user may pull from, in byte order. Public ones of
+    /// every account are included; with an empty account and user there are only those.
     pub async fn repository_names(
         &self,
         account_id: &str,
@@ -74,7 +74,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// The repositories of the namespaces where a user has a level, namespace by namespace until the page is full.
+    /// Adds the repositories of the namespaces where a user has a level, namespace by namespace until the page is full.
     async fn walk_namespaces(
         &self,
         after: &str,
@@ -86,7 +86,7 @@ impl Catalog {
         let rows = self.read_all(|| self.query(NAMESPACES).bind(user_id).bind(account_id)).await?;
         let mut namespaces = Vec::with_capacity(rows.len());
         for row in &rows {
-            // With the slash, because that is what full names are sorted by: `a-b/x` stands before `a/x`.
+            // With the slash, because full names are sorted with it: `a-b/x` comes before `a/x`.
             namespaces.push((format!("{}/", row.text("name")?), row.number("id")?));
         }
         namespaces.sort_unstable();

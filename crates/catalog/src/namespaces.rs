@@ -11,7 +11,7 @@ use crate::{Catalog, CatalogError, Level, User};
 /// A namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
-    /// Its number, below 2^31 (contract 1.4).
+    /// Its number, below 2^31 because SDKs decode ids into 32 bits (contract 1.4).
     pub id: i64,
     /// Its name, unique in the region.
     pub name: NamespaceName,
@@ -30,13 +30,13 @@ pub struct Namespace {
 pub struct ListNamespaces {
     /// Only those of this account.
     pub account_id: String,
-    /// Whose levels count.
+    /// The user whose levels count.
     pub user_id: String,
-    /// Whether the user sees everything of the account.
+    /// Whether the user sees everything in the account.
     pub is_admin: bool,
     /// Only the one of this name.
     pub name: Option<String>,
-    /// Also those where the user has a level on a repository only.
+    /// Whether to include those where the user only has a level on a repository.
     pub visible: bool,
 }
 
@@ -56,10 +56,10 @@ pub struct NamespaceSummary {
 /// Why a namespace was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateNamespaceError {
-    /// Somebody has that name.
+    /// The name is taken.
     #[error("the namespace exists already")]
     Taken,
-    /// The account has as many namespaces as it may.
+    /// The account has its maximum number of namespaces.
     #[error("the account has as many namespaces as it may")]
     QuotaExceeded,
     /// The catalog failed.
@@ -69,7 +69,7 @@ pub enum CreateNamespaceError {
 
 fallible!(CreateNamespaceError);
 
-/// What became of a namespace that was to be deleted.
+/// The outcome of deleting a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
     /// It is gone.
@@ -80,7 +80,7 @@ pub enum Deleted {
     Absent,
 }
 
-/// The columns of a namespace `n`, named so that those of a repository fit beside them.
+/// The columns of a namespace `n`, with names that do not clash with those of a repository.
 macro_rules! namespace_columns {
     () => {
         "n.id AS namespace_id, n.name AS namespace, n.account_id AS account_id, n.creator_id AS namespace_creator_id, \
@@ -89,7 +89,7 @@ macro_rules! namespace_columns {
 }
 pub(crate) use namespace_columns;
 
-/// The same for RETURNING, where SQLite knows no alias of the table.
+/// The same for RETURNING, where SQLite allows no alias of the table.
 macro_rules! namespace_returning {
     () => {
         "id AS namespace_id, name AS namespace, account_id, creator_id AS namespace_creator_id, \
@@ -98,7 +98,8 @@ macro_rules! namespace_returning {
 }
 
 impl Catalog {
-    /// Makes a namespace of the creator's account, with level 7 for the creator, unless the account has `quota` already.
+    /// Creates a namespace in the creator's account, with level 7 (manage) for the creator, unless the account has
+    /// `quota` already.
     pub async fn create_namespace(
         &self,
         name: &NamespaceName,
@@ -110,7 +111,7 @@ impl Catalog {
             if tx.optional(tx.query("SELECT id FROM namespace WHERE name = $1").bind(name.as_str())).await?.is_some() {
                 return Err(CreateNamespaceError::Taken);
             }
-            // Others of the account wait here, so that the count stays right.
+            // Other calls for this account wait here, so that the count stays right.
             let own = tx.query("UPDATE account SET name = name WHERE id = $1").bind(&creator.account_id);
             one_changed(tx.execute(own).await?, || format!("account {}", creator.account_id))?;
             let sql = "SELECT COUNT(*) AS used FROM namespace WHERE account_id = $1";
@@ -142,7 +143,7 @@ impl Catalog {
         })
     }
 
-    /// The namespace of that name, whoever owns it.
+    /// Returns the namespace of that name, whichever account owns it.
     pub async fn find_namespace(&self, name: &NamespaceName) -> Result<Option<Namespace>, CatalogError> {
         let sql = concat!("SELECT ", namespace_columns!(), " FROM namespace n WHERE n.name = $1");
         let row = self.read_optional(|| self.query(sql).bind(name.as_str())).await?;
@@ -156,7 +157,7 @@ impl Catalog {
         match self.write(|| self.query(sql).bind(id)).await {
             Ok(0) => {}
             Ok(_) => return Ok(Deleted::Done),
-            // A repository came in between.
+            // A repository was created in between.
             Err(error) if is_foreign_key_violation(&error) => return Ok(Deleted::HasRepositories),
             Err(error) => return Err(error),
         }
@@ -164,7 +165,7 @@ impl Catalog {
         Ok(if found.is_some() { Deleted::HasRepositories } else { Deleted::Absent })
     }
 
-    /// The namespaces that a user can see, by name.
+    /// Returns the namespaces that a user can see, sorted by name.
     pub async fn list_namespaces(&self, list: ListNamespaces) -> Result<Vec<NamespaceSummary>, CatalogError> {
         let sql = concat!(
             "SELECT ",

@@ -1,4 +1,4 @@
-//! What a pull asks: from a name to what is stored under it, in one query each.
+//! Queries of a pull. Each goes from a name to the content stored under it in one statement.
 
 use sqlx::any::AnyRow;
 use transship_oci::{Digest, Reference, RepositoryName};
@@ -8,12 +8,12 @@ use crate::row::Columns as _;
 use crate::version::Version;
 use crate::{Catalog, CatalogError};
 
-/// What lies under a name, and the namespace that had the name: one of the same name may be another tomorrow.
+/// The content under a name, and the namespace that had the name: later another namespace may have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pulled<T> {
     /// The number of the namespace, never used twice.
     pub namespace_id: i64,
-    /// What was asked for.
+    /// The content.
     pub content: T,
 }
 
@@ -26,7 +26,7 @@ pub struct PulledManifest {
     pub media_type: String,
     /// How many bytes it has.
     pub size_bytes: u64,
-    /// The bytes, unless they are more than was asked for.
+    /// The bytes; `None` if there are more than the caller allows.
     pub raw: Option<Vec<u8>>,
 }
 
@@ -37,14 +37,15 @@ impl<T> Pulled<T> {
 }
 
 impl Catalog {
-    /// The state of the catalog, as cheap to ask as memory. What was read after asking holds as long as the answer stays
-    /// the same. `None` when there is no cheap way to know: on `PostgreSQL`, where others write too.
+    /// Returns the version of the catalog's content, about as cheaply as reading memory. What is read after this call
+    /// is valid as long as the version stays the same. `None` if there is no cheap way to know: on `PostgreSQL`, where
+    /// others write too.
     pub fn version(&self) -> Option<Version> {
         self.version_file()?.read()
     }
 
-    /// The manifest with that digest, or that a tag points at now, in the repository of that name. Its bytes are read when
-    /// they are `most_bytes` at most.
+    /// Returns the manifest with that digest, or the one that the tag points at now, in the repository of that name.
+    /// Its bytes are read only if they are at most `most_bytes`.
     pub async fn pull_manifest(
         &self,
         name: &RepositoryName,
@@ -91,7 +92,7 @@ impl Catalog {
         row.as_ref().map(|row| Pulled::read(row, manifest)).transpose()
     }
 
-    /// A blob, when the repository of that name links it and it is in service.
+    /// Returns a blob if the repository of that name links it and it is in service.
     pub async fn pull_blob(
         &self,
         name: &RepositoryName,

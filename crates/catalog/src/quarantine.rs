@@ -1,8 +1,8 @@
-//! Quarantine: blobs whose bytes turned out to be wrong or missing, and how far the search for them has come.
+//! Quarantine: blobs whose bytes turned out to be wrong or missing, and the progress of the search for them.
 //!
-//! A quarantined blob keeps its row, its links and its location, but is served, mounted and counted on by nobody, as if it
-//! were absent; so a client that pushes the content again sends it. The bytes come back with a new location, and only
-//! then is the old one condemned.
+//! A quarantined blob keeps its row, its links and its location, but is treated as absent: it is not served or mounted,
+//! and no new manifest may rely on it. So a client that pushes the content again sends it. The bytes come back at a new
+//! location, and only then is the old one condemned.
 
 use sqlx::any::AnyRow;
 use transship_oci::Digest;
@@ -13,24 +13,24 @@ use crate::retry::repeated;
 use crate::row::{Columns as _, limit_parameter, list_parameter, size_column};
 use crate::{Blob, Catalog, CatalogError};
 
-/// A blob, whoever links it.
+/// A blob, whichever repositories link it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBlob {
     /// Digest, size and location.
     pub blob: Blob,
-    /// Why it is in quarantine, if it is.
+    /// Why it is in quarantine; `None` if it is not.
     pub quarantined: Option<String>,
 }
 
-/// A turn at checking every blob.
+/// A turn in the round of checks over all blobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScrubTurn {
-    /// The last blob that was checked in this round.
+    /// The last blob that was checked in this round; `None` at its beginning.
     pub after: Option<Digest>,
 }
 
 impl Catalog {
-    /// One page of all blobs, by digest.
+    /// Returns one page of all blobs, sorted by digest.
     pub async fn stored_blobs(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<StoredBlob>, CatalogError> {
         let sql = "SELECT digest, size_bytes, location, quarantined_at, quarantine_reason FROM blob
             WHERE digest > $1 ORDER BY digest LIMIT $2";
@@ -39,14 +39,14 @@ impl Catalog {
         rows.iter().map(stored).collect()
     }
 
-    /// A blob as it is now, whoever links it.
+    /// Returns a blob as it is now, whichever repositories link it.
     pub async fn stored_blob(&self, digest: &Digest) -> Result<Option<StoredBlob>, CatalogError> {
         let sql = "SELECT digest, size_bytes, location, quarantined_at, quarantine_reason FROM blob WHERE digest = $1";
         let row = self.read_optional(|| self.query(sql).bind(digest.as_str())).await?;
         row.as_ref().map(stored).transpose()
     }
 
-    /// Takes a blob out of service. `false` when it has another location by now, or is in quarantine already.
+    /// Takes a blob out of service. Returns `false` if it has another location by now or is in quarantine already.
     pub async fn quarantine_blob(&self, blob: &Blob, reason: &str) -> Result<bool, CatalogError> {
         let sql = "UPDATE blob SET quarantined_at = {now}, quarantine_reason = $3, repair_at = 0
             WHERE digest = $1 AND location = $2 AND quarantined_at = 0";
@@ -54,18 +54,20 @@ impl Catalog {
         Ok(changed.await? > 0)
     }
 
-    /// Puts a blob back into service whose bytes are right where they are. `false` when it was not in quarantine there.
+    /// Puts a blob back into service, because its bytes at this location are right. Returns `false` if it was not in
+    /// quarantine there.
     pub async fn release_blob(&self, blob: &Blob) -> Result<bool, CatalogError> {
         let sql = "UPDATE blob SET quarantined_at = 0, quarantine_reason = NULL
             WHERE digest = $1 AND location = $2 AND quarantined_at > 0";
         Ok(self.write(|| self.query(sql).bind(blob.digest.as_str()).bind(&blob.location)).await? > 0)
     }
 
-    /// Some quarantined blobs that a repository links and whose repair is due; nobody else gets them for `pause_ms`.
+    /// Claims at most `limit` quarantined blobs that a repository links and whose repair is due. Nobody else gets them
+    /// for `pause_ms`.
     pub async fn claim_repairs(&self, pause_ms: i64, limit: usize) -> Result<Vec<StoredBlob>, CatalogError> {
         let due = "SELECT digest FROM blob WHERE quarantined_at > 0 AND repair_at <= {now}
             AND EXISTS (SELECT 1 FROM blob_link l WHERE l.digest = blob.digest) ORDER BY repair_at, digest LIMIT $1";
-        // Nearly always there is nothing, which needs no turn to write.
+        // Nearly always nothing is due, and finding that out needs no turn to write.
         let found = self.read_all(|| self.query(due).bind(limit_parameter(limit))).await?;
         if found.is_empty() {
             return Ok(Vec::new());
@@ -83,7 +85,8 @@ impl Catalog {
         })
     }
 
-    /// The names of some accounts that link a blob, and one repository that does; nothing when none does.
+    /// Returns at most `limit` names of accounts that link a blob, and one repository that links it; `None` if none
+    /// does.
     pub async fn linked_by(&self, digest: &Digest, limit: usize) -> Result<Option<(i64, Vec<String>)>, CatalogError> {
         let sql =
             "SELECT a.name, MIN(r.id) AS repository_id FROM blob_link l JOIN repository r ON r.id = l.repository_id
@@ -95,7 +98,7 @@ impl Catalog {
         Ok(Some((first.number("repository_id")?, names)))
     }
 
-    /// A blob in service that a repository of one of these accounts links.
+    /// Returns a blob if it is in service and a repository of one of these accounts links it.
     pub async fn blob_of_accounts(&self, digest: &Digest, accounts: &[String]) -> Result<Option<Blob>, CatalogError> {
         let sql = "SELECT b.digest, b.size_bytes, b.location FROM blob b
             WHERE b.digest = $1 AND b.quarantined_at = 0 AND EXISTS (
@@ -107,7 +110,7 @@ impl Catalog {
         row.as_ref().map(blob).transpose()
     }
 
-    /// The names of the namespaces of accounts with these names that link a blob, at most so many, in order.
+    /// Returns at most `limit` names of namespaces of these accounts that link a blob, sorted.
     pub async fn namespaces_of_accounts(
         &self,
         digest: &Digest,
@@ -122,11 +125,13 @@ impl Catalog {
         rows.iter().map(|row| row.text("name")).collect()
     }
 
-    /// Gives a quarantined blob the bytes of an upload session, which are durable and have its digest, and ends the session.
-    /// Links stay as they are. `false` when the blob is not in quarantine any more; the session's bytes are condemned then.
+    /// Gives a quarantined blob the bytes of an upload session, and ends the session.
+    ///
+    /// The bytes must be durable and have the blob's digest. Links stay as they are. Returns `false` if the blob is no
+    /// longer in quarantine; the session's bytes are then condemned.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] without the session, or when `token` is not its writer.
+    /// [`CatalogError::NotFound`] if there is no such session, or `token` is not its writer.
     pub async fn finish_repair(
         &self,
         upload_id: &str,
@@ -158,8 +163,8 @@ impl Catalog {
         })
     }
 
-    /// Begins, or goes on with, the round of checks; nothing while another process is at it, or before the next round is
-    /// due.
+    /// Begins or continues the round of checks. Returns `None` while another process holds it, or before the next round
+    /// is due.
     pub async fn take_scrub(&self, owner: &str, lease_ms: i64) -> Result<Option<ScrubTurn>, CatalogError> {
         let due = "SELECT id FROM scrub WHERE next_at <= {now} AND (owner = $1 OR lease_until <= {now})";
         if self.read_optional(|| self.query(due).bind(owner)).await?.is_none() {
@@ -175,7 +180,7 @@ impl Catalog {
         Ok(Some(ScrubTurn { after }))
     }
 
-    /// Records how far a round has come. `false` when another process is at it.
+    /// Records the progress of a round. Returns `false` if another process holds it.
     pub async fn save_scrub(&self, owner: &str, lease_ms: i64, after: &Digest) -> Result<bool, CatalogError> {
         let sql = "UPDATE scrub SET after_digest = $3, lease_until = {now} + $2 WHERE owner = $1";
         Ok(self.write(|| self.query(sql).bind(owner).bind(lease_ms).bind(after.as_str())).await? > 0)
@@ -188,7 +193,7 @@ impl Catalog {
     }
 }
 
-/// Puts a blob into service with new bytes; the row is held by this transaction, which condemns the old ones.
+/// Puts a blob into service with new bytes. This transaction must hold the row, and condemns the old bytes.
 pub(crate) async fn set_location(tx: &mut crate::tx::Tx, digest: &Digest, location: &str) -> Result<(), CatalogError> {
     let sql = "UPDATE blob SET location = $2, quarantined_at = 0, quarantine_reason = NULL, seen_at = {now} WHERE digest = $1";
     tx.execute(tx.query(sql).bind(digest.as_str()).bind(location)).await.map(|_| ())

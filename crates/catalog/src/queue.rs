@@ -1,7 +1,7 @@
-//! Running jobs: claims with a lease and a fencing number, signs of life, and how a job ends.
+//! Running jobs: claims with a lease and a fencing number, heartbeats, and the end of a job.
 //!
-//! A lease is compared with the database's clock only. A claim raises `attempt`, and every later change names the number
-//! it was claimed with, so that an owner that was asleep for longer than its lease changes nothing any more.
+//! A lease is compared only with the database's clock. A claim raises `attempt`, and every later change names the
+//! number it was claimed with. So an owner that slept past its lease cannot change a job that was claimed again.
 
 use std::collections::HashSet;
 
@@ -16,11 +16,11 @@ use crate::tx::Tx;
 use crate::{Catalog, CatalogError, Heartbeat, Job, JobState, Progress, TargetBefore};
 
 impl Catalog {
-    /// Claims up to `limit` jobs for `owner`: such as wait and are due, or whose owner's lease ran out. At most
-    /// `per_region_limit` run for one target region, and never two for the same source and target tag.
+    /// Claims at most `limit` jobs for `owner`: waiting jobs that are due, and jobs whose owner's lease has expired. At
+    /// most `per_region_limit` run for one target region, and never two for the same source and target tag.
     ///
-    /// The accounts share the slots of a region: the next one goes to the account of which the fewest jobs run there, by turns
-    /// when that is said of several. Within an account it goes to the job that became due first.
+    /// The accounts share the slots of a region: the next slot goes to the account with the fewest running jobs there,
+    /// in turn if several have the fewest. Within an account it goes to the job that became due first.
     pub async fn claim_jobs(
         &self,
         owner: &str,
@@ -28,7 +28,7 @@ impl Catalog {
         limit: usize,
         per_region_limit: usize,
     ) -> Result<Vec<Job>, CatalogError> {
-        // Without a lock, so that asking in vain costs nobody a turn.
+        // Without a lock, so that a call that finds nothing delays no writer.
         if free_slots(&self.read_all(|| self.query(OPEN_REGIONS)).await?, per_region_limit)?.is_empty() {
             return Ok(Vec::new());
         }
@@ -49,7 +49,7 @@ impl Catalog {
             let mut claimed = Vec::new();
             for (_, id, attempt) in candidates.into_iter().take(limit) {
                 let statement = tx.query(CLAIM).bind(id).bind(attempt).bind(owner).bind(lease_ms);
-                // None: its owner has given a sign of life after all.
+                // `None`: its owner has sent a heartbeat after all.
                 if let Some(row) = tx.optional(statement).await? {
                     claimed.push(job(&row)?);
                 }
@@ -66,7 +66,7 @@ impl Catalog {
         })
     }
 
-    /// Renews the lease and records how far the copy has got.
+    /// Renews the lease and records the progress of the copy.
     pub async fn heartbeat(
         &self,
         id: i64,
@@ -100,9 +100,10 @@ impl Catalog {
         })
     }
 
-    /// Records the digest that is being copied, and the state of the repository that the copy is planned from. What an earlier
-    /// run noted about the target's tag stands as long as the digest is the same. `false` when the job is not the caller's any
-    /// more.
+    /// Records the digest that is being copied, and the state of the repository from which the copy is planned.
+    ///
+    /// What an earlier run noted about the target's tag is kept if the digest is the same. Returns `false` if the
+    /// caller no longer owns the job.
     pub async fn pin_digest(&self, id: i64, attempt: i64, digest: &Digest) -> Result<bool, CatalogError> {
         let sql = "UPDATE job SET digest = $3, target_before = CASE WHEN digest = $3 THEN target_before END,
                 repository_updated_at =
@@ -112,8 +113,8 @@ impl Catalog {
         Ok(self.write(|| self.query(sql).bind(id).bind(attempt).bind(digest.as_str())).await? > 0)
     }
 
-    /// Records what the target's tag is, just before the job writes it. `false` when the job is not the caller's any more, or
-    /// is to stop: then the tag must not be written.
+    /// Records what the target's tag is, just before the job writes it. Returns `false` if the caller no longer owns
+    /// the job, or the job was asked to stop: then the tag must not be written.
     pub async fn note_target(&self, id: i64, attempt: i64, before: &TargetBefore) -> Result<bool, CatalogError> {
         let sql = "UPDATE job SET target_before = $3, updated_at = {now}
             WHERE id = $1 AND attempt = $2 AND state = 'running' AND cancel_requested = 0";
@@ -124,8 +125,10 @@ impl Catalog {
         Ok(self.write(|| self.query(sql).bind(id).bind(attempt).bind(before)).await? > 0)
     }
 
-    /// Ends a job in a final state. `false` when it is not the caller's any more, or when it is to stop and the state is another
-    /// than cancelled: its lease runs out then, and whoever claims it takes its tag back.
+    /// Ends a job in a final state.
+    ///
+    /// Returns `false` if the caller no longer owns the job, or if the job was asked to stop and `state` is not
+    /// [`JobState::Cancel`]: its lease then expires, and the process that claims it takes its tag back.
     ///
     /// # Errors
     /// [`CatalogError::Invalid`] for a state that is not final.
@@ -148,25 +151,28 @@ impl Catalog {
         Ok(changed > 0)
     }
 
-    /// Puts a job back after a failure, to be claimed again after `delay_ms`. When the same copy waits already, this job
-    /// ends as cancelled instead, superseded by the other, which takes over what was noted about the target's tag. `false` when it is not the caller's any more.
+    /// Puts a job back after a failure, to be claimed again after `delay_ms`.
+    ///
+    /// If a job for the same copy waits already, this one ends as cancelled instead: the other supersedes it and takes
+    /// over what was noted about the target's tag. Returns `false` if the caller no longer owns the job.
     pub async fn retry_job(&self, id: i64, attempt: i64, delay_ms: i64, error: &str) -> Result<bool, CatalogError> {
         self.put_back(id, attempt, delay_ms, Some(error_column(error)), 1).await
     }
 
-    /// Puts a job back because its target is away. Counts no failure; otherwise like [`Catalog::retry_job`].
+    /// Puts a job back because its target is unreachable. Counts no failure; otherwise like [`Catalog::retry_job`].
     pub async fn postpone_job(&self, id: i64, attempt: i64, delay_ms: i64, error: &str) -> Result<bool, CatalogError> {
         self.put_back(id, attempt, delay_ms, Some(error_column(error)), 0).await
     }
 
-    /// Puts a job back in its old place and counts no failure: its owner is stopping. One whose target was away at its last try
-    /// has paid for its wait already and is due from now on. Otherwise like [`Catalog::retry_job`].
+    /// Puts a job back in its old place, because its owner is stopping. Counts no failure. A job whose last attempt
+    /// found the target unreachable was charged for its wait already, so it is due from now on. Otherwise like
+    /// [`Catalog::retry_job`].
     pub async fn release_job(&self, id: i64, attempt: i64) -> Result<bool, CatalogError> {
         self.put_back(id, attempt, 0, None, 0).await
     }
 
-    /// How many milliseconds until some job is due or some lease runs out, 0 when one is due now (it may still have to
-    /// wait for a slot of its region), nothing when there is none.
+    /// Returns the milliseconds until the next job is due or the next lease expires; `None` if no job is open. 0 means
+    /// that a job is due now, but it may still have to wait for a slot of its region.
     pub async fn next_run_at(&self) -> Result<Option<i64>, CatalogError> {
         let sql = "SELECT MIN(due.at) - {now} AS wait_ms FROM (
                 SELECT MIN(run_at) AS at FROM job WHERE state = 'waiting'
@@ -176,10 +182,11 @@ impl Catalog {
         Ok(wait_ms.map(|ms| ms.max(0)))
     }
 
-    /// Makes a running job wait again. One that is to stop ends as cancelled; if it has written its target's tag it stays as it
-    /// is, and whoever claims it when its lease has run out takes the tag back.
-    /// With an error it has tried in vain, which counts as `failures` many failures, and if those are none, as a try that found
-    /// the target away.
+    /// Makes a running job wait again.
+    ///
+    /// A job that was asked to stop ends as cancelled. If it has written its target's tag it stays as it is instead,
+    /// and the process that claims it after its lease has expired takes the tag back. With an error the attempt counts
+    /// as `failures` failures; if that is 0, as an attempt that found the target unreachable.
     async fn put_back(
         &self,
         id: i64,
@@ -215,7 +222,7 @@ impl Catalog {
             let statement = statement.bind(failures);
             let mut changed = match tx.execute(statement).await {
                 Ok(changed) => changed,
-                // The same copy was queued in between; next time it is seen.
+                // The same copy was queued in between; the next attempt sees it.
                 Err(error) if is_unique_violation(&error) => return Err(CatalogError::Busy),
                 Err(error) => return Err(error),
             };
@@ -231,8 +238,8 @@ impl Catalog {
     }
 }
 
-/// The regions with open jobs, and how many of theirs run under a living lease. From one region to the next by the index,
-/// however long the queue of each is.
+/// The regions with open jobs, and how many of their jobs run under a valid lease. It skips from region to region in
+/// the index, so the length of their queues does not matter.
 const OPEN_REGIONS: &str = "WITH RECURSIVE region(name) AS (
         SELECT MIN(target_region) FROM job WHERE state IN ('waiting', 'running')
         UNION ALL
@@ -243,8 +250,9 @@ const OPEN_REGIONS: &str = "WITH RECURSIVE region(name) AS (
         WHERE j.state = 'running' AND j.target_region = region.name AND j.lease_until > {now}) AS running
     FROM region WHERE name IS NOT NULL";
 
-/// Another job with a living lease has the same source and target tag as `j`. Compared by name: a job of a repository that was
-/// deleted still has its tag in the target to take back, while the one that was made again is copied there.
+/// True if another job with a valid lease has the same source and target tag as `$job`. They are compared by name,
+/// because a job of a deleted repository may still have to take its tag back in the target while a new repository of
+/// that name is copied there.
 macro_rules! is_held {
     ($job:literal) => {
         concat!(
@@ -267,8 +275,9 @@ macro_rules! is_held {
     };
 }
 
-/// The accounts of which jobs wait for a region and are due, and how many of theirs run there. From one account to the next by
-/// the index, however long the queue of each is, from behind the one whose turn was last, round to that one.
+/// The accounts with waiting jobs that are due for a region, and how many of their jobs run there. It skips from
+/// account to account in the index, so the length of their queues does not matter. It begins after the account whose
+/// turn was last, and wraps around to it.
 pub(crate) const DUE_ACCOUNTS: &str = "WITH RECURSIVE turn(account) AS (
         SELECT COALESCE((SELECT t.account_id FROM job_turn t WHERE t.target_region = $1), '')),
     step(lap, account) AS (
@@ -300,7 +309,7 @@ pub(crate) const DUE: &str = concat!(
     " ORDER BY j.run_at, j.id LIMIT $3"
 );
 
-/// Jobs of a region whose owner's lease ran out. They have had their turn.
+/// Jobs of a region whose owner's lease has expired. They have had their turn.
 const ORPHANED: &str = concat!(
     "SELECT j.id, j.attempt, j.account_id, j.namespace, j.repository, j.tag, j.target_namespace
     FROM job j
@@ -309,11 +318,11 @@ const ORPHANED: &str = concat!(
     " ORDER BY j.id LIMIT $2"
 );
 
-/// Takes a job. The run of an owner that died counts up to the end of its lease.
+/// Claims a job. The run of an owner that died counts up to the end of its lease.
 ///
-/// A job whose last try found the target away also pays for its wait: it waits behind others that try the same target in vain,
-/// and a thousand of them would otherwise stay open for weeks. Once some copy to that region has ended well, the wait is
-/// one for others again.
+/// A job whose last attempt found the target unreachable is also charged for its wait: it waits behind others that try
+/// the same target in vain, and a thousand of them would otherwise stay open for weeks. The wait is not charged if a
+/// copy to that region has succeeded since the job became due: then it was a wait for other jobs.
 pub(crate) const CLAIM: &str = concat!(
     "UPDATE job SET state = 'running', attempt = attempt + 1, lease_owner = $3, lease_until = {now} + $4,
         updated_at = {now}, claimed_at = {now},
@@ -328,12 +337,12 @@ pub(crate) const CLAIM: &str = concat!(
     job_columns!()
 );
 
-/// The usual sign of life: in time.
+/// The usual heartbeat: before the lease expires.
 const BEAT: &str = "UPDATE job SET lease_until = {now} + $3, bytes_done = $4, bytes_total = $5, blobs_done = $6,
         blobs_total = $7, updated_at = {now}
     WHERE id = $1 AND attempt = $2 AND state = 'running' AND lease_until > {now} RETURNING cancel_requested";
 
-/// A late one: good as long as nobody has claimed this job or begun the same copy.
+/// A late heartbeat: valid as long as nobody has claimed this job or begun the same copy.
 const LATE_BEAT: &str = concat!(
     "UPDATE job SET lease_until = {now} + $3, bytes_done = $4, bytes_total = $5, blobs_done = $6, blobs_total = $7,
         updated_at = {now}
@@ -342,7 +351,7 @@ const LATE_BEAT: &str = concat!(
     " RETURNING cancel_requested"
 );
 
-/// Regions with free slots.
+/// Returns the regions with free slots, and how many they have.
 fn free_slots(rows: &[AnyRow], per_region_limit: usize) -> Result<Vec<(String, usize)>, CatalogError> {
     let mut free = Vec::new();
     for row in rows {
@@ -360,7 +369,7 @@ struct Due {
     id: i64,
     attempt: i64,
     account: String,
-    /// What it writes: of those with the same only one runs.
+    /// What it writes. Of the jobs that write the same, only one runs at a time.
     copy: [String; 4],
 }
 
@@ -377,11 +386,11 @@ fn due(row: &AnyRow) -> Result<Due, CatalogError> {
 struct Waiting {
     account: String,
     running: i64,
-    /// Its due jobs, the last one first, once somebody has asked for them.
+    /// Its due jobs, the last one first; `None` until they are read.
     due: Option<Vec<Due>>,
 }
 
-/// The jobs of a region that are to be claimed, in this order, and whether several accounts wait there.
+/// Returns the jobs of a region to claim, in this order, and whether several accounts wait there.
 async fn due_jobs(
     tx: &mut Tx,
     region: &str,
@@ -396,7 +405,7 @@ async fn due_jobs(
             chosen.push(due);
         }
     }
-    // Jobs of at most so many accounts run, so that among twice as many are enough of which none does.
+    // At most `per_region_limit` accounts have running jobs, so twice as many accounts include enough that have none.
     let most = limit_parameter(per_region_limit.saturating_mul(2));
     let mut accounts = Vec::new();
     for row in tx.all(tx.query(DUE_ACCOUNTS).bind(region).bind(most)).await? {
@@ -407,7 +416,7 @@ async fn due_jobs(
     }
     let several = accounts.len() > 1;
     while chosen.len() < slots {
-        // Of equals the first, which is the one whose turn it is.
+        // Among equals this is the first, whose turn it is.
         let next = accounts.iter().enumerate().min_by_key(|(_, waiting)| waiting.running).map(|(place, _)| place);
         let Some(place) = next else { break };
         let waiting = &mut accounts[place];
@@ -430,7 +439,7 @@ async fn due_jobs(
     Ok((chosen, several))
 }
 
-/// From here to the end of the transaction nobody else claims.
+/// Keeps others from claiming until the transaction ends.
 async fn lock_queue(tx: &mut Tx) -> Result<(), CatalogError> {
     if let Some(lock) = tx.dialect().lock_queue() {
         tx.all(tx.query(lock)).await?;

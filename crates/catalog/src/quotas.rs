@@ -1,11 +1,11 @@
-//! Quotas: what a namespace uses, what it may use, and the one place that counts both.
+//! Quotas: what a namespace uses and what it may use, counted in this one place.
 //!
-//! A counter is changed in the transaction that changes what is counted, as the last thing it does, so that all changes
-//! of one namespace come one after another there: two pushes at once never go over a limit that each alone would keep.
-//! What is there already counts once and is never refused again.
+//! The transaction that changes what is counted also changes the counter, at its end. So all changes of one namespace
+//! happen one after another there: two pushes at once never exceed a limit that each alone would keep. Content that is
+//! there already counts once and is never refused again.
 //!
-//! Bytes are those of blobs and of manifests, and those that upload sessions have brought so far
-//! ([`crate::reservations`]), which have a counter of their own until they are a blob or gone.
+//! Bytes are those of blobs and of manifests, and those that upload sessions have received so far
+//! ([`crate::reservations`]). The last have a counter of their own until the session has become a blob or is gone.
 
 use sqlx::any::AnyRow;
 use transship_oci::{Digest, NamespaceName};
@@ -14,14 +14,14 @@ use crate::row::{Columns as _, size_column};
 use crate::tx::Tx;
 use crate::{Catalog, CatalogError, QuotaExceeded, Quotas, Resource};
 
-/// What was said about one limit of one namespace.
+/// One limit as it is set for one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// The region's default.
     Default,
-    /// None, whatever the default is.
+    /// No limit, whatever the default is.
     Unlimited,
-    /// This.
+    /// This limit.
     At(i64),
 }
 
@@ -53,16 +53,16 @@ impl Limit {
     }
 }
 
-/// One resource of one namespace.
+/// The usage and limit of one resource of one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// What.
+    /// The resource.
     pub resource: Resource,
-    /// How much the counter says is used.
+    /// How much is used, as counted.
     pub used: i64,
-    /// What was said about the limit.
+    /// The limit as it is set for the namespace.
     pub said: Limit,
-    /// The limit that holds; nothing is none.
+    /// The limit in effect; `None` means no limit.
     pub limit: Option<i64>,
 }
 
@@ -77,14 +77,14 @@ pub struct NamespaceUsage {
     pub usage: [Usage; 3],
 }
 
-/// A counter that does not say what is there.
+/// A counter whose value is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongCounter {
     /// What it counts.
     pub resource: Resource,
-    /// What it says.
+    /// The value of the counter.
     pub says: i64,
-    /// What is there.
+    /// The right value.
     pub is: i64,
 }
 
@@ -95,8 +95,8 @@ macro_rules! usage_columns {
 }
 pub(crate) use usage_columns;
 
-/// What the counters of the namespace `n` say and should say. A manifest that several repositories hold counts where it is
-/// first.
+/// The values of the counters of the namespace `n`, and the right values. A manifest that several repositories hold
+/// counts in the one with the lowest number.
 macro_rules! counted {
     () => {
         "n.used_bytes, n.upload_bytes, n.used_repositories, n.used_tags,
@@ -114,7 +114,7 @@ macro_rules! counted {
 }
 
 impl Catalog {
-    /// Whether anything limits the bytes of a namespace.
+    /// Returns whether the bytes of a namespace are limited.
     pub async fn has_byte_limit(&self, namespace: &NamespaceName) -> Result<bool, CatalogError> {
         let row = self
             .read_optional(|| self.query("SELECT limit_bytes FROM namespace WHERE name = $1").bind(namespace.as_str()));
@@ -122,8 +122,11 @@ impl Catalog {
         Ok(Limit::from_column(row.optional_number("limit_bytes")?).or(self.default_quotas().bytes).is_some())
     }
 
-    /// Refuses an upload of `size_bytes`, of which `reserved_bytes` count already, when the namespace has no room for the
-    /// rest. Content that it links already needs none; without a digest that cannot be known, and the length alone decides.
+    /// Fails if the namespace has no room for the rest of an upload of `size_bytes`, of which `reserved_bytes` count
+    /// already.
+    ///
+    /// Content that the namespace links already needs no room. Without a digest that cannot be known, and the length
+    /// alone decides.
     ///
     /// # Errors
     /// [`CatalogError::QuotaExceeded`].
@@ -151,15 +154,15 @@ impl Catalog {
         Err(refused.into())
     }
 
-    /// One page of namespaces with what they use, by number, behind `after`.
+    /// Returns one page of namespaces with their usage, sorted by number, after the number `after`.
     pub async fn namespace_usages(&self, after: i64, limit: i64) -> Result<Vec<NamespaceUsage>, CatalogError> {
         let sql = concat!("SELECT ", usage_columns!(), " FROM namespace WHERE id > $1 ORDER BY id LIMIT $2");
         let rows = self.read_all(|| self.query(sql).bind(after).bind(limit)).await?;
         rows.iter().map(|row| self.usage(row)).collect()
     }
 
-    /// Says what a namespace may use; what is left out stays as it was. Returns what holds now; nothing without the namespace.
-    /// A limit below what is used is taken: nothing is deleted, and nothing new fits in.
+    /// Sets limits of a namespace; the others stay as they are. Returns the limits now in effect; `None` if there is no
+    /// such namespace. A limit below the current usage is accepted: nothing is deleted, and nothing new fits in.
     pub async fn set_quotas(
         &self,
         namespace: &NamespaceName,
@@ -178,7 +181,7 @@ impl Catalog {
         row.as_ref().map(|row| self.usage(row)).transpose()
     }
 
-    /// Counts again what a namespace has, and tells which counters are wrong.
+    /// Counts again what a namespace has, and returns the counters that are wrong.
     pub async fn wrong_counters(&self, namespace_id: i64) -> Result<Vec<WrongCounter>, CatalogError> {
         // One statement, so that counters and rows are of one moment.
         let sql = concat!("SELECT ", counted!(), " FROM namespace n WHERE n.id = $1");
@@ -187,7 +190,7 @@ impl Catalog {
         wrong(&row)
     }
 
-    /// Makes the counters of a namespace right, and tells which were wrong.
+    /// Corrects the counters of a namespace, and returns those that were wrong.
     pub async fn recount(&self, namespace_id: i64) -> Result<Vec<WrongCounter>, CatalogError> {
         crate::retry::repeated!(Write, {
             let mut tx = self.begin().await?;
@@ -249,26 +252,26 @@ pub(crate) fn usage(row: &AnyRow, defaults: &Quotas) -> Result<NamespaceUsage, C
     })
 }
 
-/// Why so much more does not fit in, if it does not. What asks for nothing more is never refused.
+/// Returns the error if `asked` more does not fit in. A change that asks for nothing more is never refused.
 fn refused(usage: &NamespaceUsage, resource: Resource, asked: i64) -> Option<QuotaExceeded> {
     if asked > 0 { exceeded(usage, resource, asked) } else { None }
 }
 
-/// Whether a namespace that uses so much more is beyond its limit.
+/// Returns the error if the usage and `asked` more are together beyond the limit.
 pub(crate) fn exceeded(usage: &NamespaceUsage, resource: Resource, asked: i64) -> Option<QuotaExceeded> {
     let one = usage.usage.iter().find(|one| one.resource == resource)?;
     let limit = one.limit.filter(|limit| one.used.saturating_add(asked) > *limit)?;
     Some(QuotaExceeded { resource, namespace: usage.namespace.clone(), limit, used: one.used, asked })
 }
 
-/// Holds a namespace until the transaction ends; nobody else changes its counters meanwhile.
+/// Locks a namespace until the transaction ends, so that nobody else changes its counters.
 async fn hold(tx: &mut Tx, namespace_id: i64) -> Result<NamespaceUsage, CatalogError> {
     let sql = concat!("SELECT ", usage_columns!(), " FROM namespace WHERE id = $1{for_touch}");
     let row = tx.optional(tx.query(sql).bind(namespace_id)).await?;
     usage(&row.ok_or_else(|| CatalogError::not_found(format!("namespace {namespace_id}")))?, &tx.default_quotas())
 }
 
-/// The same, of a repository, which exists.
+/// Locks the namespace of a repository, which must exist.
 async fn hold_of(tx: &mut Tx, repository_id: i64) -> Result<NamespaceUsage, CatalogError> {
     let sql = concat!(
         "SELECT ",
@@ -283,7 +286,7 @@ async fn hold_of(tx: &mut Tx, repository_id: i64) -> Result<NamespaceUsage, Cata
 #[derive(Clone, Copy, Debug, Default)]
 struct Change {
     bytes: i64,
-    /// Of upload sessions.
+    /// Bytes of upload sessions.
     uploads: i64,
     repositories: i64,
     tags: i64,
@@ -295,7 +298,7 @@ async fn change(tx: &mut Tx, usage: &NamespaceUsage, by: Change) -> Result<(), C
         return Ok(());
     }
     for (resource, more) in [
-        // Bytes that were reserved have been let in already.
+        // Reserved bytes have passed the check already.
         (Resource::Bytes, bytes.saturating_add(uploads)),
         (Resource::Repositories, repositories),
         (Resource::Tags, tags),
@@ -310,7 +313,7 @@ async fn change(tx: &mut Tx, usage: &NamespaceUsage, by: Change) -> Result<(), C
     tx.execute(statement).await.map(|_| ())
 }
 
-/// Bytes of those of some blobs that no repository of the namespace links, but perhaps this one.
+/// Returns the bytes of those of the given blobs that no other repository of the namespace links.
 async fn bytes_only_here(
     tx: &mut Tx,
     namespace_id: i64,
@@ -325,8 +328,8 @@ async fn bytes_only_here(
     row.map_or(Ok(0), |row| row.number("bytes"))
 }
 
-/// Counts links that this transaction has made, all of one repository; a JSON list of their digests. `reserved_bytes` is
-/// what the upload session that ends with this counted until now.
+/// Counts the links that this transaction has made in a repository; `digests` is a JSON list. `reserved_bytes` is the
+/// reservation of the upload session that ends with this, 0 without one.
 pub(crate) async fn links_made(
     tx: &mut Tx,
     repository_id: i64,
@@ -338,14 +341,15 @@ pub(crate) async fn links_made(
     change(tx, &usage, Change { bytes, uploads: -reserved_bytes, ..Change::default() }).await
 }
 
-/// Counts links that this transaction has taken away, all of one repository; a JSON list of their digests.
+/// Subtracts the links that this transaction has removed from a repository; `digests` is a JSON list.
 pub(crate) async fn links_gone(tx: &mut Tx, repository_id: i64, digests: &str) -> Result<(), CatalogError> {
     let usage = hold_of(tx, repository_id).await?;
     let bytes = -bytes_only_here(tx, usage.namespace_id, repository_id, digests).await?;
     change(tx, &usage, Change { bytes, ..Change::default() }).await
 }
 
-/// Counts a whole repository that this transaction is about to take away, and holds with its upload sessions.
+/// Subtracts a whole repository that this transaction is about to delete. The transaction must hold it and its upload
+/// sessions.
 pub(crate) async fn repository_goes(tx: &mut Tx, repository_id: i64) -> Result<(), CatalogError> {
     let usage = hold_of(tx, repository_id).await?;
     let sql = "SELECT (SELECT COUNT(*) FROM tag WHERE repository_id = $1) AS tags,
@@ -375,7 +379,7 @@ pub(crate) async fn repository_made(tx: &mut Tx, namespace_id: i64) -> Result<()
     change(tx, &usage, Change { repositories: 1, ..Change::default() }).await
 }
 
-/// Counts tags of a repository that this transaction has made, or taken away when negative.
+/// Counts the tags that this transaction has made in a repository; `by` is negative for deleted ones.
 pub(crate) async fn tags_changed(tx: &mut Tx, repository_id: i64, by: i64) -> Result<(), CatalogError> {
     if by == 0 {
         return Ok(());
@@ -384,8 +388,8 @@ pub(crate) async fn tags_changed(tx: &mut Tx, repository_id: i64, by: i64) -> Re
     change(tx, &usage, Change { tags: by, ..Change::default() }).await
 }
 
-/// Counts a manifest that this transaction has made, or with negative numbers taken away, and tags that went with it. One
-/// that another repository of the namespace holds counts there.
+/// Counts a manifest that this transaction has made, and its tags; the numbers are negative for deleted ones. A
+/// manifest that another repository of the namespace holds counts there.
 pub(crate) async fn manifest_changed(
     tx: &mut Tx,
     repository_id: i64,
@@ -404,7 +408,7 @@ pub(crate) async fn manifest_changed(
     change(tx, &usage, Change { bytes, tags, ..Change::default() }).await
 }
 
-/// Gives back what an upload session that this transaction has ended counted.
+/// Gives back the reservation of an upload session that this transaction has ended.
 pub(crate) async fn upload_ended(tx: &mut Tx, repository_id: i64, reserved_bytes: i64) -> Result<(), CatalogError> {
     if reserved_bytes == 0 {
         return Ok(());

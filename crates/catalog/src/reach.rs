@@ -1,6 +1,6 @@
-//! The first connection to a database elsewhere: why it does not come about, said once and soon.
+//! The first connection to a remote database: reports once and soon why it fails.
 //!
-//! A pool would try again in silence until its own limit, and then only say that the time was up.
+//! A pool would retry silently until its own time limit, and then report only a timeout.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use tokio::time::Instant;
 
 use crate::CatalogError;
 
-/// How long a database that is starting is waited for; with what else a start does this stays below ten seconds.
+/// Longest wait for a database that is starting. With the rest of a start it stays below ten seconds.
 const LONGEST: Duration = Duration::from_secs(8);
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Connects once and hangs up again.
+/// Connects once and closes the connection.
 pub(crate) async fn reach(options: &AnyConnectOptions, url: &str) -> Result<(), CatalogError> {
     let deadline = Instant::now() + LONGEST;
     let mut reason = format!("no answer within {} s", LONGEST.as_secs());
     loop {
         match tokio::time::timeout_at(deadline, AnyConnection::connect_with(options)).await {
             Ok(Ok(connection)) => {
-                // It was good enough to be opened; how it ends does not matter.
+                // The connection could be opened; how it closes does not matter.
                 let _ = connection.close().await;
                 return Ok(());
             }
@@ -41,7 +41,7 @@ pub(crate) async fn reach(options: &AnyConnectOptions, url: &str) -> Result<(), 
     }
 }
 
-/// Whether the database may be on its way up, as after a start of the whole machine.
+/// Returns whether the database may still be starting, as after a start of the whole machine.
 fn is_starting(error: &Error) -> bool {
     match error {
         Error::Io(error) => error.kind() == ErrorKind::ConnectionRefused,
@@ -59,7 +59,7 @@ fn sentence(error: &Error) -> String {
     }
 }
 
-/// What may be shown of a URL: host, port and database.
+/// Returns the parts of a URL that may be shown: host, port and database.
 fn address(url: &str) -> String {
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
     let (rest, _) = rest.split_once(['?', '#']).unwrap_or((rest, ""));

@@ -1,6 +1,6 @@
-//! What refers to a manifest: its signatures, SBOMs and whatever else names it as its subject.
+//! Referrers of a manifest: signatures, SBOMs and everything else that names it as its subject.
 //!
-//! Owns: that a page costs what it holds, and never holds more than a client and this process can take.
+//! A page costs as much as it holds, and never holds more than a client and this process can take.
 
 use transship_oci::Digest;
 
@@ -8,7 +8,7 @@ use crate::manifests::{StoredManifest, manifest_columns, stored};
 use crate::row::{Columns as _, limit_parameter, list_parameter};
 use crate::{Catalog, CatalogError};
 
-/// The most bytes of manifests on one page, unless the first has more: as many as one manifest may have.
+/// Maximum bytes of manifests on one page, unless the first alone has more: the maximum size of one manifest.
 const MAX_PAGE_BYTES: u64 = 4 << 20;
 
 pub(crate) const PAGE: &str = "SELECT digest, octet_length(raw) AS size_bytes FROM manifest
@@ -18,19 +18,19 @@ pub(crate) const PAGE_OF_TYPE: &str = "SELECT digest, octet_length(raw) AS size_
 pub(crate) const SUBJECT: &str = "SELECT subject_digest FROM manifest
     WHERE repository_id = $1 AND subject_digest >= $2 AND subject_digest < $3 ORDER BY subject_digest LIMIT 1";
 
-/// One page of what refers to a subject, by digest.
+/// One page of the referrers of a subject, sorted by digest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Referrers {
     /// The digests of the manifests.
     pub digests: Vec<Digest>,
     /// How many bytes these manifests have together.
     pub bytes: u64,
-    /// Where the next page begins, when there is one: after this.
+    /// The digest after which the next page begins; `None` on the last page.
     pub next: Option<Digest>,
 }
 
 impl Catalog {
-    /// One page of the manifests that refer to a subject, all or those of one artifact type.
+    /// Returns one page of the manifests that refer to a subject, all or those of one artifact type.
     pub async fn referrers(
         &self,
         repository_id: i64,
@@ -40,7 +40,7 @@ impl Catalog {
         limit: usize,
     ) -> Result<Referrers, CatalogError> {
         if artifact_type.is_some_and(|kind| kind.contains('\0')) {
-            // PostgreSQL cannot even be asked for it.
+            // PostgreSQL accepts no NUL in a parameter.
             return Ok(Referrers::default());
         }
         let rows = self
@@ -49,7 +49,7 @@ impl Catalog {
                 // Every digest is greater than the empty text.
                 let after = after.map_or("", Digest::as_str);
                 let statement = self.query(sql).bind(repository_id).bind(subject.as_str()).bind(after);
-                // One more than the page has, to know whether another follows.
+                // One more than the page holds, to know whether another page follows.
                 let statement = statement.bind(limit_parameter(limit).saturating_add(1));
                 if let Some(artifact_type) = artifact_type { statement.bind(artifact_type) } else { statement }
             })
@@ -69,7 +69,8 @@ impl Catalog {
         Ok(page)
     }
 
-    /// Those of some manifests that a repository holds, by digest. All are read at once, so the caller knows their sizes.
+    /// Returns those of the given manifests that a repository holds, sorted by digest. All are read at once, so the
+    /// caller must know their sizes.
     pub async fn manifests(&self, repository_id: i64, digests: &[Digest]) -> Result<Vec<StoredManifest>, CatalogError> {
         let sql = concat!(
             "SELECT ",
@@ -81,7 +82,7 @@ impl Catalog {
         rows.iter().map(stored).collect()
     }
 
-    /// The first subject, of those that something refers to, whose digest begins like this.
+    /// Returns the first digest that begins with `start` and that some manifest names as its subject.
     pub async fn subject_like(&self, repository_id: i64, start: &str) -> Result<Option<Digest>, CatalogError> {
         // No digit of a digest is greater than f.
         let end = format!("{start}g");

@@ -1,23 +1,25 @@
-//! Which tokens of other regions were used already, so that each is good once, whichever process of this region it meets.
+//! Records which tokens of other regions were used already, so that each is valid once in all processes of this region.
 
 use crate::row::Columns as _;
 use crate::{Catalog, CatalogError};
 
-/// What became of a token that says it is used for the first time.
+/// The outcome of using a token, which is valid only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenUse {
-    /// It was, and is remembered now.
+    /// It is used for the first time, and is remembered now.
     First,
     /// It was used before.
     Repeated,
-    /// Its region has used as many as are remembered; nothing is known about this one.
+    /// The maximum number of tokens of its region is remembered already; nothing is known about this one.
     TooMany,
 }
 
 impl Catalog {
-    /// Remembers for `kept_ms` that a region's token with this id was used, unless `most` tokens of the region are remembered.
+    /// Remembers for `kept_ms` that a region's token with this id was used, unless `most` tokens of the region are
+    /// remembered already.
     ///
-    /// The commit waits for the disk: a machine may be back in seconds after a power cut, and the token good for minutes more.
+    /// The commit waits for the disk: a machine may be back seconds after a power cut, while the token is valid for
+    /// minutes more.
     pub async fn use_region_token(
         &self,
         region: &str,
@@ -39,7 +41,7 @@ impl Catalog {
         Ok(if known > 0 { TokenUse::Repeated } else { TokenUse::TooMany })
     }
 
-    /// Forgets tokens that could not be good any more.
+    /// Forgets tokens that can no longer be valid. Returns their number.
     pub async fn forget_region_tokens(&self) -> Result<u64, CatalogError> {
         self.write(|| self.query("DELETE FROM region_token WHERE forget_at <= {now}")).await
     }

@@ -18,7 +18,7 @@ use crate::{Catalog, CatalogError};
 /// A repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
-    /// Its number, below 2^31 (contract 1.4); never used twice.
+    /// Its number, never used twice; below 2^31 because SDKs decode repository markers into 32 bits (contract 1.4).
     pub id: i64,
     /// The number of its namespace.
     pub namespace_id: i64,
@@ -81,11 +81,11 @@ pub struct RepositorySummary {
     pub tag_count: i64,
     /// Bytes of the blobs that it links.
     pub size_bytes: u64,
-    /// Its newest tags, the newest first; not all when there are many.
+    /// Its newest tags, the newest first; not all if there are many.
     pub tags: Vec<String>,
 }
 
-/// A repository on a page: with its counts, and without what may be long, which [`Catalog::repository_texts`] has.
+/// A repository on a page: with its counts, and without its long texts, which [`Catalog::repository_texts`] returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedRepository {
     /// The repository, its description and tags empty.
@@ -94,7 +94,7 @@ pub struct ListedRepository {
     pub description_bytes: u64,
 }
 
-/// What may be long about a repository.
+/// The texts of a repository that may be long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RepositoryTexts {
     /// Its description.
@@ -103,7 +103,7 @@ pub struct RepositoryTexts {
     pub tags: Vec<String>,
 }
 
-/// By what repositories are sorted.
+/// The order of repositories.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RepoOrder {
     /// Path, then namespace.
@@ -122,7 +122,7 @@ pub struct ListRepositories {
     pub account_id: String,
     /// Only those where this user has a level, or everybody may pull.
     pub user_id: String,
-    /// Whether the user sees everything of the account.
+    /// Whether the user sees everything in the account.
     pub is_admin: bool,
     /// Only those of this namespace.
     pub namespace: Option<String>,
@@ -144,7 +144,7 @@ pub struct ListRepositories {
     pub after_id: Option<i64>,
 }
 
-/// The columns of a repository `r`, named so that those of its namespace fit beside them.
+/// The columns of a repository `r`, with names that do not clash with those of its namespace.
 macro_rules! repository_columns {
     () => {
         "r.id AS repository_id, r.name AS repository, r.is_public AS is_public, r.category AS category, \
@@ -164,7 +164,7 @@ macro_rules! select_repository {
     };
 }
 
-/// The same for a page, which does not hold descriptions.
+/// The same for a page, with the length of the description in place of its text.
 macro_rules! select_listed {
     () => {
         "SELECT n.id AS namespace_id, n.name AS namespace, n.account_id AS account_id, r.id AS repository_id,
@@ -175,7 +175,7 @@ macro_rules! select_listed {
     };
 }
 
-/// What a summary adds to the repositories `page` with the account `a`.
+/// The columns that a summary adds to the repositories `page` with the account `a`.
 macro_rules! select_summary {
     () => {
         "SELECT page.*, a.name AS account_name,
@@ -194,14 +194,14 @@ macro_rules! newest_tags {
     };
 }
 
-/// Tags of a repository that is shown alone: more than a list shows.
+/// Maximum number of tags of a repository that is shown alone: more than a list shows.
 const TAGS_OF_ONE: i64 = 100;
 
 impl Catalog {
-    /// Makes a repository.
+    /// Creates a repository.
     ///
     /// # Errors
-    /// [`CatalogError::Conflict`] when it exists, [`CatalogError::NotFound`] without its namespace.
+    /// [`CatalogError::Conflict`] if it exists, [`CatalogError::NotFound`] if its namespace does not.
     pub async fn create_repository(&self, new: NewRepository) -> Result<Repository, CatalogError> {
         repeated!(Write, {
             let mut tx = self.begin().await?;
@@ -215,24 +215,24 @@ impl Catalog {
         })
     }
 
-    /// Makes a repository, or returns the one that is there, as it is.
+    /// Creates a repository, or returns the existing one unchanged.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] without its namespace.
+    /// [`CatalogError::NotFound`] if its namespace does not exist.
     pub async fn ensure_repository(&self, new: NewRepository) -> Result<Repository, CatalogError> {
         repeated!(Write, {
             let mut tx = self.begin().await?;
             if let Some(found) = existing(&mut tx, &new).await? {
                 return Ok(found);
             }
-            // Somebody else may have made it since; then it is there the next time.
+            // Another transaction may have created it since; then the next attempt finds it.
             let made = insert(&mut tx, &new).await?.ok_or(CatalogError::Busy)?;
             tx.commit().await?;
             Ok(made)
         })
     }
 
-    /// The repository of that name.
+    /// Returns the repository of that name.
     pub async fn find_repository(&self, name: &RepositoryName) -> Result<Option<Repository>, CatalogError> {
         let sql = concat!(select_repository!(), "WHERE n.name = $1 AND r.name = $2");
         let row = self
@@ -241,10 +241,10 @@ impl Catalog {
         row.as_ref().map(repository).transpose()
     }
 
-    /// Changes what is said about a repository.
+    /// Changes the visibility, category and description of a repository.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] without such a repository.
+    /// [`CatalogError::NotFound`] if there is no such repository.
     pub async fn update_repository(
         &self,
         id: i64,
@@ -263,19 +263,19 @@ impl Catalog {
         one_changed(changed, || format!("repository {id}"))
     }
 
-    /// Deletes a repository with its tags, manifests, links, grants and upload sessions, and takes back its open jobs.
-    /// The bytes of the sessions become tombstones. `false` when there was none.
+    /// Deletes a repository with its tags, manifests, links, grants and upload sessions, and cancels its open jobs. The
+    /// locations of the sessions become tombstones. Returns `false` if there was none.
     ///
     /// # Errors
-    /// [`CatalogError::Immutable`] while it has a tag that is.
+    /// [`CatalogError::Immutable`] if one of its tags is immutable.
     pub async fn delete_repository(&self, id: i64) -> Result<bool, CatalogError> {
         repeated!(Write, {
             let mut tx = self.begin().await?;
-            // Whoever adds a row that belongs to the repository waits for us from here on, or we have waited for it.
+            // A transaction that adds a row to the repository either has ended by now or waits for this one.
             let lock = tx.query("SELECT immutable_tags FROM repository WHERE id = $1{for_update}").bind(id);
             let Some(row) = tx.optional(lock).await? else { return Ok(false) };
             judge_all(&mut tx, id, &row.text("immutable_tags")?).await?;
-            // No session moves or counts more from here on.
+            // From here on no session can move or reserve more.
             let lock = "SELECT id FROM upload WHERE repository_id = $1 ORDER BY id{for_update}";
             tx.all(tx.query(lock).bind(id)).await?;
             let sql = "INSERT INTO tombstone (location, condemned_at)
@@ -284,7 +284,8 @@ impl Catalog {
             cancel_jobs(&mut tx, id).await?;
             repository_goes(&mut tx, id).await?;
             stored_repository_goes(&mut tx, id).await?;
-            // Manifests first: they hold the links. Tags go with them, all else with the repository.
+            // Manifests first, because they refer to the links. Tags are deleted with them, everything else with the
+            // repository.
             for sql in [
                 "DELETE FROM manifest WHERE repository_id = $1",
                 "DELETE FROM blob_link WHERE repository_id = $1",
@@ -297,7 +298,7 @@ impl Catalog {
         })
     }
 
-    /// One repository with its counts.
+    /// Returns one repository with its counts.
     pub async fn repository_summary(&self, id: i64) -> Result<Option<RepositorySummary>, CatalogError> {
         let sql = concat!(
             select_summary!(),
@@ -312,7 +313,8 @@ impl Catalog {
         Ok(Some(summary))
     }
 
-    /// What may be long about some repositories: descriptions, unless they stay empty, and so many of their newest tags each.
+    /// Returns the long texts of the given repositories: the descriptions if `with_descriptions`, and at most
+    /// `most_tags` of the newest tags of each.
     pub async fn repository_texts(
         &self,
         ids: &[i64],
@@ -335,7 +337,7 @@ impl Catalog {
         rows.iter().map(texts).collect()
     }
 
-    /// One page of the repositories that a user can see in an account, and how many there are in all.
+    /// Returns one page of the repositories that a user can see in an account, and their total number.
     pub async fn list_repositories(
         &self,
         list: ListRepositories,
@@ -360,7 +362,7 @@ impl Catalog {
                 ["tag_count", "page.repository_id"],
             ),
         };
-        // The page is cut out first, so that only its own repositories are counted and summed up.
+        // The inner query selects the page first, so that tags and bytes are counted only for its repositories.
         let page = format!(
             "{summary} FROM ({select} {filter} AND ($8 IS NULL OR r.id > $8)
                 ORDER BY {first}{direction}, {second}{direction} LIMIT $9 OFFSET $10) page
@@ -404,9 +406,9 @@ async fn existing(tx: &mut Tx, new: &NewRepository) -> Result<Option<Repository>
     row.as_ref().map(repository).transpose()
 }
 
-/// Inserts a repository; nothing when another transaction has done so.
+/// Inserts a repository; returns `None` if another transaction has done so.
 async fn insert(tx: &mut Tx, new: &NewRepository) -> Result<Option<Repository>, CatalogError> {
-    // Without the namespace the foreign key complains, so path and account may be anything then.
+    // If there is no such namespace the foreign key refuses the row, so path and account do not matter then.
     let sql = "INSERT INTO repository (namespace_id, name, is_public, category, description, creator_id, creator_name,
             created_at, updated_at, path, account_id)
         VALUES ($1, $2, $3, $4, $5, $6, $7, {now}, {now},

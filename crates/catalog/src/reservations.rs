@@ -1,7 +1,8 @@
-//! What upload sessions have brought so far: recorded at each checkpoint, and counted against the quota of the namespace.
+//! The bytes that upload sessions have received so far: recorded at each checkpoint, and counted against the quota of
+//! the namespace.
 //!
-//! A session reserves the bytes that it holds in the transaction that records them, so that a stream without an end is
-//! refused when the limit is reached, and not after it. Whoever ends a session gives back what it had reserved.
+//! The transaction that records the bytes of a session also reserves them, so that an endless stream is refused when it
+//! reaches the limit, and not later. The transaction that ends a session gives back its reservation.
 
 use transship_oci::Digest;
 
@@ -11,33 +12,36 @@ use crate::row::{Columns as _, size_column};
 use crate::tx::Statement;
 use crate::{Catalog, CatalogError, QuotaExceeded, Resource};
 
-/// How far the bytes of a session are durable.
+/// How many bytes of a session are durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint<'a> {
-    /// So many bytes are.
+    /// Number of durable bytes.
     pub durable_bytes: u64,
-    /// What another writer needs to go on there. Without it the next one begins where the last checkpoint with it was.
+    /// What another writer needs to continue there. Without it the next writer begins at the last checkpoint that had
+    /// it.
     pub resume: Option<Resume<'a>>,
-    /// Whether the bytes may come where there is no room for them too, since they are said to be content that the namespace
-    /// has already. They are not counted, so that nothing else can come out of them.
+    /// Whether the bytes are accepted even without room for them, because they are said to be content that the
+    /// namespace has already. They are not counted, so if they turn out to be other content, the end of the session is
+    /// refused.
     pub beyond_quota: bool,
 }
 
-/// What it takes to go on behind the durable bytes of a session.
+/// The state with which a writer continues after the durable bytes of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resume<'a> {
-    /// The hasher after those bytes.
+    /// The state of the hasher after those bytes.
     pub hash_state: &'a str,
-    /// What the store needs.
+    /// The state that the store needs.
     pub store_state: &'a str,
 }
 
 impl Catalog {
-    /// Records how far the writer's bytes are durable, counts them unless they come beyond the quota, and renews its lease and the session's life. `false`
-    /// when it is not the writer any more.
+    /// Records how many of the writer's bytes are durable, and counts them unless they are beyond the quota.
+    ///
+    /// It also renews the writer's lease and the session's life. Returns `false` if `token` is no longer the writer.
     ///
     /// # Errors
-    /// [`CatalogError::QuotaExceeded`] when the namespace has no room for them; nothing is recorded then.
+    /// [`CatalogError::QuotaExceeded`] if the namespace has no room for them; nothing is recorded then.
     pub async fn save_checkpoint(
         &self,
         id: &str,
@@ -60,7 +64,7 @@ impl Catalog {
                 let statement = tx.query(count).bind(session.number("repository_id")?).bind(more);
                 let row = tx.optional(statement).await?.ok_or(CatalogError::Busy)?;
                 let counted = usage(&row, &tx.default_quotas())?;
-                // The row counts them already.
+                // The row includes them already.
                 let refused = if more > 0 { exceeded(&counted, Resource::Bytes, 0) } else { None };
                 if let Some(refused) = refused {
                     return Err(QuotaExceeded { used: refused.used - more, asked: more, ..refused }.into());
@@ -79,7 +83,7 @@ impl Catalog {
         durable: i64,
         lease_ms: i64,
     ) -> Statement<'q> {
-        // What counts has been let in, and becomes a blob without being asked for room again.
+        // Counted bytes have passed the check and become a blob without another one, so these must not be counted.
         let uncounted = i64::from(checkpoint.beyond_quota);
         let Some(Resume { hash_state, store_state }) = checkpoint.resume else {
             let sql = "UPDATE upload SET reserved_before = reserved_bytes,
@@ -97,7 +101,7 @@ impl Catalog {
         statement.bind(hash_state).bind(store_state)
     }
 
-    /// The size of a blob that the namespace of a repository links, in whichever repository.
+    /// Returns the size of a blob if any repository in the namespace of this one links it.
     pub async fn size_in_namespace(&self, repository_id: i64, digest: &Digest) -> Result<Option<u64>, CatalogError> {
         let sql = "SELECT b.size_bytes FROM blob b WHERE b.digest = $2 AND EXISTS (
             SELECT 1 FROM blob_link l JOIN repository r ON r.id = l.repository_id

@@ -1,24 +1,24 @@
-//! Which failures go away by themselves, and the loop round operations that may be done again.
+//! Tells which failures are transient, and retries operations after them.
 
 use std::time::{Duration, Instant};
 
 use crate::CatalogError;
 
-/// No new attempt begins later than this after the first one; each has waited for locks by itself already.
+/// No new attempt begins later than this after the first one; each attempt has already waited for locks.
 const LONGEST: Duration = Duration::from_secs(10);
-/// Deadlocks and serialization failures of healthy databases are gone after one or two attempts.
+/// Maximum number of attempts. In a healthy database, deadlocks and serialization failures are gone after one or two.
 const ATTEMPTS: u32 = 8;
 
 /// What kind of failure the database reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failure {
-    /// The transaction was undone because of others: locked, deadlock, serialization.
+    /// The transaction was rolled back because of others: locked, deadlock, serialization.
     Contention,
-    /// The database cannot be reached now. Whether a commit under way arrived is not known.
+    /// The database cannot be reached now. It is not known whether a commit in progress arrived.
     Unreachable,
     /// The database has no room left.
     StorageFull,
-    /// Doing the same again fails the same way.
+    /// A retry would fail the same way.
     Lasting,
 }
 
@@ -55,7 +55,7 @@ fn sqlite(code: &str) -> Failure {
     match code.parse::<u32>().map(|code| code & 0xff) {
         // SQLITE_BUSY, SQLITE_LOCKED
         Ok(5 | 6) => Failure::Contention,
-        // SQLITE_IOERR, SQLITE_CANTOPEN: the disk may come back, and a commit under way may have arrived.
+        // SQLITE_IOERR, SQLITE_CANTOPEN: the disk may come back, and a commit in progress may have arrived.
         Ok(10 | 14) => Failure::Unreachable,
         // SQLITE_FULL
         Ok(13) => Failure::StorageFull,
@@ -63,9 +63,9 @@ fn sqlite(code: &str) -> Failure {
     }
 }
 
-/// An error that an operation of the catalog may end with.
+/// An error of an operation of the catalog.
 pub(crate) trait Fallible: From<CatalogError> {
-    /// What the database said, if it was the database.
+    /// Returns the [`CatalogError`] inside, if there is one.
     fn catalog(&self) -> Option<&CatalogError>;
 }
 
@@ -75,7 +75,7 @@ impl Fallible for CatalogError {
     }
 }
 
-/// Makes an error [`Fallible`] whose variant `Catalog` holds what the database said.
+/// Implements [`Fallible`] for an error whose variant `Catalog` holds a [`CatalogError`].
 macro_rules! fallible {
     ($error:ident) => {
         impl $crate::retry::Fallible for $error {
@@ -90,16 +90,16 @@ macro_rules! fallible {
 }
 pub(crate) use fallible;
 
-/// Whether doing an operation again can change anything by itself.
+/// Whether an operation changes anything, which decides when it is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// It changes nothing, so it may be done again after every passing failure.
+    /// It changes nothing, so it is retried after every transient failure.
     Read,
-    /// It changes something, so it is done again only where it is certain that nothing was changed.
+    /// It changes something, so it is retried only if it is certain that nothing was changed.
     Write,
 }
 
-/// The state of one loop.
+/// The state of one retry loop.
 pub(crate) struct Attempts {
     repeat: Repeat,
     begun: Instant,
@@ -111,12 +111,12 @@ impl Attempts {
         Self { repeat, begun: Instant::now(), made: 0 }
     }
 
-    /// Waits and says nothing when the operation is to be done again, else says how it ends.
+    /// Waits and returns `None` if the operation is to be retried; otherwise returns its final error.
     pub(crate) async fn end<E: Fallible>(&mut self, error: E) -> Option<E> {
         self.made += 1;
         let cause = match error.catalog() {
             Some(CatalogError::Database(cause)) => cause,
-            // Found by ourselves: a row went or came between two statements.
+            // Reported by this crate: a row was deleted or added between two statements.
             Some(CatalogError::Busy) if self.may_repeat() => {
                 self.pause().await;
                 return None;
@@ -148,7 +148,7 @@ impl Attempts {
     }
 
     async fn pause(&self) {
-        // 2, 4, 8 … 256 ms, and up to as much again, so that those who collided do not meet again.
+        // 2, 4, 8 … 128 ms, and up to as much again, so that operations that collided do not meet again.
         let base = 1_u64 << self.made.min(8);
         let spread = u64::from(self.begun.elapsed().subsec_nanos()) % (base + 1);
         tokio::time::sleep(Duration::from_millis(base + spread)).await;
@@ -173,12 +173,12 @@ macro_rules! repeated {
 }
 pub(crate) use repeated;
 
-/// Whether a statement failed because a row of that key exists.
+/// Returns whether a statement failed because a row with that key exists.
 pub(crate) fn is_unique_violation(error: &CatalogError) -> bool {
     matches!(error, CatalogError::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
 }
 
-/// Whether a statement failed because another row is missing, or is still needed.
+/// Returns whether a statement failed because another row is missing or still needed.
 pub(crate) fn is_foreign_key_violation(error: &CatalogError) -> bool {
     matches!(error, CatalogError::Database(sqlx::Error::Database(error)) if error.is_foreign_key_violation())
 }

@@ -1,4 +1,4 @@
-//! From columns to values, and from values to columns.
+//! Converts columns to values, and values to columns.
 
 use std::str::FromStr;
 
@@ -24,7 +24,7 @@ pub(crate) trait Columns {
         u64::try_from(number).map_err(|_| CatalogError::Corrupt { what: format!("{column} {number}") })
     }
 
-    /// A text that follows a grammar, as it did when it was stored.
+    /// Parses a text, which followed its grammar when it was stored.
     fn parsed<T: FromStr>(&self, column: &str) -> Result<T, CatalogError> {
         parse(column, &self.text(column)?)
     }
@@ -84,7 +84,7 @@ pub(crate) fn list_parameter<T: AsRef<str>>(values: impl IntoIterator<Item = T>)
     json
 }
 
-/// Refuses a text that PostgreSQL cannot hold, so that both databases take the same.
+/// Refuses a text that PostgreSQL cannot hold, so that both databases accept the same texts.
 pub(crate) fn storable<'a>(what: &str, text: &'a str) -> Result<&'a str, CatalogError> {
     if text.contains('\0') {
         return Err(CatalogError::Invalid { what: format!("{what} with a NUL character") });
@@ -92,8 +92,8 @@ pub(crate) fn storable<'a>(what: &str, text: &'a str) -> Result<&'a str, Catalog
     Ok(text)
 }
 
-/// The place in byte order that a text names, without what PostgreSQL cannot hold: no stored name has a NUL, so the same
-/// names follow.
+/// Cuts a text off before its first NUL, which PostgreSQL cannot hold. No stored name has a NUL, so the same names
+/// follow in byte order.
 pub(crate) fn place(text: &str) -> &str {
     text.split('\0').next().unwrap_or_default()
 }
@@ -103,8 +103,8 @@ pub(crate) fn one_changed(changed: u64, what: impl FnOnce() -> String) -> Result
     if changed == 0 { Err(CatalogError::not_found(what())) } else { Ok(()) }
 }
 
-/// A repository changes. Each change raises the time, whatever the clock says, so that two states never share one: a replication
-/// job sees by it whether anything was pushed since its run began.
+/// The assignment that marks a repository as changed. Each change raises the time, whatever the clock says, so that two
+/// states never have the same time. A replication job uses it to see whether anything was pushed since its run began.
 macro_rules! touched {
     () => {
         "updated_at = CASE WHEN updated_at < {now} THEN {now} ELSE updated_at + 1 END"
@@ -112,7 +112,7 @@ macro_rules! touched {
 }
 pub(crate) use touched;
 
-/// The digests in the column `digest`, sorted.
+/// Returns the digests in the column `digest`, sorted.
 pub(crate) fn list_of(rows: &[AnyRow]) -> Result<Vec<Digest>, CatalogError> {
     let mut digests = rows.iter().map(|row| row.parsed("digest")).collect::<Result<Vec<Digest>, _>>()?;
     digests.sort_unstable();

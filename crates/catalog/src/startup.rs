@@ -1,23 +1,24 @@
-//! What the first process after a crash may know: where one process owns the catalog, every lease is a dead one's.
+//! Cleanup at a start: where one process owns the catalog, every lease that it finds belongs to a dead process.
 
 use crate::dialect::Dialect;
 use crate::{Catalog, CatalogError};
 
 impl Catalog {
-    /// Ends every lease on jobs and upload sessions, so that the work of a process that died goes on at once.
+    /// Ends every lease on jobs, upload sessions and the scrub, so that the work of a process that died continues at
+    /// once.
     ///
-    /// To be called before this process takes any lease. A PostgreSQL catalog may have other living replicas, whose
-    /// leases run out by themselves when they die; nothing happens there.
+    /// Call it before this process takes any lease. It does nothing on PostgreSQL: other replicas may be alive there,
+    /// and the leases of dead ones expire by themselves.
     pub async fn release_orphans(&self) -> Result<(), CatalogError> {
         if self.dialect() != Dialect::Sqlite {
             return Ok(());
         }
-        // The time since its death is not the job's.
+        // A run of the dead process counts at most up to the end of its lease.
         let jobs = "UPDATE job SET lease_until = 0, claimed_at = 0,
                 spent_ms = spent_ms + CASE WHEN claimed_at = 0 THEN 0 ELSE MAX(0, MIN(lease_until, {now}) - claimed_at) END
             WHERE state = 'running'";
         self.write(|| self.query(jobs)).await?;
-        // Nor is it the time of those that wait for a target that is away, which pay for their wait.
+        // Jobs that wait for an unreachable target are charged for their wait, but not for the time before this start.
         let away = "UPDATE job SET run_at = {now} WHERE state = 'waiting' AND away > 0 AND run_at < {now}";
         self.write(|| self.query(away)).await?;
         self.write(|| self.query("UPDATE scrub SET owner = NULL, lease_until = 0")).await?;

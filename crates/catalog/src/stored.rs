@@ -1,8 +1,8 @@
-//! What an account has: counters, so that an overview costs the same however much that is.
+//! Counters of what an account has, so that an overview costs the same however much that is.
 //!
-//! Bytes are those of the distinct blobs that the account's repositories link, whichever organization those are in; the
-//! quotas of its organizations count each their own (see `quotas`). The counter is changed in the transaction that makes
-//! the links or takes them away, after the counters of the organization.
+//! Bytes are those of the distinct blobs that the account's repositories link, in whichever organization. The quota of
+//! each organization counts its own bytes (see `quotas`). The transaction that makes or removes links changes this
+//! counter after those of the organization.
 
 use sqlx::any::AnyRow;
 
@@ -23,16 +23,16 @@ pub struct AccountOverview {
     pub stored_bytes: i64,
 }
 
-/// A counter of stored bytes that does not say what is there.
+/// A counter of stored bytes whose value is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrongStoredBytes {
-    /// What it says.
+    /// The value of the counter.
     pub says: i64,
-    /// What is there.
+    /// The right value.
     pub is: i64,
 }
 
-/// What the counter of the account `a` should say.
+/// The right value of the counter of the account `a`.
 macro_rules! counted {
     () => {
         "(SELECT CAST(COALESCE(SUM(b.size_bytes), 0) AS BIGINT) FROM blob b WHERE b.digest IN
@@ -43,7 +43,7 @@ macro_rules! counted {
 const COUNT: &str =
     concat!("SELECT a.stored_bytes AS says, ", counted!(), " AS counted FROM account a WHERE a.id = $1");
 
-/// Bytes of those blobs of the JSON list `$2` that no other repository than `$1` of its account links.
+/// Bytes of those blobs of the JSON list `$2` that no repository of the account links except `$1`.
 macro_rules! bytes_only_here {
     () => {
         "(SELECT CAST(COALESCE(SUM(b.size_bytes), 0) AS BIGINT) FROM blob b
@@ -65,7 +65,7 @@ const LESS: &str = concat!(
 );
 
 impl Catalog {
-    /// What an account has; zeros for one that does not exist.
+    /// Returns what an account has; zeros if there is no such account.
     pub async fn account_overview(&self, account_id: &str) -> Result<AccountOverview, CatalogError> {
         // One statement, so that all is of one moment.
         let sql = "SELECT a.stored_bytes AS stored_bytes, COUNT(n.id) AS namespaces,
@@ -83,13 +83,13 @@ impl Catalog {
         })
     }
 
-    /// Counts again what an account stores; nothing when its counter says the same.
+    /// Counts again what an account stores; returns `None` if its counter is right.
     pub async fn wrong_stored_bytes(&self, account_id: &str) -> Result<Option<WrongStoredBytes>, CatalogError> {
         let row = self.read_optional(|| self.query(COUNT).bind(account_id)).await?;
         row.as_ref().map_or(Ok(None), wrong)
     }
 
-    /// Makes an account's counter right, and tells when it was wrong.
+    /// Corrects an account's counter; returns `None` if it was right.
     pub async fn recount_stored_bytes(&self, account_id: &str) -> Result<Option<WrongStoredBytes>, CatalogError> {
         crate::retry::repeated!(Write, {
             let mut tx = self.begin().await?;
@@ -111,17 +111,17 @@ fn wrong(row: &AnyRow) -> Result<Option<WrongStoredBytes>, CatalogError> {
     Ok((says != is).then_some(WrongStoredBytes { says, is }))
 }
 
-/// Counts links that this transaction has made, all of one repository; a JSON list of their digests.
+/// Counts the links that this transaction has made in a repository; `digests` is a JSON list.
 pub(crate) async fn stored_more(tx: &mut Tx, repository_id: i64, digests: &str) -> Result<(), CatalogError> {
     change(tx, MORE, repository_id, digests).await
 }
 
-/// Counts links that this transaction has taken away, all of one repository; a JSON list of their digests.
+/// Subtracts the links that this transaction has removed from a repository; `digests` is a JSON list.
 pub(crate) async fn stored_less(tx: &mut Tx, repository_id: i64, digests: &str) -> Result<(), CatalogError> {
     change(tx, LESS, repository_id, digests).await
 }
 
-/// Counts all links of a repository that this transaction is about to take away, and holds.
+/// Subtracts all links of a repository that this transaction is about to delete. The transaction must hold it.
 pub(crate) async fn stored_repository_goes(tx: &mut Tx, repository_id: i64) -> Result<(), CatalogError> {
     let rows = tx.all(tx.query("SELECT digest FROM blob_link WHERE repository_id = $1").bind(repository_id)).await?;
     if rows.is_empty() {
@@ -131,7 +131,8 @@ pub(crate) async fn stored_repository_goes(tx: &mut Tx, repository_id: i64) -> R
     change(tx, LESS, repository_id, &digests).await
 }
 
-/// The account is held first: a statement that waits for a row has looked at everything else before it waited.
+/// Changes the counter of an account, which it locks first: a statement that waits for a row has read everything else
+/// before it waited.
 async fn change(tx: &mut Tx, sql: &'static str, repository_id: i64, digests: &str) -> Result<(), CatalogError> {
     let hold = "SELECT id FROM account WHERE id = (SELECT account_id FROM repository WHERE id = $1){for_touch}";
     tx.all(tx.query(hold).bind(repository_id)).await?;

@@ -20,13 +20,13 @@ pub enum TagCondition {
     /// Always.
     #[default]
     Always,
-    /// Only when it does not exist, or points there already.
+    /// Only if it does not exist, or points there already.
     IfAbsent,
-    /// Only when it points at this digest.
+    /// Only if it points at this digest.
     IfDigest(Digest),
 }
 
-/// By what tags are sorted.
+/// The order of tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TagOrder {
     /// Name, in byte order.
@@ -53,12 +53,12 @@ pub struct ListTagDetails {
     pub limit: i64,
     /// How many records to skip.
     pub offset: i64,
-    /// Only those that follow this tag in the order asked for. The tag itself may be gone when the order is by name;
-    /// in the order of moves a tag that is gone is followed by nothing.
+    /// Only those that follow this tag in the chosen order. In the order of names the tag itself may be gone; in the
+    /// order of moves nothing follows a tag that is gone.
     pub after: Option<String>,
 }
 
-/// A tag with what is known of the manifest that it points at, but the manifest itself.
+/// A tag with facts about its manifest, but without the manifest's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagDetail {
     /// Its number.
@@ -71,7 +71,7 @@ pub struct TagDetail {
     pub media_type: String,
     /// How many bytes the manifest has.
     pub manifest_bytes: u64,
-    /// The manifest's config; none for an index.
+    /// The manifest's config; `None` for an index.
     pub config_digest: Option<Digest>,
     /// Sum of the sizes of the manifest's layers.
     pub layers_size_bytes: u64,
@@ -82,14 +82,14 @@ pub struct TagDetail {
 }
 
 impl Catalog {
-    /// What a tag points at now.
+    /// Returns the digest that a tag points at now.
     pub async fn resolve_tag(&self, repository_id: i64, tag: &Tag) -> Result<Option<Digest>, CatalogError> {
         let sql = "SELECT digest FROM tag WHERE repository_id = $1 AND name = $2";
         let row = self.read_optional(|| self.query(sql).bind(repository_id).bind(tag.as_str())).await?;
         row.map(|row| row.parsed("digest")).transpose()
     }
 
-    /// What some tags point at now; those that do not exist are left out.
+    /// Returns the digests that the given tags point at now; missing tags are left out.
     pub async fn resolve_tags(&self, repository_id: i64, tags: &[Tag]) -> Result<Vec<(Tag, Digest)>, CatalogError> {
         let sql = "SELECT name, digest FROM tag WHERE repository_id = $1 AND name IN (SELECT value FROM {list:$2})";
         let list = list_parameter(tags);
@@ -100,7 +100,7 @@ impl Catalog {
     /// Points a tag at a manifest of the repository, and returns where it pointed before.
     ///
     /// # Errors
-    /// [`PutManifestError::ChildUnknown`] without the manifest, [`PutManifestError::ConditionFailed`],
+    /// [`PutManifestError::ChildUnknown`] if the manifest is missing, [`PutManifestError::ConditionFailed`],
     /// [`CatalogError::Immutable`].
     pub async fn put_tag(
         &self,
@@ -124,7 +124,7 @@ impl Catalog {
         })
     }
 
-    /// Deletes a tag; its manifest stays. `false` when there was none. Jobs that copy it are cancelled.
+    /// Deletes a tag and cancels the jobs that copy it; its manifest stays. Returns `false` if there was none.
     ///
     /// # Errors
     /// [`CatalogError::Immutable`].
@@ -141,8 +141,8 @@ impl Catalog {
         })
     }
 
-    /// Undoes that a tag was pointed at `digest`: it points again at `before`, as long as that manifest is there, and goes
-    /// otherwise. `false`, and nothing is changed, when it does not point at `digest` any more.
+    /// Undoes a move of a tag to `digest`: points it at `before` again, or deletes it if that manifest is not there.
+    /// Returns `false` and changes nothing if the tag no longer points at `digest`.
     ///
     /// # Errors
     /// [`CatalogError::Immutable`].
@@ -159,7 +159,7 @@ impl Catalog {
         let delete = "DELETE FROM tag WHERE repository_id = $1 AND name = $2 AND digest = $3";
         repeated!(Write, {
             let mut tx = self.begin().await?;
-            // The manifest first, as everybody who moves a tag does it.
+            // Lock the manifest first, as every transaction that moves a tag does.
             let mut there = None;
             if let Some(before) = before
                 && tx.execute(tx.query(touch).bind(repository_id).bind(before.as_str())).await? > 0
@@ -184,7 +184,7 @@ impl Catalog {
         })
     }
 
-    /// One page of tags in byte order, after a name that need not exist.
+    /// Returns one page of tags in byte order, after a name that need not exist.
     pub async fn list_tags(
         &self,
         repository_id: i64,
@@ -198,7 +198,7 @@ impl Catalog {
         rows.iter().map(|row| row.parsed("name")).collect()
     }
 
-    /// One page of tags, and how many there are in all (whatever `after` says).
+    /// Returns one page of tags, and their total number, which ignores `after`.
     pub async fn tag_details(&self, list: ListTagDetails) -> Result<(Vec<TagDetail>, i64), CatalogError> {
         let filter =
             "t.repository_id = $1 AND ($2 IS NULL OR t.name = $2) AND ($3 IS NULL OR {position}(t.name, $3) > 0)";
@@ -234,14 +234,15 @@ impl Catalog {
     }
 }
 
-/// What follows from deleting a tag.
+/// Cancels the jobs of a deleted tag, fails if the tag is immutable, and counts the deletion.
 async fn tag_went(tx: &mut Tx, repository_id: i64, tag: &Tag) -> Result<(), CatalogError> {
     cancel_jobs_of_tags(tx, repository_id, &list_parameter([tag])).await?;
     touch_judging(tx, repository_id, [tag.as_str()]).await?;
     tags_changed(tx, repository_id, -1).await
 }
 
-/// Points a tag at a manifest, whose row this transaction has inserted or updated, and returns where it pointed before.
+/// Points a tag at a manifest, and returns where it pointed before. This transaction must have inserted or updated the
+/// manifest's row.
 pub(crate) async fn move_tag(
     tx: &mut Tx,
     repository_id: i64,
@@ -268,7 +269,7 @@ pub(crate) async fn move_tag(
             VALUES ($1, $2, $3, {now}, {now}) ON CONFLICT (repository_id, name) DO NOTHING";
         tx.execute(tx.query(sql).bind(repository_id).bind(tag.as_str()).bind(digest.as_str())).await?
     };
-    // Somebody made the tag in between: judge again by what it points at now.
+    // Another transaction made the tag in between: check the condition again with what it points at now.
     if changed == 0 { Err(CatalogError::Busy.into()) } else { Ok(current) }
 }
 

@@ -56,24 +56,24 @@ impl Tx {
         self.dialect.query(text)
     }
 
-    /// Runs a statement and tells how many rows it changed.
+    /// Runs a statement and returns the number of rows it changed.
     pub(crate) async fn execute(&mut self, statement: Statement<'_>) -> Result<u64, CatalogError> {
         Ok(statement.execute(&mut *self.transaction).await?.rows_affected())
     }
 
-    /// Runs a statement for its first row, if there is one.
+    /// Runs a statement and returns its first row, if there is one.
     ///
-    /// All rows are read all the same: SQLite finishes a changing statement only when it has been stepped to its end.
+    /// It still reads all rows, because SQLite finishes a writing statement only when it has been stepped to its end.
     pub(crate) async fn optional(&mut self, statement: Statement<'_>) -> Result<Option<AnyRow>, CatalogError> {
         Ok(statement.fetch_all(&mut *self.transaction).await?.into_iter().next())
     }
 
-    /// Runs a statement for its rows.
+    /// Runs a statement and returns its rows.
     pub(crate) async fn all(&mut self, statement: Statement<'_>) -> Result<Vec<AnyRow>, CatalogError> {
         Ok(statement.fetch_all(&mut *self.transaction).await?)
     }
 
-    /// Makes the changes durable.
+    /// Commits the changes.
     pub(crate) async fn commit(self) -> Result<(), CatalogError> {
         Ok(self.transaction.commit().await?)
     }

@@ -1,8 +1,8 @@
-//! Upload sessions: everything that another process needs in order to go on with one.
+//! Upload sessions: everything that another process needs to continue one.
 //!
-//! One writer at a time holds a session, under a lease by the database's clock, and every change it makes names its token.
-//! A writer that finds bytes of another one which are of no use to it moves to a fresh location and leaves the old one as a
-//! tombstone: the other one may still be at work there. Sessions live by the database's clock as well.
+//! One writer at a time holds a session under a lease, and every change that it makes names its token. A writer that
+//! finds bytes of another writer that it cannot use moves the session to a fresh location and leaves the old one as a
+//! tombstone, because the other may still write there. Leases and sessions expire by the database's clock.
 
 use sqlx::any::AnyRow;
 use transship_oci::{Digest, DigestAlgorithm};
@@ -19,7 +19,7 @@ use crate::{Blob, Catalog, CatalogError};
 /// An upload session to open.
 #[derive(Clone, Debug)]
 pub struct NewUpload {
-    /// Its id; not to be guessed.
+    /// Its id, which must not be guessable.
     pub id: String,
     /// The repository that the blob will be linked to.
     pub repository_id: i64,
@@ -29,9 +29,9 @@ pub struct NewUpload {
     pub location: String,
     /// How its bytes are hashed.
     pub algorithm: DigestAlgorithm,
-    /// How long it lives, should nothing come. Each checkpoint gives it the same time again.
+    /// Time after which it expires. Each checkpoint starts the time again.
     pub life_ms: i64,
-    /// How many sessions of the user there may be, this one included.
+    /// Maximum number of sessions of the user, this one included.
     pub most_of_user: i64,
 }
 
@@ -50,49 +50,49 @@ pub struct Upload {
     pub algorithm: DigestAlgorithm,
     /// Bytes that are durable.
     pub offset_bytes: u64,
-    /// The hasher after those bytes.
+    /// The state of the hasher after those bytes.
     pub hash_state: Option<String>,
-    /// What the store needs to go on after those bytes.
+    /// The state that the store needs to continue after those bytes.
     pub store_state: Option<String>,
-    /// Bytes of it that count against the quota of its namespace.
+    /// How many of its bytes count against the quota of its namespace.
     pub reserved_bytes: u64,
 }
 
-/// Whether content that is known already has its bytes where its row says; what a caller has seen there.
+/// What a caller has seen at the location of content that is known already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KnownBytes<'a> {
     /// Nobody has looked.
     Unseen,
-    /// As many bytes as there should be lie at this location.
+    /// The expected number of bytes is at this location.
     There(&'a str),
-    /// They do not.
+    /// The expected number of bytes is not at this location.
     Missing(&'a str),
 }
 
-/// What closing a session did.
+/// The outcome of closing a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Closing {
     /// It is closed.
     Done(FinishedUpload),
-    /// Nothing yet: this content is known, and somebody must look at its bytes first.
+    /// It is still open: this content is known already, and the caller must look at its bytes first.
     Known(Blob),
 }
 
-/// Who takes a session back.
+/// Who abandons a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Abandon<'a> {
-    /// Its user, whoever writes to it.
+    /// Its user, even while somebody writes to it.
     User,
     /// The writer with this token, unless another one holds the session by now.
     Writer(&'a str),
-    /// Time: only when its life is over and nobody writes to it.
+    /// The search for expired sessions: only if it has expired and nobody writes to it.
     Expired,
 }
 
-/// What closing a session left.
+/// What is left of a closed session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FinishedUpload {
-    /// The session's own location when the content was there already: a tombstone now.
+    /// The session's own location, now a tombstone, if the content was there already.
     pub unused_location: Option<String>,
 }
 
@@ -103,15 +103,16 @@ macro_rules! upload_columns {
 }
 
 impl Catalog {
-    /// Opens a session; `false` when the user has too many of them. (On PostgreSQL, calls at the same moment do not see
-    /// each other and may go some sessions beyond the limit.)
+    /// Opens a session; returns `false` if the user has too many. (On PostgreSQL, calls at the same moment do not see
+    /// each other and may exceed the limit by some sessions.)
     ///
-    /// A power cut may take the session away as long as it has no durable bytes.
+    /// A power cut may lose the session as long as it has no durable bytes.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] without the repository, [`CatalogError::Conflict`] when id or location is used already.
+    /// [`CatalogError::NotFound`] if there is no such repository, [`CatalogError::Conflict`] if id or location is used
+    /// already.
     pub async fn create_upload(&self, new: &NewUpload) -> Result<bool, CatalogError> {
-        // writer_until is 0 as long as nobody has written: nothing can lie at the location yet.
+        // `writer_until` is 0 until somebody takes the session to write: until then nothing can be at the location.
         let sql = "INSERT INTO upload (id, repository_id, user_id, location, algorithm, offset_bytes, writer_until,
                 life_ms, expires_at)
             SELECT $1, $2, $3, $4, $5, 0, 0, $6, {now} + $6
@@ -137,17 +138,18 @@ impl Catalog {
         }
     }
 
-    /// The session with that id.
+    /// Returns the session with that id.
     pub async fn find_upload(&self, id: &str) -> Result<Option<Upload>, CatalogError> {
         let sql = concat!("SELECT ", upload_columns!(), " FROM upload WHERE id = $1");
         let row = self.read_optional(|| self.query(sql).bind(id)).await?;
         row.as_ref().map(upload).transpose()
     }
 
-    /// Makes `token` the session's writer for `lease_ms`; nothing while another writer lives, or without the session.
+    /// Makes `token` the session's writer for `lease_ms`; returns `None` while another writer holds it, or if there is
+    /// no such session.
     ///
-    /// Where an earlier writer has left no checkpoint, nobody knows what lies at the location, or whether that writer is
-    /// still at work there. The session moves to `fresh` then, in the same transaction.
+    /// If an earlier writer has left no checkpoint, nobody knows what is at the location, or whether that writer still
+    /// writes there. The session then moves to `fresh`, in the same transaction.
     pub async fn take_writer(
         &self,
         id: &str,
@@ -182,8 +184,8 @@ impl Catalog {
         })
     }
 
-    /// Moves a session without a checkpoint to a fresh location, as its writer has found bytes at the old one. `false` when
-    /// `token` is not its writer any more.
+    /// Moves a session without a checkpoint to a fresh location, because its writer has found bytes at the old one.
+    /// Returns `false` if `token` is no longer its writer.
     pub async fn move_upload(&self, id: &str, token: &str, fresh: &str) -> Result<bool, CatalogError> {
         let sql = "UPDATE upload SET location = $3 WHERE id = $1 AND writer_token = $2 AND store_state IS NULL";
         repeated!(Write, {
@@ -198,19 +200,21 @@ impl Catalog {
         })
     }
 
-    /// Ends the writer's lease. `false` when it was not the writer.
+    /// Ends the writer's lease. Returns `false` if `token` was not the writer.
     pub async fn release_writer(&self, id: &str, token: &str) -> Result<bool, CatalogError> {
         let sql = "UPDATE upload SET writer_token = NULL, writer_until = {now} WHERE id = $1 AND writer_token = $2";
         Ok(self.write_with(Commit::Volatile, || self.query(sql).bind(id).bind(token)).await? > 0)
     }
 
-    /// Closes a session whose bytes are durable and have this digest: the blob exists, the repository links it, and the
-    /// session is gone but for the note that it ended so, all in one transaction. Content that was there already keeps its
-    /// location, if its bytes are there as far as the caller has seen (`known`); otherwise it gets those of the session.
+    /// Closes a session whose bytes are durable and have this digest.
+    ///
+    /// One transaction creates the blob, links it to the repository, deletes the session and notes how it ended.
+    /// Content that was there already keeps its location if the caller has seen its bytes there (`known`); if the
+    /// caller has seen that they are missing, it gets the bytes of the session.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] without the session, or when `token` is not its writer any more;
-    /// [`CatalogError::QuotaExceeded`], which leaves the session.
+    /// [`CatalogError::NotFound`] if there is no such session, or `token` is no longer its writer;
+    /// [`CatalogError::QuotaExceeded`], which leaves the session open.
     pub async fn finish_upload(
         &self,
         id: &str,
@@ -241,7 +245,7 @@ impl Catalog {
             let unused_location = if old == location {
                 None
             } else if blob.number("quarantined_at")? > 0 {
-                // The bytes that are known are wrong or gone, and these are right.
+                // The known bytes are wrong or missing, and these are right.
                 set_location(&mut tx, digest, &location).await?;
                 condemn(&mut tx, &old).await?;
                 None
@@ -265,8 +269,8 @@ impl Catalog {
         })
     }
 
-    /// Whether this session of this user ended with this blob not long ago, and the repository still links it, and it is in
-    /// service.
+    /// Returns whether this session of this user ended recently with this blob, the repository still links the blob,
+    /// and it is in service.
     pub async fn has_finished_upload(
         &self,
         id: &str,
@@ -284,13 +288,13 @@ impl Catalog {
         Ok(row.is_some())
     }
 
-    /// Forgets sessions that ended longer ago than this. Tells how many.
+    /// Forgets sessions that ended more than `kept_ms` ago. Returns their number.
     pub async fn forget_finished_uploads(&self, kept_ms: i64) -> Result<u64, CatalogError> {
         let sql = "DELETE FROM finished_upload WHERE finished_at < {now} - $1";
         self.write(|| self.query(sql).bind(kept_ms)).await
     }
 
-    /// Takes a session back. Its location, which it returns, becomes a tombstone; nothing when there was no such session.
+    /// Abandons a session. Makes its location a tombstone and returns it; `None` if there was no such session.
     pub async fn abandon_upload(&self, id: &str, by: Abandon<'_>) -> Result<Option<String>, CatalogError> {
         let (sql, token) = match by {
             Abandon::User => {
@@ -319,7 +323,7 @@ impl Catalog {
         })
     }
 
-    /// Sessions whose time is over and that no writer holds, the oldest first.
+    /// Returns at most `limit` expired sessions that no writer holds, the oldest first.
     pub async fn expired_uploads(&self, limit: usize) -> Result<Vec<String>, CatalogError> {
         let sql = "SELECT id FROM upload WHERE expires_at <= {now} AND writer_until <= {now}
             ORDER BY expires_at, id LIMIT $1";
@@ -328,7 +332,7 @@ impl Catalog {
     }
 }
 
-/// Where the bytes of a session go; its row is held until the transaction ends.
+/// Returns where the bytes of a session go, and locks its row until the transaction ends.
 async fn location_of(tx: &mut Tx, id: &str) -> Result<Option<String>, CatalogError> {
     let row = tx.optional(tx.query("SELECT location FROM upload WHERE id = $1{for_touch}").bind(id)).await?;
     row.map(|row| row.text("location")).transpose()

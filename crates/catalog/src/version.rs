@@ -1,14 +1,15 @@
-//! Whether anything has been committed since: what makes a cache of answers exact instead of timed.
+//! Tells whether anything has been committed since an earlier reading, so that a cache of answers is exact and needs no
+//! expiry.
 //!
-//! `SQLite` in WAL mode keeps a header in the shared file `<database>-shm` that every commit of every process renews (its
-//! layout is documented: "WAL-File Format", section "The WAL-Index Header"). Two equal headers mean that no commit lies
-//! between the two readings, whoever might have made it: this process, or an operator's command beside it. Reading it
-//! costs two system calls on memory, where asking the database costs a query.
+//! `SQLite` in WAL mode keeps a header in the shared file `<database>-shm` that every commit of every process changes
+//! (its layout is documented: "WAL-File Format", section "The WAL-Index Header"). Two equal headers mean that nobody
+//! has committed between the two readings, neither this process nor an operator's command beside it. Reading it costs
+//! two system calls on memory; asking the database costs a query.
 //!
-//! That holds for one file. The header of a new one, made when the database is opened after its last connection was
-//! closed, may equal one of before although something was committed in between, so each new file is another epoch.
+//! This holds for one file. A new file is made when the database is opened after its last connection was closed. Its
+//! header may equal an earlier one although something was committed in between, so each new file is a new epoch.
 //!
-//! Owns: reading that header. Never: writing it, or a lock on it.
+//! This module reads that header. It never writes or locks it.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -17,13 +18,13 @@ use std::sync::RwLock;
 
 /// Bytes of one copy of the header.
 const HEADER_BYTES: usize = 48;
-/// The byte that says whether the header holds anything.
+/// Offset of the byte that says whether the header is initialised.
 const IS_INITIALISED: usize = 12;
 
-/// The state of a catalog. Equal versions read the same; the opposite need not hold.
+/// The version of a catalog. Equal versions have the same content; the converse need not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// Which of the files that this process has seen.
+    /// Number of the file, among those that this process has opened.
     epoch: u64,
     header: [u8; HEADER_BYTES],
 }
@@ -38,18 +39,18 @@ pub(crate) struct VersionFile {
 #[derive(Debug, Default)]
 struct Current {
     epoch: u64,
-    /// Not closed while it has its name: closing any descriptor of a file drops all locks that the process holds on it
-    /// (POSIX), and with them the locks of the database connections. One that has lost its name has no connections left.
+    /// Not closed while the file has its name: closing any descriptor of a file drops all locks that the process holds
+    /// on it (POSIX), and so those of the database connections. A file that has lost its name has no connections left.
     file: Option<File>,
 }
 
 impl VersionFile {
-    /// The version of the database in this file.
+    /// Returns a reader of the version of the database in this file.
     pub(crate) fn of_database(path: &str) -> Self {
         Self { path: PathBuf::from(format!("{path}-shm")), current: RwLock::default() }
     }
 
-    /// The version now, unless it cannot be told.
+    /// Returns the version now; `None` if it cannot be read.
     pub(crate) fn read(&self) -> Option<Version> {
         if let Some(version) = self.current.read().ok()?.version() {
             return Some(version);
@@ -57,7 +58,7 @@ impl VersionFile {
         self.open()
     }
 
-    /// Opens the file, again when the last connection to the database took it away when it closed.
+    /// Opens the file, and opens it again after the last connection to the database has deleted it.
     fn open(&self) -> Option<Version> {
         let mut current = self.current.write().ok()?;
         if !current.file.as_ref().is_some_and(is_there) {
@@ -70,7 +71,7 @@ impl VersionFile {
 }
 
 impl Current {
-    /// The file is looked at after the reading: one that still has its name then was the current one all the time.
+    /// Reads the version, then checks that the file still has its name: if so, it was the current file all the time.
     fn version(&self) -> Option<Version> {
         let file = self.file.as_ref()?;
         let mut header = [0; HEADER_BYTES];

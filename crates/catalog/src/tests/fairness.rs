@@ -29,7 +29,7 @@ async fn claim_one(catalog: &Catalog) -> Job {
     catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap().pop().unwrap()
 }
 
-/// The pauses are over, the leases too.
+/// Ends all pauses and leases.
 async fn let_time_pass(catalog: &Catalog) {
     catalog.write(|| catalog.query("UPDATE job SET run_at = {now} WHERE state = 'waiting'")).await.unwrap();
     catalog.write(|| catalog.query("UPDATE job SET lease_until = {now} WHERE state = 'running'")).await.unwrap();
@@ -57,7 +57,7 @@ pub(super) async fn claims_go_round_the_accounts(catalog: Catalog, _: String) {
     // The others have nothing more: no slot stays empty for them.
     let all = catalog.claim_jobs("me", LEASE_MS, 4, 4).await.unwrap();
     assert_eq!(all.iter().map(|job| job.tag.as_str()).collect::<Vec<_>>(), ["v2", "v3", "v4", "v5"]);
-    // One that comes when all slots are taken gets the next that is free, and the next again while it has fewer.
+    // An account that comes when all slots are taken gets the next free one, and further ones as long as it has fewer.
     catalog.enqueue_jobs(&tags(&second, 5), 100).await.unwrap();
     for job in &all[..2] {
         catalog.finish_job(job.id, job.attempt, JobState::Success, None).await.unwrap();
@@ -100,7 +100,7 @@ pub(super) async fn only_the_own_time_counts(catalog: Catalog, _: String) {
     pause(300).await;
     let claimed = claim_one(&catalog).await;
     assert_eq!(claimed.spent_ms, spent, "others were served first");
-    // A stop of the process costs the run, and not the place in the queue.
+    // A stop of the process charges the run, and keeps the place in the queue.
     let due = only(&catalog, id).await;
     catalog.release_job(id, claimed.attempt).await.unwrap();
     let released = only(&catalog, id).await;
@@ -182,7 +182,7 @@ pub(super) async fn waiting_for_a_target_that_is_away_counts(catalog: Catalog, _
     due_for_an_hour(&catalog).await;
     let claimed = claim_one(&catalog).await;
     assert!(HOUR.contains(&more(&claimed)), "{}", claimed.spent_ms);
-    // A start that ends all leases: nobody ran jobs before it.
+    // A start that ends all leases: nobody ran jobs before it, so on SQLite the wait is not charged.
     catalog.postpone_job(id, claimed.attempt, 0, "silent").await.unwrap();
     due_for_an_hour(&catalog).await;
     catalog.release_orphans().await.unwrap();
@@ -218,7 +218,8 @@ pub(super) async fn a_running_job_is_joined_by_its_own_user_only(catalog: Catalo
     assert_eq!(catalog.enqueue_jobs(&first, 10).await.unwrap(), running);
     let other = catalog.enqueue_jobs(&second, 10).await.unwrap();
     assert_ne!(other, running);
-    // Whatever becomes of the first user, the second one's job is run in its own name, and not beside the other.
+    // Whatever happens to the first user, the second user's job runs in its own name, and not at the same time as the
+    // other.
     assert_eq!(catalog.claim_jobs("me", LEASE_MS, 2, 2).await.unwrap(), []);
     let why = Some("user root was removed");
     catalog.finish_job(claimed.id, claimed.attempt, JobState::Failed, why).await.unwrap();
@@ -243,7 +244,7 @@ pub(super) async fn jobs_of_a_deleted_repository_are_found_by_its_name(catalog: 
     assert_eq!(found(None, account, "team/app", 2, 1, true).await, (vec![ids[1], ids[0]], 3));
     assert_eq!(found(None, account, "team/other", 10, 0, true).await, (vec![], 0));
     assert_eq!(found(None, "another", "team/app", 10, 0, true).await, (vec![], 0));
-    // The name is in use again: one list, by the time.
+    // The name is in use again: one list, sorted by time.
     let again = super::repository(&catalog, &fixture.namespace, &fixture.admin, "app").await;
     let job = NewJob { repository_id: again.id, ..new_job(&fixture, "v1") };
     let ids = [ids, catalog.enqueue_jobs(&tags(&job, 2), 10).await.unwrap()].concat();

@@ -1,5 +1,5 @@
-//! The real transactions of pushes, deletions and collection, in every order of a few scripts (the model beside this file
-//! has the statements inside them). Each order runs on repositories and content of its own.
+//! The real transactions of pushes, deletions and collection, in every order of a few scripts (the model beside this
+//! file goes through the statements inside them). Each order runs on repositories and content of its own.
 
 use std::collections::HashSet;
 
@@ -117,7 +117,7 @@ impl World<'_> {
         }
     }
 
-    /// Whatever manifest is there has its layer, and each link leads to bytes (I3, I18).
+    /// Every manifest that is there has its layer (I3), and every link leads to bytes (I18).
     async fn check(&self, order: &[Step]) {
         for id in self.repositories {
             let found = self.catalog.find_blob(id, &self.layer).await.unwrap();
@@ -146,7 +146,7 @@ impl World<'_> {
     }
 }
 
-/// Every order of the scripts' steps that keeps each script's own.
+/// Returns every order of the scripts' steps that keeps the order within each script.
 fn orders(scripts: &[&[Step]]) -> Vec<Vec<Step>> {
     fn go_on(rest: &mut [&[Step]], order: &mut Vec<Step>, all: &mut Vec<Vec<Step>>) {
         if rest.iter().all(|script| script.is_empty()) {

@@ -68,7 +68,7 @@ pub(super) async fn running_copies_of_the_same_digest_are_used(catalog: Catalog,
     assert_eq!(catalog.enqueue_jobs(&jobs, 10).await.unwrap(), newer);
 }
 
-/// What belongs to an image may be pushed after it: a copy whose plan is older does not carry it.
+/// Parts of an image may be pushed after it: a copy whose plan is older does not copy them.
 pub(super) async fn running_copies_that_have_not_seen_all_are_not_used(catalog: Catalog, _: String) {
     let fixture = fixture(&catalog).await;
     let repository = fixture.repository.id;
@@ -121,7 +121,7 @@ pub(super) async fn queues_have_limits(catalog: Catalog, _: String) {
     let full = catalog.enqueue_jobs(&jobs, 2).await;
     assert!(matches!(full, Err(EnqueueError::QueueFull)), "{full:?}");
     assert_eq!(catalog.list_jobs(fixture.repository.id, 10, 0, false).await.unwrap().1, 0, "all or none");
-    // Nothing behind the first job that is too many is looked at.
+    // Nothing after the first job over the limit is looked at.
     let [one, two, three] = jobs.clone();
     let nowhere = NewJob { repository_id: 99, ..one.clone() };
     let full = catalog.enqueue_jobs(&[one, two, three, nowhere], 2).await;
@@ -198,7 +198,7 @@ pub(super) async fn deleted_tags_cancel_jobs(catalog: Catalog, _: String) {
     assert_eq!(states().await, [JobState::Running, JobState::Cancel, wait, wait, wait], "jobs of other tags stay");
     let beat = catalog.heartbeat(running.id, running.attempt, LEASE_MS, crate::Progress::default()).await.unwrap();
     assert!(beat.owner && beat.cancel_requested);
-    // Whoever did not hear of it in time cannot say that the tag is there.
+    // An owner that did not hear of it in time cannot report that the tag is there.
     assert!(!catalog.note_target(running.id, running.attempt, &TargetBefore::Absent).await.unwrap());
     for state in [JobState::Success, JobState::Existed] {
         assert!(!catalog.finish_job(running.id, running.attempt, state, None).await.unwrap());
@@ -212,7 +212,7 @@ pub(super) async fn deleted_tags_cancel_jobs(catalog: Catalog, _: String) {
     assert_eq!(reason.as_deref(), Some("cancelled: its tag was deleted"));
 }
 
-/// A job is claimed while its tag is deleted: whoever commits first, the other one sees it.
+/// A job is claimed while its tag is deleted: whichever commits first, the other sees it.
 pub(super) async fn a_job_that_is_claimed_while_its_tag_is_deleted_is_cancelled(catalog: Catalog, _: String) {
     let fixture = fixture(&catalog).await;
     let repository = fixture.repository.id;
@@ -233,7 +233,7 @@ pub(super) async fn a_job_that_is_claimed_while_its_tag_is_deleted_is_cancelled(
     assert_eq!((job.state, job.cancel_requested), (JobState::Running, true));
 }
 
-/// What a run has noted is about the digest that it wrote: a run for another digest has written nothing yet.
+/// What a run has noted holds for the digest that it wrote: a run for another digest has written nothing yet.
 pub(super) async fn a_note_goes_with_its_digest(catalog: Catalog, _: String) {
     let fixture = fixture(&catalog).await;
     let ids = catalog.enqueue_jobs(&[new_job(&fixture, "v1")], 10).await.unwrap();
@@ -249,7 +249,7 @@ pub(super) async fn a_note_goes_with_its_digest(catalog: Catalog, _: String) {
     assert_eq!(noted(&two).await, None);
 }
 
-/// A run wrote the tag and lost the answer. The job that it makes way for knows of it.
+/// A run wrote the tag and lost the answer. The job that supersedes it takes over what it noted.
 pub(super) async fn a_superseded_job_hands_its_note_on(catalog: Catalog, _: String) {
     let fixture = fixture(&catalog).await;
     let repository = fixture.repository.id;
@@ -289,7 +289,7 @@ pub(super) async fn jobs_that_wrote_their_tag_take_it_back(catalog: Catalog, _: 
         assert!(catalog.note_target(job.id, job.attempt, before).await.unwrap());
         assert!(catalog.retry_job(job.id, job.attempt, 60_000, "the answer was lost").await.unwrap());
     }
-    // They wait, and yet something of them may be in the target: somebody has to look, and now.
+    // They wait, but may have written to the target: somebody has to look, at once.
     assert!(catalog.delete_tag(repository, &"v1".parse().unwrap()).await.unwrap());
     assert!(catalog.delete_repository(repository).await.unwrap());
     let again = catalog.claim_jobs("me", LEASE_MS, 10, 10).await.unwrap();

@@ -91,7 +91,7 @@ pub(super) async fn sparse_manifests_hold_what_comes_later(catalog: Catalog, _: 
     let index = PutManifest { children: &children, sparse: true, ..put(id, "index", &[], &tags) };
     catalog.put_manifest(index).await.unwrap();
 
-    // What comes later is needed like what was there.
+    // A blob that comes later is needed like one that was there.
     assert_eq!(blob(&catalog, id, "layer").await.0, layer.0);
     for digest in [&config.0, &layer.0] {
         assert_eq!(catalog.unlink_blob(id, digest).await.unwrap(), Unlinked::InUse, "{digest}");

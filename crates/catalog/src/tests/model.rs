@@ -1,10 +1,10 @@
 //! A model of pushes and collection, searched through completely: two clients and a collector, two digests, two
 //! repositories, in every order of their steps.
 //!
-//! A step is one statement, as PostgreSQL runs them: changes of a transaction show when it commits, a statement that meets
-//! a row which another transaction has changed or locked waits, and each statement sees what is committed when it begins.
-//! The graces are 0. Anybody may stop at any step and never come back. Foreign keys, the second net, are left out: what
-//! holds here holds by rule 4 alone.
+//! A step is one statement, as PostgreSQL runs them: changes of a transaction show when it commits, a statement that
+//! meets a row which another transaction has changed or locked waits, and each statement sees what is committed when it
+//! begins. The graces are 0. Anybody may stop at any step and never come back. Foreign keys, the second safeguard, are
+//! left out: what holds here holds by rule 4 alone (a transaction that relies on a row updates it).
 //!
 //! Client: upload (row, bytes, then one transaction), mount from the other repository, put a manifest that names both
 //! blobs, delete a manifest, delete a blob. Collector: unlink, condemn, unnamed, sweep, and expired sessions.
@@ -17,7 +17,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use state::{Client, Collector, Mistake, State};
 
-/// One multiplication: the keys are numbers of our own, and there are many.
+/// Hashes with one multiplication: the keys are numbers of our own, and there are many.
 #[derive(Default)]
 struct KeyHasher(u64);
 

@@ -36,7 +36,7 @@ pub(super) async fn names_lead_to_content(catalog: Catalog, _: String) {
     assert_eq!(catalog.pull_blob(&app, &layer).await.unwrap(), None);
 }
 
-/// Both while the catalog's own connection keeps the file, and without it.
+/// Runs with the catalog's own connection, which keeps the file, and without it.
 pub(super) async fn versions_outlive_an_empty_pool(catalog: Catalog, url: String) {
     if !url.starts_with("sqlite:") {
         return;
@@ -50,7 +50,7 @@ pub(super) async fn versions_outlive_an_empty_pool(catalog: Catalog, url: String
             catalog.empty_pools().await;
             assert_eq!(catalog.version(), None, "the last connection takes the file away");
         }
-        // Nothing was committed since the file was made: its header is what that of the next file will be.
+        // Nothing was committed since the file was made, so the next file will have the same header.
         let app = fixture.repository.full_name();
         catalog.find_repository(&app).await.unwrap();
         let begin = catalog.version();
@@ -114,7 +114,7 @@ pub(super) async fn versions_tell_every_commit(catalog: Catalog, url: String) {
     command.close().await;
     assert_eq!(catalog.version(), others, "the other one's end is no change");
 
-    // The last connection takes the file away. What came later is never taken for what was before.
+    // The last connection takes the file away. A later version is never taken for an earlier one.
     catalog.close().await;
     assert_eq!(catalog.version(), None);
     let again = Catalog::open(&url).await.unwrap();

@@ -71,8 +71,8 @@ pub(super) async fn one_copy_at_a_time(catalog: Catalog, _: String) {
     assert_eq!(ids(&catalog.claim_jobs("you", LEASE_MS, 10, 10).await.unwrap()), again);
 }
 
-/// A job of a repository that was deleted has its tag in the target still to take back: the same copy of the repository that
-/// was made again waits for it.
+/// A job of a deleted repository still has to take its tag back in the target: the same copy of a new repository of
+/// that name waits for it.
 pub(super) async fn a_deleted_repository_holds_its_targets(catalog: Catalog, _: String) {
     let fixture = fixture(&catalog).await;
     let old = catalog.enqueue_jobs(&[new_job(&fixture, "v1")], 10).await.unwrap();
@@ -175,7 +175,7 @@ pub(super) async fn late_owners_may_go_on(catalog: Catalog, _: String) {
     let queued = catalog.enqueue_jobs(&[job.clone(), NewJob { override_existing: true, ..job }], 10).await.unwrap();
     let mine = catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap().pop().unwrap();
     end_leases(&catalog).await;
-    // Late, but nobody has missed it.
+    // Late, but nobody has taken its place.
     assert!(catalog.heartbeat(mine.id, mine.attempt, LEASE_MS, Progress::default()).await.unwrap().owner);
     end_leases(&catalog).await;
     // Now its twin may run, if it is claimed first: forget that the older one is due as well.

@@ -205,8 +205,8 @@ pub(super) async fn open_uploads_count(catalog: Catalog, _: String) {
     assert!(checkpoint(&catalog, &other, 8, false).await.unwrap());
     assert_eq!(refused(catalog.require_room(&name, None, 10, 8).await), (Resource::Bytes, 20, 20, 2));
     catalog.require_room(&name, None, 8, 8).await.unwrap();
-    // What is said to be content that is there already may come beyond the limit. It counts as nothing, so something else
-    // that it turns out to be is refused.
+    // Bytes that are said to be content that is there already are accepted beyond the limit. They are not counted, so
+    // if they turn out to be something else they are refused.
     assert!(checkpoint(&catalog, &other, 30, true).await.unwrap());
     assert_eq!(used(&catalog, namespace).await, [20, 1, 0]);
     let held = catalog.find_upload(&other).await.unwrap().unwrap();
@@ -229,7 +229,7 @@ pub(super) async fn open_uploads_count(catalog: Catalog, _: String) {
     assert!(checkpoint(&catalog, &again, 7, false).await.unwrap());
     finish(&catalog, &again, "writer", &digest("012345678901"), 12).await.unwrap();
     assert_eq!(used(&catalog, namespace).await, [12, 1, 0]);
-    // Bytes that only a whole body would have made count as long as they lie there.
+    // Bytes that no later writer can continue from count as long as they are there.
     let cut = session(&catalog, id).await;
     let unsaved = Checkpoint { durable_bytes: 6, resume: None, beyond_quota: false };
     assert!(catalog.save_checkpoint(&cut, "writer", unsaved, 10_000).await.unwrap());

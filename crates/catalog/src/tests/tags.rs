@@ -45,17 +45,17 @@ pub(super) async fn withdrawn_tags_are_as_before(catalog: Catalog, _: String) {
         catalog.withdraw_tag(id, &tag(name), &new, before).await
     };
     let now = async |name: &str| catalog.resolve_tag(id, &tag(name)).await.unwrap();
-    // Made by what is undone: it goes, and with it whatever copies it further.
+    // The undone move created the tag: it is deleted, and jobs that copy it are cancelled.
     let jobs = catalog.enqueue_jobs(&[super::jobs::new_job(&fixture, "made")], 10).await.unwrap();
     assert!(withdraw("made", None).await.unwrap());
     assert_eq!(now("made").await, None);
     assert_eq!(catalog.find_jobs(&jobs).await.unwrap()[0].state, crate::JobState::Cancel);
     assert!(!withdraw("made", None).await.unwrap(), "gone already");
-    // Moved by it: it is where it was.
+    // The undone move moved the tag: it points at its old digest again.
     image(&catalog, id, "new", "moved").await;
     assert!(withdraw("moved", Some(&old)).await.unwrap());
     assert_eq!(now("moved").await, Some(old.clone()));
-    // Moved on by somebody else: it is theirs.
+    // Somebody else has moved the tag since: it stays.
     assert!(!withdraw("moved", Some(&old)).await.unwrap());
     assert!(!withdraw("kept", None).await.unwrap());
     assert_eq!((now("moved").await, now("kept").await), (Some(old.clone()), Some(old.clone())));

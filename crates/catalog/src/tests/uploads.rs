@@ -145,7 +145,7 @@ pub(super) async fn whoever_takes_over_without_a_checkpoint_moves_away(catalog: 
     assert_ne!(third.location, second.location);
     let again = take(&catalog, &new.id, "three", 0).await.unwrap().unwrap();
     assert_eq!(again, third, "the same writer stays where it is");
-    // Bytes that it cannot explain: it moves by itself.
+    // It finds bytes that it cannot explain, so it moves by itself.
     let fresh = location();
     assert!(catalog.move_upload(&new.id, "three", &fresh).await.unwrap());
     assert_eq!(unread_tombstones(&catalog).await.len(), 3);
@@ -222,7 +222,7 @@ pub(super) async fn finished_sessions_are_remembered_for_a_while(catalog: Catalo
     assert!(!known("somebody else", "x", repository).await);
     assert!(!known(user, "y", repository).await);
     assert!(!known(user, "x", repository + 1).await);
-    // Once the blob is out of service or deleted, nothing says any more that it is there.
+    // Once the blob is out of service or deleted, the closed session no longer counts as finished.
     let blob = catalog.find_blob(repository, &digest("x")).await.unwrap().unwrap();
     assert!(catalog.quarantine_blob(&blob, "missing").await.unwrap());
     assert!(!known(user, "x", repository).await);

@@ -1,9 +1,9 @@
-//! What there is, and every step that somebody can take from there.
+//! The states, and every step that somebody can take from one.
 //!
 //! A step is one statement of a transaction, or one call of the store.
 
-/// Three let every mistake show, and keep the search at 377 thousand states. With four, at most of what these actors can hold
-/// at once, there are 2.06 million, and it holds as well.
+/// With three, every mistake shows and the search has 377 thousand states. With four, the most that these actors can
+/// hold at once, it has 2.06 million, and everything holds as well.
 const LOCATIONS: u8 = 3;
 const DIGESTS: [u8; 2] = [0, 1];
 const REPOSITORIES: [u8; 2] = [0, 1];
@@ -20,7 +20,7 @@ pub(super) enum Mistake {
     PutReadsOnly,
     /// A link is made after the blob was read, not updated.
     MountReadsOnly,
-    /// A location may be taken again as soon as no blob and no session has it, as it is where bytes are named by digest.
+    /// A location may be used again as soon as no blob and no session has it, as where bytes are named by digest.
     LocationsUsedAgain,
     /// The rows are read first, and then the store is listed.
     RowsBeforeList,
@@ -146,8 +146,8 @@ impl State {
         self.clients.iter().any(|client| matches!(*client, Client::Closing { location: held, .. } if held == location))
     }
 
-    /// A location that nobody knows. With a number that is free again the model stays finite; it cannot hide that a
-    /// location is used twice, since whoever still holds one keeps it from being free.
+    /// Returns a location that nobody knows. It reuses free numbers, so that the model stays finite. This cannot hide
+    /// that a location is used twice, because a location that somebody still holds is not free.
     fn fresh(&self, mistake: Mistake) -> Option<u8> {
         let mut used = self.named();
         if mistake == Mistake::LocationsUsedAgain {
@@ -373,7 +373,7 @@ impl State {
         }
     }
 
-    /// Whether the collector alone, with nobody else at work, brings about that nothing is left but what is needed.
+    /// Returns whether the collector, with nobody else at work, leaves only what is needed.
     pub(super) fn becomes_clean(&self) -> bool {
         let mut state = *self;
         // Each step takes something away, and there is little.
@@ -401,7 +401,8 @@ impl State {
         state.bytes == needed && state.links == links && state.tombstones == 0 && DIGESTS.iter().all(is_needed)
     }
 
-    /// The state as a number. Equal ones differ only in the names of locations, or in who of the clients is who.
+    /// The state as a number. Equal numbers mean states that differ only in the names of locations, or in which client
+    /// is which.
     pub(super) fn key(mut self) -> u64 {
         self.rename_locations();
         self.clients.sort_unstable();
