@@ -22,11 +22,11 @@ pub struct GrantSpec {
 /// The grants on a namespace or repository.
 #[derive(Clone, Debug)]
 pub struct GrantList {
-    /// The number of the namespace or repository.
+    /// The id of the namespace or repository.
     pub id: i64,
     /// Its name.
     pub name: String,
-    /// Who made it; empty for callers of another account.
+    /// Name of the user who created it; empty for callers of another account.
     pub creator_name: String,
     /// The caller's level on it, 0 for none.
     pub own_level: i64,
