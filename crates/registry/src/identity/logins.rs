@@ -224,8 +224,8 @@ impl Identity {
 
     /// Creates a temporary login (contract 7.5).
     ///
-    /// It ends when what it was made with changes. It also ends when it is the oldest and the user creates more logins
-    /// than allowed.
+    /// It ends when the user or access key behind its [`LoginBasis`] changes. It also ends when it is the oldest and
+    /// the user creates more logins than allowed.
     pub async fn create_login(
         &self,
         basis: &LoginBasis,
