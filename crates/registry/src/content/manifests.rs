@@ -159,7 +159,7 @@ impl Content {
     /// The bytes of a large manifest that was found, for sending: in room of its own, or shared with other readers.
     ///
     /// # Errors
-    /// [`ServiceError::TooManyLargeAnswers`] when there is no room.
+    /// [`ServiceError::TooManyLargeAnswers`] if there is no room in time.
     pub async fn send_manifest(
         &self,
         granted: GrantedName<'_>,

@@ -11,7 +11,7 @@ use crate::error::ServiceError;
 /// A namespace as one caller sees it.
 #[derive(Clone, Debug)]
 pub struct NamespaceSummary {
-    /// Its number.
+    /// Its id.
     pub id: i64,
     /// Its name.
     pub name: String,

@@ -16,9 +16,9 @@ use crate::error::ServiceError;
 /// A tag with the manifest that it points at.
 #[derive(Clone, Debug)]
 pub struct TagView {
-    /// Its number.
+    /// Its id.
     pub id: i64,
-    /// The number of its repository.
+    /// The id of its repository.
     pub repository_id: i64,
     /// Its name.
     pub tag: String,
