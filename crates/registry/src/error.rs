@@ -176,7 +176,7 @@ pub enum ServiceError {
     TooManyTags {
         /// The limit.
         limit: usize,
-        /// How many came.
+        /// The number of tags in the call.
         got: usize,
     },
     /// The account's queue is full.
@@ -198,15 +198,15 @@ pub enum ServiceError {
     /// Content does not have the digest it was announced with.
     #[error("content has digest {actual}, not {expected}")]
     DigestMismatch {
-        /// What was announced.
+        /// The announced digest.
         expected: Digest,
-        /// What arrived.
+        /// The digest of the bytes that arrived.
         actual: Digest,
     },
     /// A chunk does not start where the upload stands.
     #[error("the upload stands at byte {offset_bytes}; the chunk must start there")]
     RangeInvalid {
-        /// The session that was written to.
+        /// The upload session.
         session: String,
         /// Where the next chunk must start.
         offset_bytes: u64,
@@ -214,11 +214,11 @@ pub enum ServiceError {
     /// A size does not match.
     #[error("{what} has {actual} bytes, not {expected}")]
     SizeDiffers {
-        /// What was measured.
+        /// The thing that was measured.
         what: String,
-        /// What was announced.
+        /// The announced size.
         expected: u64,
-        /// What it is.
+        /// The actual size.
         actual: u64,
     },
     /// Another request is writing to the session.

@@ -40,7 +40,7 @@ pub struct Settings {
     pub sync_max_tags: usize,
     /// Maximum number of open jobs of one account.
     pub max_open_jobs_per_account: i64,
-    /// Maximum time that one job may use itself: running, and in the pauses after its tries.
+    /// Maximum time of one job: while it runs, and in the pauses after its tries.
     pub job_timeout: Duration,
     /// Maximum number of failures before a job is given up; a target that is unreachable or too busy is none.
     pub max_attempts: i64,
