@@ -1,10 +1,10 @@
-//! The unit in which addresses are counted: connections, failed logins and unfinished request bodies alike.
+//! The unit in which addresses are counted, for connections, failed logins and unfinished request bodies alike.
 //!
 //! Owns: what counts as one address. Never: what is counted.
 
 use std::net::IpAddr;
 
-/// The block of addresses that one client may own: a /64 of IPv6 counts as one address, an address of IPv4 as itself.
+/// The block of addresses that one client may own: an IPv6 /64 counts as one address, each IPv4 address as itself.
 pub fn counted_address(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),

@@ -1,8 +1,8 @@
-//! Work that goes on when nobody waits for it any more.
+//! Work that continues when nobody waits for it any more.
 
 use crate::error::ServiceError;
 
-/// Runs an operation to its end even when the request that asked for it goes away (rule 5: commit is detached).
+/// Runs an operation to its end even if the request that started it is dropped (rule 5: commit is detached).
 pub(crate) async fn detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
 ) -> Result<T, ServiceError> {

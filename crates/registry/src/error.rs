@@ -6,9 +6,10 @@ use transship_catalog::{CatalogError, QuotaExceeded};
 use transship_oci::{Digest, ManifestError, NamespaceName};
 use transship_store::{StoreError, StoreErrorKind};
 
-/// Why an operation was not done.
+/// Why an operation failed.
 ///
-/// The text of every variant is meant for the caller; [`ServiceError::Internal`] alone keeps its reason for the log.
+/// The text of every variant is meant for the caller; [`ServiceError::Internal`] and [`ServiceError::StorageFault`]
+/// keep their reason for the log.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError {
@@ -17,7 +18,7 @@ pub enum ServiceError {
         "{0:?} is not a valid organization name: 1-64 characters, a lower-case letter first, then a-z, 0-9 and single . _ - between them"
     )]
     InvalidNamespace(String),
-    /// A namespace name that fits the grammar, and that nobody may own.
+    /// A namespace name that fits the grammar but is reserved.
     #[error("{0:?} is a reserved name, which no organization can have; choose another name")]
     NamespaceReserved(String),
     /// A repository name breaks the grammar.
@@ -26,14 +27,14 @@ pub enum ServiceError {
     /// A tag breaks the grammar.
     #[error("{0:?} is not a valid tag: 1-128 characters of A-Z, a-z, 0-9, _ . -, the first not . or -")]
     InvalidTag(String),
-    /// Some other parameter has a value that cannot be used.
+    /// Another parameter has an invalid value.
     #[error("{name} is {value:?}; expected {expected}")]
     InvalidParameter {
         /// The parameter, as the API spells it.
         name: &'static str,
-        /// What came.
+        /// The value that came.
         value: String,
-        /// What would have been right.
+        /// The values that are allowed.
         expected: String,
     },
     /// A mandatory parameter is missing.
@@ -59,26 +60,26 @@ pub enum ServiceError {
         /// The tag that was asked for.
         tag: String,
     },
-    /// No manifest under this reference.
+    /// The repository has no manifest under this reference.
     #[error("manifest {0} not found")]
     ManifestAbsent(String),
-    /// No blob with this digest in this repository.
+    /// The repository has no blob with this digest.
     #[error("blob {0} not found in this repository")]
     BlobAbsent(Digest),
-    /// No such upload session: never was, expired, finished or cancelled.
+    /// The upload session does not exist: it never did, or it has expired, finished or been cancelled.
     #[error("upload session not found: it was finished, cancelled or has expired; start a new one")]
     UploadAbsent,
-    /// A grant to change or remove does not exist.
+    /// The grant to change or remove does not exist.
     #[error("user {0} has no permission of its own here")]
     GrantAbsent(String),
-    /// A user is not known in this account.
+    /// The account has no such user.
     #[error("user {0:?} not found in this account")]
     UserAbsent(String),
-    /// Something else that was named does not exist.
+    /// Something else that the request names does not exist.
     #[error("{0} not found")]
     Absent(String),
 
-    /// A namespace of this name exists, whoever owns it.
+    /// A namespace of this name exists already, in this account or another.
     #[error("organization {0} exists already; organization names are unique in a region")]
     NamespaceTaken(String),
     /// The repository exists already.
@@ -87,7 +88,7 @@ pub enum ServiceError {
     /// The tag exists already and `override` is false.
     #[error("tag {0} exists already; set override to true to move it")]
     TagExists(String),
-    /// The tag is immutable, so it was left as it is.
+    /// The tag is immutable, so it was left unchanged.
     #[error(
         "tag {0} is immutable in this repository: it can neither move to other content nor be deleted; push under another tag, or have the operator change `transship admin immutable-tags`"
     )]
@@ -101,7 +102,7 @@ pub enum ServiceError {
     /// An account, user or access key of that name exists already.
     #[error("{0} exists already")]
     Exists(String),
-    /// A level outside 1, 3 and 7.
+    /// A level other than 1, 3 and 7.
     #[error("{0} is not a permission level; expected 7 (manage), 3 (write) or 1 (read)")]
     InvalidLevel(i64),
     /// A quota is used up.
@@ -115,25 +116,25 @@ pub enum ServiceError {
         limit: i64,
     },
 
-    /// The organization has no room for it.
+    /// The organization's quota has no room for the content.
     #[error(transparent)]
     NamespaceFull(#[from] QuotaExceeded),
     /// The caller may not do this.
     #[error("insufficient permission: {0}")]
     Denied(String),
 
-    /// The password of a registry login is the secret key itself, so its sender holds the key and only needs to be told.
+    /// The login sent the secret key itself as the password; its sender holds the key and only needs to be told.
     #[error(
         "that is the secret key itself, and the password is derived from it: printf \"$ACCESS_KEY\" | openssl dgst -binary -sha256 -hmac \"$SECRET_KEY\" | od -An -vtx1 | tr -d ' \\n'; POST /v2/manage/utils/secret makes a login too"
     )]
     SecretKeyAsPassword,
-    /// Too many failed logins of this name, or from this address.
+    /// Too many failed logins with this name, or from this address.
     #[error("too many failed logins from your address; try again in {wait_seconds} s")]
     TooManyAttempts {
-        /// When it is worth trying again.
+        /// Seconds after which a retry makes sense.
         wait_seconds: u64,
     },
-    /// Other large answers of the same account, or of all, are still being sent.
+    /// Other large answers of the same account, or of all accounts, are still being sent.
     #[error(
         "too many large lists or manifests are being sent at once; try again shortly, ask for fewer records, or without manifests"
     )]
@@ -145,10 +146,10 @@ pub enum ServiceError {
         limit: i64,
     },
 
-    /// A token was made for a namespace of this name that has gone since.
+    /// The namespace that the token was made for is gone; another one has its name now.
     #[error("organization {0} was deleted and made again since the token was made; log in again")]
     GrantOutdated(String),
-    /// A region asks with more tokens than are remembered.
+    /// A region has used more region tokens than this region remembers.
     #[error("region {region} has used {limit} region tokens in the last ten minutes; wait for some to be forgotten")]
     TooManyRegionTokens {
         /// The region that asks.
@@ -170,12 +171,12 @@ pub enum ServiceError {
         /// The own namespace.
         namespace: String,
     },
-    /// More distinct tags than one call may name.
+    /// The call names more distinct tags than one call may.
     #[error("imageTag names {got} distinct tags; the limit is {limit}")]
     TooManyTags {
         /// The limit.
         limit: usize,
-        /// How many came.
+        /// The number of tags in the call.
         got: usize,
     },
     /// The account's queue is full.
@@ -185,7 +186,7 @@ pub enum ServiceError {
         limit: i64,
     },
 
-    /// A manifest is not acceptable.
+    /// The manifest is invalid.
     #[error("{0}")]
     Manifest(#[from] ManifestError),
     /// A manifest names a blob that the repository does not hold.
@@ -197,15 +198,15 @@ pub enum ServiceError {
     /// Content does not have the digest it was announced with.
     #[error("content has digest {actual}, not {expected}")]
     DigestMismatch {
-        /// What was announced.
+        /// The announced digest.
         expected: Digest,
-        /// What arrived.
+        /// The digest of the bytes that arrived.
         actual: Digest,
     },
     /// A chunk does not start where the upload stands.
     #[error("the upload stands at byte {offset_bytes}; the chunk must start there")]
     RangeInvalid {
-        /// The session that was written to.
+        /// The upload session.
         session: String,
         /// Where the next chunk must start.
         offset_bytes: u64,
@@ -213,11 +214,11 @@ pub enum ServiceError {
     /// A size does not match.
     #[error("{what} has {actual} bytes, not {expected}")]
     SizeDiffers {
-        /// What was measured.
+        /// The thing that was measured.
         what: String,
-        /// What was announced.
+        /// The announced size.
         expected: u64,
-        /// What it is.
+        /// The actual size.
         actual: u64,
     },
     /// Another request is writing to the session.
@@ -239,16 +240,16 @@ pub enum ServiceError {
     /// The storage failed. The text goes to the log, never to the caller.
     #[error("the storage has a fault; try again shortly")]
     StorageFault(String),
-    /// A part of the region does not answer now.
+    /// A part of the region does not answer at the moment.
     #[error("{0}; try again shortly")]
     Unavailable(String),
-    /// A fault of ours. The text goes to the log, never to the caller.
+    /// A bug in Transship. The text goes to the log, never to the caller.
     #[error("internal error")]
     Internal(String),
 }
 
 impl ServiceError {
-    /// Seconds to wait before the same request may be let through; nothing when waiting does not help by itself.
+    /// Seconds after which the same request may succeed; `None` if waiting alone does not help.
     pub const fn wait_seconds(&self) -> Option<u64> {
         match self {
             Self::TooManyAttempts { wait_seconds } => Some(*wait_seconds),
@@ -266,7 +267,7 @@ impl ServiceError {
     }
 }
 
-/// Why a namespace is not there, when it cannot be. The name may have words for the reader behind it.
+/// Explains that a namespace is absent because its name is reserved. Explanatory words may follow the name.
 fn reserved_note(namespace: &str) -> &'static str {
     let name = namespace.split(' ').next().and_then(|name| name.parse::<NamespaceName>().ok());
     if name.is_some_and(|name| name.is_reserved()) { "; the name is reserved, no organization can have it" } else { "" }

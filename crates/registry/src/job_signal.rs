@@ -1,6 +1,6 @@
-//! The signal between those who make jobs, the loop that runs them, and those who wait for their end.
+//! The signal between the code that creates jobs, the loop that runs them, and the callers that wait for their end.
 //!
-//! Owns: waking, within one process. Never: the jobs, which are rows.
+//! Owns: waking waiters, within one process. Never: the jobs, which are rows.
 
 use tokio::sync::{Notify, watch};
 
@@ -18,7 +18,7 @@ impl Default for JobSignal {
 }
 
 impl JobSignal {
-    /// Jobs were made, or became claimable.
+    /// Reports that jobs were created or became claimable.
     pub(crate) fn changed(&self) {
         self.work.notify_one();
     }
@@ -28,14 +28,14 @@ impl JobSignal {
         self.ended.subscribe()
     }
 
-    /// A job of this process has ended.
+    /// Reports that a job of this process has ended.
     pub(crate) fn job_ended(&self) {
         self.ended.send_modify(|count| *count += 1);
-        // Its end may let a twin run, or free a slot.
+        // The end of a job may allow a waiting twin to run, or free a slot.
         self.work.notify_one();
     }
 
-    /// Returns when there may be work.
+    /// Waits until there may be work.
     pub(crate) async fn wait_for_work(&self) {
         self.work.notified().await;
     }

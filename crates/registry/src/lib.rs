@@ -1,11 +1,11 @@
-//! What one region does, with no HTTP in sight: logins and access, push and pull, namespaces and repositories,
-//! replication and its jobs.
+//! What one region does, without HTTP: logins and access, push and pull, namespaces and repositories, replication and
+//! its jobs.
 //!
-//! Owns: the rules (who may do what, in which order a push becomes visible, when a job is done) and the joining of
-//! facts (catalog) and bytes (store). Never: HTTP, configuration files, SQL.
+//! Owns: the rules (who may do what, in which order a push becomes visible, when a job is done) and the connection
+//! between facts (catalog) and bytes (store). Never: HTTP, configuration files, SQL.
 //!
-//! Each folder is a room whose `mod.rs` says what is in it. Inside the crate a name is imported from the file that has it; what this file
-//! names is for the server.
+//! Each folder is a room whose `mod.rs` says what is in it. Inside the crate, import a name from the file that defines
+//! it. The names that this file exports are for the server.
 
 mod access;
 mod address;

@@ -1,13 +1,13 @@
-//! Names as an operator gives them: a list of patterns.
+//! Lists of name patterns, as an operator writes them.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-/// Most patterns of one list: each is looked at for each request of a peer.
+/// Maximum number of patterns in one list: each request of a peer is matched against all of them.
 const MAX_PATTERNS: usize = 256;
-/// The longest pattern: twice the longest name.
+/// Maximum length of a pattern: twice the longest name.
 const MAX_PATTERN_BYTES: usize = 128;
 
-/// Names of accounts or of organizations. A name is among them when one pattern matches all of it.
+/// A list of patterns for names of accounts or organizations. A name matches if one pattern matches all of it.
 ///
 /// `*` stands for any characters, `?` for one, `[a-z]` for one of a set, `{a,b}` for one of several.
 #[derive(Clone, Debug)]
@@ -17,10 +17,10 @@ pub struct NamePatterns {
 }
 
 impl NamePatterns {
-    /// Takes patterns as a person wrote them.
+    /// Parses patterns as an operator wrote them.
     ///
     /// # Errors
-    /// A sentence with the pattern that cannot be used.
+    /// A sentence that names the invalid pattern.
     pub fn new(patterns: Vec<String>) -> Result<Self, String> {
         if patterns.is_empty() || patterns.len() > MAX_PATTERNS {
             return Err(format!("{} patterns; 1 to {MAX_PATTERNS} are taken", patterns.len()));
@@ -37,19 +37,19 @@ impl NamePatterns {
         Ok(Self { patterns, matching })
     }
 
-    /// Whether a name is among them.
+    /// Whether a name matches one of the patterns.
     pub fn matches(&self, name: &str) -> bool {
         self.matching.is_match(name)
     }
 
-    /// Whether every name is among them.
+    /// Whether the list has the pattern `*`, which every name matches.
     pub fn is_everything(&self) -> bool {
         self.patterns.iter().any(|pattern| pattern == "*")
     }
 }
 
 impl Default for NamePatterns {
-    /// Every name.
+    /// Matches every name.
     fn default() -> Self {
         Self::new(vec!["*".to_owned()]).expect("this pattern is good")
     }

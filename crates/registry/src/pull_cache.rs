@@ -1,10 +1,10 @@
-//! Answers to pulls that are still true, and how that is known.
+//! A cache for answers to pulls that never returns a stale answer.
 //!
-//! An answer is kept with the version of the catalog from before it was read, and given only while the catalog still has
-//! that version: a commit, by whoever, makes every answer be asked for again. So nothing is ever stale, no writer has to
-//! remember what it invalidates, and on a database without a cheap version nothing is kept at all.
+//! An answer is stored with the version that the catalog had before the answer was read. It is returned only while the
+//! catalog still has that version: any commit, by any writer, invalidates every answer. So no answer is ever stale, and
+//! no writer has to remember what it invalidates. A database without a cheap version gets no caching.
 //!
-//! Owns: the answers. Never: who may see them, which is decided before.
+//! Owns: the answers. Never: who may see them, which the caller has decided before.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use transship_catalog::{Catalog, Version};
 
 use crate::error::ServiceError;
 
-/// Answers of one kind.
+/// A cache for answers of one kind.
 pub(crate) struct PullCache<V> {
     answers: Cache<Box<str>, (Version, Arc<V>)>,
 }
 
 impl<V: Send + Sync + 'static> PullCache<V> {
-    /// A cache that holds so many bytes, as `weigh` counts them.
+    /// Creates a cache that holds at most `most_bytes`, as `weigh` counts them.
     pub(crate) fn new(most_bytes: u64, weigh: impl Fn(&V) -> usize + Send + Sync + 'static) -> Self {
         #[expect(clippy::borrowed_box, reason = "a weigher gets the key as the cache holds it")]
         let weigher = move |key: &Box<str>, (_, value): &(Version, Arc<V>)| {
@@ -28,7 +28,7 @@ impl<V: Send + Sync + 'static> PullCache<V> {
         Self { answers: Cache::builder().max_capacity(most_bytes).weigher(weigher).build() }
     }
 
-    /// The answer that is kept under `key` if it still holds, else the one that `ask` finds.
+    /// Returns the answer stored under `key` if it is still valid, otherwise the one that `ask` returns.
     pub(crate) async fn get(
         &self,
         catalog: &Catalog,
@@ -47,7 +47,7 @@ impl<V: Send + Sync + 'static> PullCache<V> {
     }
 }
 
-/// What an entry costs beside its key and its value, roughly: the cache's own records and the version.
+/// Rough size of an entry beside its key and value: the cache's own records and the version.
 const ENTRY_BYTES: usize = 256;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The handle on a region that every API holds: its services, and what concerns all of them.
+//! The handle on a region that every API holds: the region's services, and operations that concern all of them.
 
 use std::sync::Arc;
 
@@ -42,10 +42,10 @@ impl std::fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// Puts a region together.
+    /// Builds the services of a region.
     ///
     /// # Errors
-    /// A sentence naming the peer whose URL, key or certificate authority cannot be used.
+    /// A sentence that names the peer whose URL, key or certificate authority is invalid.
     pub fn open(settings: Settings, catalog: Catalog, store: Arc<dyn BlobStore>, keys: Keys) -> Result<Self, String> {
         let shared = Shared::new(settings, catalog, store);
         let (keys, jobs) = (Arc::new(keys), Arc::new(JobSignal::default()));
@@ -59,41 +59,42 @@ impl Registry {
         Ok(Self { services: Arc::new(Services { shared, access, identity, content, trust, replication, upkeep }) })
     }
 
-    /// Who may do what.
+    /// The service that decides who may do what.
     pub fn access(&self) -> &Access {
         &self.services.access
     }
 
-    /// Who somebody is.
+    /// The service for accounts, logins and tokens.
     pub fn identity(&self) -> &Identity {
         &self.services.identity
     }
 
-    /// What is pushed, pulled, listed and deleted.
+    /// The service for everything that is pushed, pulled, listed and deleted.
     pub fn content(&self) -> &Content {
         &self.services.content
     }
 
-    /// Images that go to another place.
+    /// The service that copies images to another place.
     pub fn replication(&self) -> &Replication {
         &self.services.replication
     }
 
-    /// What a region does for itself.
+    /// The service for the region's own maintenance.
     pub fn upkeep(&self) -> &Upkeep {
         &self.services.upkeep
     }
 
-    /// What the operator decided, as it is now: whoever keeps the reference goes on with what held then.
+    /// The current settings. A caller that keeps the reference keeps the old values after a change.
     pub fn settings(&self) -> &'static Settings {
         self.services.shared.settings()
     }
 
-    /// Takes other settings over, for everything that begins from now on. The region's id and its URL stay what they were: the caller
-    /// sees to that.
+    /// Replaces the settings, for everything that starts from now on.
+    ///
+    /// The caller makes sure that the region's id and URL are unchanged.
     ///
     /// # Errors
-    /// As [`Registry::open`]; then nothing has changed.
+    /// As [`Registry::open`]; then the settings are unchanged.
     pub fn change_settings(&self, settings: Settings) -> Result<(), String> {
         let peers = self.services.trust.peers_of(&settings)?;
         self.identity().set_login_limits(settings.logins);
@@ -102,11 +103,12 @@ impl Registry {
         Ok(())
     }
 
-    /// Starts the job runner, the reaper and the collector. When `shutdown` is cancelled no new job is claimed, and the leases of those
-    /// that run are given back.
+    /// Starts the job runner, the reaper, the collector and the scrubber.
     ///
-    /// To be called before the first request is taken: where one process owns the catalog, whoever held a lease before it
-    /// started is dead, and its jobs and upload sessions go on now.
+    /// When `shutdown` is cancelled, no new job is claimed and the running jobs give back their leases.
+    ///
+    /// Call it before the first request is accepted: where one process owns the catalog, every earlier lease holder is
+    /// dead, so this releases the leases and its jobs and upload sessions can continue.
     pub async fn start_workers(&self, shutdown: CancellationToken) -> Result<JoinHandle<()>, ServiceError> {
         self.services.shared.catalog().release_orphans().await?;
         let (replication, upkeep) = (self.replication().clone(), self.upkeep().clone());
@@ -115,21 +117,21 @@ impl Registry {
             let collector = tokio::spawn(upkeep.clone().collect(shutdown.clone()));
             let scrubber = tokio::spawn(upkeep.scrub(shutdown.clone()));
             replication.run_jobs(shutdown).await;
-            // These only sleep, read or delete; either may be cut short.
+            // These only sleep, read or delete, so they may be aborted at any point.
             scrubber.abort();
             reaper.abort();
             collector.abort();
         }))
     }
 
-    /// Whether catalog and store answer; the error says which does not.
+    /// Whether catalog and store answer; the error names the one that does not.
     pub async fn ready(&self) -> Result<(), String> {
         self.services.shared.catalog().probe().await.map_err(|error| format!("catalog: {error}"))?;
         self.services.shared.store().probe().await.map_err(|error| format!("store: {error}"))
     }
 }
 
-/// What tests look into and no API may.
+/// Access to internals for tests only.
 #[cfg(test)]
 impl Registry {
     pub(crate) fn catalog(&self) -> &Catalog {

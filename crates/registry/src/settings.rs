@@ -1,4 +1,4 @@
-//! What an operator decides, as plain values. Parsing and defaults live in the server's configuration.
+//! The operator's settings, as plain values. The server's configuration parses them and has the defaults.
 
 use std::time::Duration;
 
@@ -12,92 +12,92 @@ use crate::name_patterns::NamePatterns;
 pub struct Settings {
     /// The id of this region.
     pub region: RegionId,
-    /// Where clients reach this region, without a slash at the end.
+    /// The URL at which clients reach this region, without a trailing slash.
     pub public_url: String,
     /// Host and port of `public_url`: the first part of every pull path.
     pub registry_host: String,
     /// The `service` of the Bearer challenge and the audience of registry tokens.
     pub service: String,
-    /// Organizations an account may have in this region (contract 2.2).
+    /// Maximum number of organizations of an account in this region (contract 2.2).
     pub namespaces_per_account: i64,
-    /// What an organization may use where nothing else is said about it.
+    /// Quotas of an organization that has none of its own.
     pub quotas: Quotas,
-    /// How blobs are checked.
+    /// Settings for the checks of stored blobs.
     pub scrub: ScrubSettings,
-    /// Life of a registry token.
+    /// Lifetime of a registry token.
     pub registry_token_seconds: u64,
-    /// Longest life of a refresh token.
+    /// Maximum lifetime of a refresh token.
     pub refresh_token_seconds: u64,
-    /// Life of an IAM token.
+    /// Lifetime of an IAM token.
     pub iam_token_seconds: u64,
-    /// Life of a temporary login (`CreateSecret`) unless the caller names one.
+    /// Lifetime of a temporary login (`CreateSecret`) unless the caller gives one.
     pub login_seconds: u64,
-    /// Most temporary logins that one user has at once.
+    /// Maximum number of temporary logins that one user has at once.
     pub logins_per_user: i64,
     /// How long `sync_images` waits for its jobs.
     pub sync_wait: Duration,
-    /// Most distinct tags in one `sync_images` call.
+    /// Maximum number of distinct tags in one `sync_images` call.
     pub sync_max_tags: usize,
-    /// Most open jobs of one account.
+    /// Maximum number of open jobs of one account.
     pub max_open_jobs_per_account: i64,
-    /// Longest time that a job may use up itself, running and in the pauses after its tries.
+    /// Maximum time of one job: while it runs, and in the pauses after its tries.
     pub job_timeout: Duration,
-    /// Most failures of one job before it is given up; a target that is away is none.
+    /// Maximum number of failures before a job is given up; a target that is unreachable or too busy is none.
     pub max_attempts: i64,
-    /// Jobs running at once for each target region.
+    /// Maximum number of jobs that run at once for each target region.
     pub slots_per_region: usize,
-    /// Blobs in flight at once in one job.
+    /// Maximum number of blobs that one job sends at once.
     pub blobs_in_parallel: usize,
     /// How long an upload session lives after its last byte.
     pub upload_expiry: Duration,
-    /// Most open upload sessions of one user.
+    /// Maximum number of open upload sessions of one user.
     pub upload_sessions_per_user: i64,
-    /// When failed logins are held back.
+    /// Limits for failed logins.
     pub logins: LoginLimits,
-    /// Whether signatures and whatever else refers to an image go with it.
+    /// Whether a copy of an image includes its referrers, such as signatures.
     pub copy_referrers: bool,
-    /// How long finished jobs are kept.
+    /// Time for which finished jobs are kept.
     pub job_retention: Duration,
-    /// Who may do what without a login.
+    /// What callers may do without a login.
     pub access: AccessSettings,
     /// Whether a manifest may name blobs and manifests that its repository lacks.
     pub sparse_indexes: bool,
-    /// How garbage goes away.
+    /// Settings for garbage collection.
     pub collection: Collection,
     /// The other regions.
     pub peers: Vec<Peer>,
 }
 
-/// What is allowed to somebody without a login.
+/// What a caller without a login may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessSettings {
     /// Whether public repositories may be pulled from.
     pub anonymous_pull: bool,
-    /// Whether everybody may do everything at the registry; for a laptop or a CI job.
+    /// Whether everybody may do everything at the registry; meant for a laptop or a CI job.
     pub open: bool,
 }
 
-/// How what nothing needs is found and taken away.
+/// Settings for garbage collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collection {
     /// The pause between two rounds.
     pub interval: Duration,
-    /// How long a repository may use a blob that none of its manifests names.
+    /// Time for which a repository keeps a blob that none of its manifests names.
     pub unlink_grace: Duration,
-    /// How long the bytes of a blob stay after nobody can find it any more.
+    /// Time for which the bytes of a blob stay after no row names them any more.
     pub sweep_grace: Duration,
-    /// The pause behind each page of a walk.
+    /// The pause after each page of a walk.
     pub pause: Duration,
 }
 
 /// `[scrub]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScrubSettings {
-    /// Bytes read a second; 0 switches the rounds off.
+    /// Bytes read per second; 0 disables the rounds.
     pub bytes_per_second: u64,
-    /// From the beginning of one round to that of the next.
+    /// Interval between the starts of two rounds.
     pub interval: Duration,
-    /// How long to wait before a blob is asked for again that no peer had.
+    /// Wait before peers are asked again for a blob that none had.
     pub repair_interval: Duration,
 }
 
@@ -111,12 +111,12 @@ impl Default for ScrubSettings {
     }
 }
 
-/// When logins are held back.
+/// How many failed logins have no consequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoginLimits {
-    /// Failures of one name from one address that cost nothing.
+    /// Free failures for one name from one address.
     pub failures: usize,
-    /// Failures of one address, whatever the name, that cost nothing.
+    /// Free failures for one address, over all names.
     pub failures_per_address: usize,
 }
 
@@ -125,19 +125,19 @@ pub struct LoginLimits {
 pub struct Peer {
     /// Its id, the key that `remoteRegionId` looks up.
     pub id: RegionId,
-    /// Where this region reaches it, without a slash at the end.
+    /// The URL at which this region reaches it, without a trailing slash.
     pub url: String,
     /// Its pinned public keys, each the base64 of the 32 raw bytes of Ed25519; more than one while its key is replaced.
     pub public_keys: Vec<String>,
-    /// A certificate authority to trust beside the built-in ones, as PEM.
+    /// A certificate authority to trust besides the built-in ones, as PEM.
     pub ca_pem: Option<Vec<u8>>,
-    /// Whether it is asked for bytes that were lost here, and given bytes that were lost there.
+    /// Whether this region asks it for bytes lost here, and gives it bytes lost there.
     pub repair: bool,
-    /// Whether it may write here.
+    /// Whether it may write to this region.
     pub accept: bool,
-    /// The accounts that it may act for here.
+    /// The accounts for which it may act here.
     pub accounts: NamePatterns,
-    /// The organizations that it may write here.
+    /// The organizations to which it may write here.
     pub namespaces: NamePatterns,
     /// Whether it may act for administrators.
     pub administrators: bool,

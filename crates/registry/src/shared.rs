@@ -1,4 +1,4 @@
-//! What every room stands on: the facts, the bytes and the settings of one region.
+//! What every service uses: the facts (catalog), the bytes (store) and the settings of one region.
 //!
 //! Owns: these three, together. Never: anything of one room alone.
 
@@ -16,8 +16,8 @@ pub(crate) struct Shared {
 }
 
 struct Inner {
-    /// Never freed: references to it are handed out for as long as their holder likes, and it changes only when an operator says so.
-    /// A few KiB for each change.
+    /// Never freed, so that callers may keep references to it. Only an operator changes it, and each change costs a few
+    /// KiB.
     settings: RwLock<&'static Settings>,
     catalog: Catalog,
     store: Arc<dyn BlobStore>,
@@ -30,12 +30,12 @@ impl Shared {
         Self { inner: Arc::new(Inner { settings: RwLock::new(settings), catalog, store }) }
     }
 
-    /// What the operator decided, as it is now: whoever keeps the reference goes on with what held then.
+    /// The current settings. A caller that keeps the reference keeps the old values after a change.
     pub(crate) fn settings(&self) -> &'static Settings {
         *self.inner.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes other settings over, for everything that begins from now on.
+    /// Replaces the settings, for everything that starts from now on.
     pub(crate) fn change_settings(&self, settings: Settings) {
         self.catalog().set_quotas_by_default(settings.quotas);
         *self.inner.settings.write().unwrap_or_else(PoisonError::into_inner) = Box::leak(Box::new(settings));

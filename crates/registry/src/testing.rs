@@ -76,7 +76,7 @@ impl TestRegion {
         Self::start_on(settings, |store| store).await
     }
 
-    /// A region whose store is what `wrap` makes of the memory.
+    /// Starts a region whose store is the result of `wrap` on the in-memory store.
     pub(crate) async fn start_on(
         settings: Settings,
         wrap: impl FnOnce(Arc<dyn BlobStore>) -> Arc<dyn BlobStore>,
@@ -172,7 +172,7 @@ impl TestRegion {
         content
     }
 
-    /// This region as another one knows it.
+    /// This region as a peer entry of another region.
     pub(crate) fn as_peer(&self, url: &str) -> Peer {
         Peer {
             id: self.registry.settings().region.clone(),

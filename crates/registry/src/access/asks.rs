@@ -1,12 +1,12 @@
-//! Who asks, as far as that matters to others who ask at the same time.
+//! The caller that a request counts for, where callers share a limit.
 
 use std::net::IpAddr;
 
-/// Who asks for an answer, and so shares the room of others.
+/// The caller that a request counts for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Asks<'a> {
     /// A user of this account.
     Account(&'a str),
-    /// Somebody unknown at this address.
+    /// An unknown caller at this address.
     Stranger(IpAddr),
 }

@@ -8,10 +8,10 @@ use crate::access::policy::denied;
 use crate::access::service::Access;
 use crate::error::ServiceError;
 
-/// A grant to make or to change.
+/// A grant to create or change.
 #[derive(Clone, Debug)]
 pub struct GrantSpec {
-    /// The user who gets it.
+    /// The user who receives the grant.
     pub user_id: String,
     /// The user's name, as the caller gave it.
     pub user_name: String,
@@ -19,14 +19,14 @@ pub struct GrantSpec {
     pub level: i64,
 }
 
-/// The grants on a thing.
+/// The grants on a namespace or repository.
 #[derive(Clone, Debug)]
 pub struct GrantList {
-    /// The number of the namespace or repository.
+    /// The id of the namespace or repository.
     pub id: i64,
     /// Its name.
     pub name: String,
-    /// Who made it; empty for callers of another account.
+    /// Name of the user who created it; empty for callers of another account.
     pub creator_name: String,
     /// The caller's level on it, 0 for none.
     pub own_level: i64,
@@ -34,7 +34,7 @@ pub struct GrantList {
     pub others: Vec<(String, String, i64)>,
 }
 
-/// What a grant is on.
+/// The object of a grant.
 enum Object {
     Namespace(i64),
     Repository(i64),
@@ -76,7 +76,7 @@ impl Access {
         self.update_grants(&object, &grants).await
     }
 
-    /// Takes grants on a namespace back.
+    /// Removes grants on a namespace.
     pub async fn remove_namespace_grants(
         &self,
         principal: &Principal,
@@ -88,14 +88,14 @@ impl Access {
         self.remove_grants(&object, user_ids).await
     }
 
-    /// The grants on a repository; none for callers of another account, who may see a public one.
+    /// The grants on a repository; an empty list for callers of another account, who may see a public repository.
     pub async fn repository_grants(
         &self,
         principal: &Principal,
         name: &RepositoryName,
     ) -> Result<GrantList, ServiceError> {
         let (repository, access) = self.repository_for(principal, name, Level::Read).await?;
-        // Another account may read a public repository, but learns nothing of the people behind it.
+        // Another account may read a public repository, but must not learn who works on it.
         if repository.account_id != principal.account_id {
             let (name, creator_name) = (repository.name.to_string(), String::new());
             return Ok(GrantList { id: repository.id, name, creator_name, own_level: 0, others: Vec::new() });
@@ -129,7 +129,7 @@ impl Access {
         self.update_grants(&object, &grants).await
     }
 
-    /// Takes grants on a repository back.
+    /// Removes grants on a repository.
     pub async fn remove_repository_grants(
         &self,
         principal: &Principal,
@@ -141,13 +141,13 @@ impl Access {
         self.remove_grants(&object, user_ids).await
     }
 
-    /// Only level 7 on the organization, or an administrator, may grant on it (contract 5.2).
+    /// Requires level 7 on the organization or an administrator: only they may grant on it (contract 5.2).
     async fn namespace_to_grant(&self, principal: &Principal, name: &NamespaceName) -> Result<Object, ServiceError> {
         let (namespace, _) = self.namespace_for(principal, name, Level::Manage).await?;
         Ok(Object::Namespace(namespace.id))
     }
 
-    /// Write or more on the organization, or manage on the repository (contract 5.4).
+    /// Requires write or more on the organization, or manage on the repository (contract 5.4).
     async fn repository_to_grant(&self, principal: &Principal, name: &RepositoryName) -> Result<Object, ServiceError> {
         let (repository, access) = self.repository_for(principal, name, Level::Read).await?;
         if access.namespace_level >= Some(Level::Write) || access.level >= Some(Level::Manage) {
@@ -156,7 +156,7 @@ impl Access {
         Err(denied(principal, "write permission (3) on the organization or manage permission (7)", name))
     }
 
-    /// Levels are 1, 3 or 7, users belong to the account, and nobody grants to oneself.
+    /// Checks that levels are 1, 3 or 7, that the users belong to the account, and that the caller is none of them.
     async fn grants_to_give(
         &self,
         principal: &Principal,

@@ -1,7 +1,8 @@
 //! Who may do what.
 //!
-//! Owns: the meaning of the three levels (contract 5.2) and of public repositories, what a registry token allows, and the levels that
-//! users give each other. Never: who somebody is (`identity`), nor where levels are stored (the catalog).
+//! Owns: the meaning of the three levels (contract 5.2) and of public repositories, what a registry token allows, and
+//! the levels that users give each other. Never: who somebody is (`identity`), nor where levels are stored (the
+//! catalog).
 
 pub(crate) mod asks;
 pub(crate) mod grants;

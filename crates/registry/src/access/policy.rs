@@ -1,4 +1,4 @@
-//! Who may do what: the one policy function that every API asks.
+//! Who may do what: the one policy function that every API calls.
 //!
 //! Owns: the meaning of the three levels (contract 5.2) and of public repositories. Never: where levels are stored.
 
@@ -9,7 +9,7 @@ use transship_oci::{Action, NamespaceName, RepositoryName};
 use crate::access::service::Access;
 use crate::error::ServiceError;
 
-/// A user that has proved who it is.
+/// A user who has proved their identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
     /// Id of the user, 32 hex digits.
@@ -36,18 +36,18 @@ impl From<transship_catalog::User> for Principal {
     }
 }
 
-/// What one caller has on one repository, which need not exist.
+/// The access of one caller to one repository, which need not exist.
 #[derive(Clone, Debug)]
 pub struct EffectiveAccess {
-    /// The namespace, when there is one of that name.
+    /// The namespace, if one of that name exists.
     pub namespace: Option<Namespace>,
-    /// The repository, when there is one of that name.
+    /// The repository, if one of that name exists.
     pub repository: Option<Repository>,
     /// The caller's level on the namespace.
     pub namespace_level: Option<Level>,
     /// The higher of namespace level and repository level.
     pub level: Option<Level>,
-    /// Whether the caller may use what is public; a region may ask strangers to log in for that too.
+    /// Whether the caller may use public repositories; a region may require a login for those too.
     public_counts: bool,
 }
 
@@ -62,8 +62,9 @@ impl EffectiveAccess {
         Self { namespace: access.namespace, repository: access.repository, namespace_level, level, public_counts: true }
     }
 
-    /// Whether the registry protocol may do this (contract 3.3: push needs write on the organization; a write level on
-    /// one repository is not enough).
+    /// Whether the registry protocol may do this.
+    ///
+    /// A push needs write on the organization; a write level on one repository is not enough (contract 3.3).
     pub fn allows(&self, action: Action) -> bool {
         match action {
             Action::Pull => {
@@ -78,7 +79,7 @@ impl EffectiveAccess {
 }
 
 impl Access {
-    /// Computes what a caller has on a repository, in one query.
+    /// Computes a caller's access to a repository, in one query.
     pub async fn effective_access(
         &self,
         name: &RepositoryName,
@@ -92,8 +93,9 @@ impl Access {
 
     /// The repository, for a management caller with at least `level` on it.
     ///
-    /// Without any level the answer is the same whether the thing exists or not (H3), except that an absent namespace
-    /// and an absent repository of a readable namespace are named, as contract 3.5 asks.
+    /// A caller without any level gets the same answer whether the repository exists or not (H3: no existence oracle).
+    /// Two cases are named, as contract 3.5 asks: an absent namespace, and an absent repository of a readable
+    /// namespace.
     pub(crate) async fn repository_for(
         &self,
         principal: &Principal,
@@ -110,7 +112,7 @@ impl Access {
         let Some(repository) = access.repository.take() else {
             return Err(ServiceError::RepositoryAbsent(name.to_string()));
         };
-        // A public repository may be read by everybody, also without a level.
+        // Everybody may read a public repository, even without a level.
         let readable = level == Level::Read && repository.is_public;
         if access.level < Some(level) && !readable {
             return Err(denied(principal, level_word(level), name));

@@ -1,7 +1,7 @@
-//! What a registry token allows, once it has been verified.
+//! The rights that a verified registry token carries.
 //!
-//! Owns: which right on which repository a token carries, and for which organization it was made. Never: whether a token holds
-//! (`identity`).
+//! Owns: which right on which repository a token carries, and for which organization it was made. Never: whether a
+//! token is valid (`identity`).
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,33 +12,34 @@ use crate::access::asks::Asks;
 use crate::access::policy::Principal;
 use crate::error::ServiceError;
 
-/// What a verified registry token allows.
+/// The rights of a verified registry token.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// Who holds it; nobody for an anonymous token.
+    /// The user who holds it; `None` for an anonymous token.
     pub principal: Option<Principal>,
-    /// The region that pushes, when the token was given to a region and not to a client.
+    /// The pushing region that holds the token; `None` if a client holds it.
     pub via: Option<RegionId>,
     access: Vec<Scope>,
-    /// The namespaces of `access`, by name: their numbers when the token was made.
+    /// The namespaces of `access`, by name, with the ids they had when the token was made.
     namespaces: BTreeMap<String, i64>,
-    /// Everything on every repository: what an open region gives.
+    /// Every right on every repository: the grant of an open region.
     everything: bool,
 }
 
-/// A repository as a token speaks of it: by its name, and in the namespace that had the name when the token was made.
-/// A namespace that was deleted and made again is another one, whoever made it.
+/// A repository as a token names it: its name, and the namespace that had that name when the token was made.
+///
+/// A namespace that was deleted and created again is a different one, whoever created it.
 #[derive(Clone, Copy, Debug)]
 pub struct GrantedName<'a> {
     pub(crate) name: &'a RepositoryName,
-    /// The number of the namespace; nothing where any will do.
+    /// The id of the namespace; `None` if any namespace is accepted.
     namespace_id: Option<i64>,
-    /// Who asks for it.
+    /// The caller who asks for it.
     pub(crate) asks: Asks<'a>,
 }
 
 impl GrantedName<'_> {
-    /// The same for a request from that address, by which strangers are told apart.
+    /// Sets the caller's address, which tells anonymous callers apart.
     #[must_use]
     pub fn from_address(mut self, address: IpAddr) -> Self {
         if let Asks::Stranger(unknown) = &mut self.asks {
@@ -47,7 +48,7 @@ impl GrantedName<'_> {
         self
     }
 
-    /// Refuses when the namespace of that name is not the one that the token was made for.
+    /// Returns an error if `namespace_id` is not the namespace that the token was made for.
     pub(crate) fn require(&self, namespace_id: i64) -> Result<(), ServiceError> {
         match self.namespace_id {
             Some(granted) if granted != namespace_id => {
@@ -58,7 +59,7 @@ impl GrantedName<'_> {
     }
 }
 
-/// In tests a name alone will do.
+/// Tests may use a name without a token.
 #[cfg(test)]
 impl<'a> From<&'a RepositoryName> for GrantedName<'a> {
     fn from(name: &'a RepositoryName) -> Self {
@@ -66,11 +67,13 @@ impl<'a> From<&'a RepositoryName> for GrantedName<'a> {
     }
 }
 
-/// No namespace has this number.
+/// An id that no namespace has.
 const NO_NAMESPACE: i64 = 0;
 
 impl Grant {
-    /// What a token carries; `namespaces` are those of `access`, by name, with their numbers when the token was made.
+    /// The grant of a token.
+    ///
+    /// `namespaces` are those of `access`, by name, with the ids they had when the token was made.
     pub(crate) const fn of_token(
         principal: Option<Principal>,
         via: Option<RegionId>,
@@ -80,7 +83,7 @@ impl Grant {
         Self { principal, via, access, namespaces, everything: false }
     }
 
-    /// What everybody has in an open region, in the name of this administrator.
+    /// The grant that everybody has in an open region, in the name of this administrator.
     pub(crate) const fn of_open_region(principal: Principal) -> Self {
         Self {
             principal: Some(principal),
@@ -99,19 +102,19 @@ impl Grant {
         self.everything || self.access.iter().any(allows)
     }
 
-    /// A repository that the token is about.
+    /// A repository, as this token names it.
     pub fn on<'a>(&'a self, name: &'a RepositoryName) -> GrantedName<'a> {
         let granted = || self.namespaces.get(name.namespace().as_str()).copied().unwrap_or(NO_NAMESPACE);
         GrantedName { name, namespace_id: (!self.everything).then(granted), asks: self.asks() }
     }
 
-    /// Who asks with it.
+    /// The caller who holds this grant.
     pub(crate) fn asks(&self) -> Asks<'_> {
         let nobody = Asks::Stranger(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         self.principal.as_ref().map_or(nobody, |principal| Asks::Account(&principal.account_id))
     }
 
-    /// Everything that the token carries, as one `scope` parameter.
+    /// All scopes of the token, as one `scope` parameter.
     pub fn scope(&self) -> String {
         self.access.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
@@ -121,12 +124,12 @@ impl Grant {
         self.everything
     }
 
-    /// Whether the token names this repository, with whatever rights.
+    /// Whether the token names this repository, with any rights.
     pub fn speaks_of(&self, name: &RepositoryName) -> bool {
         self.access.iter().any(|scope| scope.kind == "repository" && scope.name == name.as_str())
     }
 
-    /// What upload sessions are bound to: the user, or nothing for nobody.
+    /// The user that upload sessions are bound to; empty for an anonymous caller.
     pub fn user_id(&self) -> &str {
         self.principal.as_ref().map_or("", |principal| &principal.user_id)
     }

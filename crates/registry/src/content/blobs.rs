@@ -13,19 +13,19 @@ use crate::content::inspection::Verdict;
 use crate::content::service::Content;
 use crate::error::ServiceError;
 
-/// What became of a mount.
+/// The outcome of a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mount {
     /// The blob is linked.
     Done,
-    /// There is nothing to mount, for whatever reason: the caller then uploads, and learns nothing (H1).
+    /// Nothing to mount, for any reason: the caller then uploads, and learns nothing (H1: a mount is no oracle).
     Nothing,
-    /// The token does not speak of the source at all, and its user may pull there: a token with both scopes would do.
+    /// The token does not name the source, but its user may pull there: a token with both scopes would do.
     AskForMore,
 }
 
 impl Content {
-    /// Finds a blob of a repository; knowing a digest alone gives nothing (H2).
+    /// Finds a blob of a repository; a digest alone gives no access (H2: a blob's link is per repository).
     pub async fn find_blob(
         &self,
         name: impl Into<GrantedName<'_>>,
@@ -46,7 +46,7 @@ impl Content {
     ) -> Result<Pulled<Arc<BlobContent>>, ServiceError> {
         let name = granted.name;
         let Some(Pulled { namespace_id, content: blob }) = self.catalog().pull_blob(name, digest).await? else {
-            // The repository may be what is missing, or what is another one now.
+            // The cause may be that the repository is missing, or is a different one now.
             let absent = || ServiceError::BlobAbsent(digest.clone());
             return Err(self.granted_repository(granted).await.err().unwrap_or_else(absent));
         };
@@ -59,12 +59,13 @@ impl Content {
         Ok(Pulled { namespace_id, content: Arc::new(content) })
     }
 
-    /// Streams a blob, or a range of it, which lies within its size. One whose bytes turn out to be missing or too few goes
-    /// out of service at once.
+    /// Streams a blob, or a range within its size.
+    ///
+    /// A blob whose bytes turn out to be missing or too few goes out of service at once.
     pub async fn read_blob(&self, blob: &BlobContent, range: Option<Range<u64>>) -> Result<ByteStream, ServiceError> {
         match self.store().read(&blob.location, range.clone()).await {
             Ok(stream) => Ok(stream),
-            // Boxed, so that the usual case does not carry room for it.
+            // Boxed, to keep the future of the usual case small.
             Err(error) => Box::pin(self.read_again(blob, range, error)).await,
         }
     }
@@ -76,7 +77,7 @@ impl Content {
         error: StoreError,
     ) -> Result<ByteStream, ServiceError> {
         if let StoreError::NotFound { .. } = error {
-            // Since it was found it may have been deleted and collected, and even pushed again to another location.
+            // Since it was found, the blob may have been deleted, collected and even pushed again to another location.
             let now = self.catalog().pull_blob(&blob.repository, &blob.digest).await?;
             let location = now.map(|pulled| Location::from(pulled.content.location));
             let location = location.ok_or_else(|| ServiceError::BlobAbsent(blob.digest.clone()))?;
@@ -87,17 +88,17 @@ impl Content {
         Err(self.unreadable(blob, error).await)
     }
 
-    /// Why a blob cannot be read; what is missing, or too short, goes out of service.
+    /// Returns why a blob cannot be read; takes it out of service if bytes are missing.
     async fn unreadable(&self, blob: &BlobContent, error: StoreError) -> ServiceError {
         let reason = match self.damage(&error).await {
-            // What a medium does not give back is read twice before it is called damaged; the scrubber does that.
+            // A failing medium must be read twice before its blob is called damaged; the scrubber does that.
             Ok(Verdict::Damaged(reason)) if error.blames() == Blame::Bytes => reason,
             Ok(_) => return error.into(),
             Err(other) => return other,
         };
         let row =
             Blob { digest: blob.digest.clone(), size_bytes: blob.size_bytes, location: blob.location.to_string() };
-        // When the row has changed meanwhile the blob was deleted, or has other bytes for the next read.
+        // `false` means that the row has changed: the blob was deleted, or the next read finds other bytes.
         match self.quarantine(&row, &reason).await {
             Ok(_) => ServiceError::BlobAbsent(blob.digest.clone()),
             Err(other) => other,
@@ -113,7 +114,7 @@ impl Content {
         from: &RepositoryName,
     ) -> Result<Mount, ServiceError> {
         if !grant.allows(from, Action::Pull) {
-            // A token that speaks of the source was asked for with the mount in mind; a region has no other token.
+            // A client whose token names the source knew about the mount when it asked; a region gets no other token.
             if grant.principal.is_none() || grant.via.is_some() || grant.speaks_of(from) {
                 return Ok(Mount::Nothing);
             }
@@ -124,7 +125,7 @@ impl Content {
         let Some(source) = self.catalog().find_repository(from).await? else { return Ok(Mount::Nothing) };
         grant.on(from).require(source.namespace_id)?;
         let Some(blob) = self.catalog().find_blob(source.id, digest).await? else { return Ok(Mount::Nothing) };
-        // What is not there, or cannot be looked at, is asked for: the bytes that come put it right.
+        // If the bytes are missing or cannot be checked, the client is asked to upload, which repairs the blob.
         if !matches!(self.inspect_size(&blob).await, Ok(Verdict::Sound)) {
             return Ok(Mount::Nothing);
         }
@@ -133,7 +134,7 @@ impl Content {
         Ok(if mounted.is_some() { Mount::Done } else { Mount::Nothing })
     }
 
-    /// Takes a blob out of a repository; its bytes go once nobody links to them.
+    /// Removes a blob from a repository; its bytes go once no repository links it.
     pub async fn delete_blob(&self, name: impl Into<GrantedName<'_>>, digest: &Digest) -> Result<(), ServiceError> {
         use transship_catalog::Unlinked;
         let repository = self.granted_repository(name.into()).await?;

@@ -1,4 +1,4 @@
-//! Setting which tags of a repository are immutable. The judgement itself is part of each change (catalog).
+//! Sets which tags of a repository are immutable. The catalog enforces it as part of each change.
 
 use transship_catalog::ImmutableTags;
 use transship_oci::{Digest, RepositoryName, Tag};
@@ -7,13 +7,13 @@ use crate::content::service::Content;
 use crate::error::ServiceError;
 
 impl Content {
-    /// The patterns of a repository; for an operator, who has proved nothing but access to the catalog.
+    /// The patterns of a repository. For an operator, who has proved nothing but access to the catalog.
     pub async fn immutable_tags(&self, name: &RepositoryName) -> Result<ImmutableTags, ServiceError> {
         let repository = self.repository(name).await?;
         Ok(self.catalog().immutable_tags(repository.id).await?)
     }
 
-    /// Replaces the patterns of a repository. Tags that they match now stay where they are.
+    /// Replaces the patterns of a repository. Tags that match them now stay where they are.
     pub async fn set_immutable_tags(
         &self,
         name: &RepositoryName,
@@ -23,7 +23,7 @@ impl Content {
         Ok(self.catalog().set_immutable_tags(repository.id, patterns).await?)
     }
 
-    /// Refuses early what moving a tag would refuse at the end, so that no bytes are sent for nothing.
+    /// Refuses early to move an immutable tag, so that no bytes are sent in vain.
     pub(crate) async fn refuse_moving_immutable(
         &self,
         repository_id: i64,

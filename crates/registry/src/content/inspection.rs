@@ -1,6 +1,6 @@
-//! Whether the bytes of a blob are what they should be, and taking it out of service when they are not.
+//! Checks whether the bytes of a blob are correct, and takes the blob out of service if they are not.
 //!
-//! Owns: that judgement. Never: when bytes are looked at (`upkeep`, and whoever reads a blob).
+//! Owns: that judgement. Never: when bytes are checked (`upkeep`, and every reader of a blob).
 
 use futures::StreamExt as _;
 use transship_catalog::Blob;
@@ -11,20 +11,20 @@ use crate::content::pace::Pace;
 use crate::content::service::Content;
 use crate::error::ServiceError;
 
-/// What reading a blob showed.
+/// The result of checking a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The bytes are right.
+    /// The bytes are correct.
     Sound,
-    /// They are wrong or missing, or the medium does not give them back, and the store as such works.
+    /// The bytes are wrong, missing or unreadable, and the store itself works.
     Damaged(String),
 }
 
 impl Content {
-    /// Reads and hashes a blob; a second time where the medium failed, since one failure may be the cable's.
+    /// Reads and hashes a blob; reads a second time if the medium failed, since one failure may be the cable's.
     ///
     /// # Errors
-    /// The store does not work, or the process lacks what it takes to read, so nothing is known about the blob.
+    /// The store does not work, or the process lacks the resources to read, so the state of the blob is unknown.
     pub(crate) async fn inspect(&self, blob: &Blob, pace: &mut Pace) -> Result<Verdict, ServiceError> {
         let mut read = self.read_and_hash(blob, pace).await;
         if read.as_ref().is_err_and(|error| error.blames() == Blame::Medium) {
@@ -57,12 +57,12 @@ impl Content {
         })
     }
 
-    /// Looks whether there are as many bytes as the row says, and reads none.
+    /// Checks that there are as many bytes as the row says, without reading any.
     ///
     /// # Errors
     /// As with [`Content::inspect`].
     pub(crate) async fn inspect_size(&self, blob: &Blob) -> Result<Verdict, ServiceError> {
-        // The byte behind the last one: the store refuses, and says how many there are.
+        // Asks for the byte after the last one: the store refuses, and says how many bytes there are.
         let behind = blob.size_bytes..blob.size_bytes.saturating_add(1);
         match self.store().read(&Location::from(blob.location.clone()), Some(behind)).await {
             Err(StoreError::BadRange { size_bytes, .. }) if size_bytes == blob.size_bytes => Ok(Verdict::Sound),
@@ -74,12 +74,13 @@ impl Content {
         }
     }
 
-    /// What a failed read says about the blob: that it is damaged when its bytes are not there, or when the medium does not
-    /// give them back although the store as such works.
+    /// What a failed read says about the blob.
+    ///
+    /// The blob is damaged if its bytes are missing, or if the medium cannot read them although the store itself works.
     ///
     /// # Errors
-    /// It says nothing: the store does not work, or the process has too few file descriptors, too little memory or no
-    /// right to read.
+    /// The read says nothing about the blob: the store does not work, or the process has too few file descriptors, too
+    /// little memory or no right to read.
     pub(crate) async fn damage(&self, error: &StoreError) -> Result<Verdict, ServiceError> {
         let unknown = || ServiceError::StorageFault(error.to_string());
         match (error.blames(), error) {
@@ -92,7 +93,7 @@ impl Content {
         }
     }
 
-    /// Takes a blob out of service whose bytes are wrong or missing. `false` when its row has changed meanwhile.
+    /// Takes a blob with wrong or missing bytes out of service. Returns `false` if its row has changed meanwhile.
     pub(crate) async fn quarantine(&self, blob: &Blob, reason: &str) -> Result<bool, ServiceError> {
         let quarantined = self.catalog().quarantine_blob(blob, reason).await?;
         if quarantined {

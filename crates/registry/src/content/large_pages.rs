@@ -1,11 +1,11 @@
-//! Room for large answers: how many bytes of manifests, long texts and records may be on their way to clients at once.
+//! Room for large answers: limits the bytes of manifests, long texts and records that are sent to clients at once.
 //!
-//! An answer is bounded, but many at once would not be, least of all to clients that read slowly. So whoever makes a large
-//! answer takes room for it first, and gives it back when it has been sent. Where there is none for some seconds, the
-//! answer that has been on its way for longest is cut off, as an unfinished request body is: whoever reads slowly, or asks
-//! for one large answer after another, keeps nobody out for long.
+//! One answer is bounded, but many at once would not be, least of all when clients read slowly. So the code that makes
+//! a large answer takes room for it first, and gives it back when the answer has been sent. If a caller finds no room
+//! for some seconds, the answer that has been in transit longest is cut off, as an unfinished request body is. So a
+//! client that reads slowly, or asks for one large answer after another, does not keep others out for long.
 //!
-//! Owns: the room, who waits for it, and who is cut off. Never: what is in an answer.
+//! Owns: the room, the queue for it, and the choice of answers to cut off. Never: what is in an answer.
 
 #![expect(clippy::disallowed_types, reason = "short locks that are never held over an await")]
 
@@ -21,32 +21,32 @@ use crate::access::asks::Asks;
 use crate::address::counted_address;
 use crate::error::ServiceError;
 
-/// The most bytes of long texts on one page, unless the first has more: as many as one manifest may have.
+/// Maximum bytes of long texts on one page, unless the first alone is longer: the maximum size of one manifest.
 pub(crate) const PAGE_BYTES: u64 = 4 << 20;
-/// Answers up to this size need no room: they cost no more than the connection they go out on.
+/// Answers up to this size need no room: they cost no more than the connection that carries them.
 pub(crate) const SMALL_BYTES: u64 = 64 << 10;
-/// What a record of a list takes up beside long texts: 0.7 KiB with names of usual length, 1.9 KiB with the longest ones.
+/// Size of a list record without long texts: 0.7 KiB with names of usual length, 1.9 KiB with the longest ones.
 pub(crate) const ROW_BYTES: u64 = 1536;
-/// Room in the region: two of the largest answers. One costs up to five times its bytes while it is made.
+/// Room in the region: two of the largest answers. Making an answer costs up to five times its bytes.
 const REGION_BYTES: u64 = 8 << 20;
-/// Of that, what one owner may have, so that it waits for itself before it keeps others waiting: one of the largest.
+/// Maximum room of one owner: one of the largest answers, so that an owner waits for itself before others wait for it.
 const OWNER_BYTES: u64 = 4 << 20;
 
-/// How long an answer waits for room that it cannot do without: longer than it takes until others are cut off for it.
+/// Maximum wait for room of an answer that has no alternative: longer than it takes until others are cut off for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// The same where there is another answer. Nobody is cut off for it.
+/// Maximum wait where there is another answer to give. It is too short for others to be cut off.
 pub(crate) const LITTLE_PATIENCE: Duration = Duration::from_secs(2);
-/// How long somebody waits before others are cut off.
+/// Wait after which others are cut off.
 const GRACE: Duration = Duration::from_secs(3);
-/// How long any answer may be read, whoever waits: 4 MiB at 0.8 MB/s.
+/// Time that every answer gets, whoever waits: enough for 4 MiB at 0.8 MB/s.
 const FAIR_TIME: Duration = Duration::from_secs(5);
-/// How often somebody who waits looks whether an answer has had its time.
+/// Interval at which a waiting caller checks whether an answer has had its time.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Most answers of one owner that wait at once; who comes after them is told at once.
+/// Maximum number of waiting answers of one owner; further ones are refused at once.
 const MAX_WAITING: usize = 64;
 
-/// The times above; tests have shorter ones.
+/// The times above; tests use shorter ones.
 #[derive(Clone, Copy)]
 struct Pace {
     grace: Duration,
@@ -85,26 +85,26 @@ pub(crate) struct Rooms {
 struct Shared {
     pace: Pace,
     table: Mutex<Table>,
-    /// Somebody who waits may find something new.
+    /// Wakes the waiting callers when there may be room.
     changed: Notify,
 }
 
 #[derive(Default)]
 struct Table {
     next: u64,
-    /// By number, so the oldest comes first. As answers without a place are small, these are few.
+    /// By number, so the oldest comes first. There are few, because small answers have no entry.
     answers: BTreeMap<u64, Answer>,
     waiting: BTreeMap<u64, Waiting>,
-    /// The number of the last answer of each owner that has one or waits for one.
+    /// The number of the latest answer of each owner that has an answer or waits for one.
     served: HashMap<Owner, u64>,
-    /// Whose turn it is, and since when that is known: to look for it costs as much as there are who wait.
+    /// Whose turn it is, and when that was determined. Cached, because the search visits every waiting caller.
     turn: Option<(Instant, u64)>,
 }
 
 struct Answer {
     owner: Owner,
     bytes: u64,
-    /// What is left to send, and since when it is sent. While it is still being made, nothing is.
+    /// When sending began, and the content that is left; `None` while the answer is still being made.
     sent: Option<(Instant, Arc<dyn LetGo>)>,
 }
 
@@ -113,7 +113,7 @@ struct Waiting {
     since: Instant,
 }
 
-/// Something that can be taken away from whoever sends it.
+/// Content that can be dropped while it is being sent.
 trait LetGo: Send + Sync {
     fn let_go(&self);
 }
@@ -128,10 +128,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Room that an answer has; given back when dropped.
+/// The room of an answer; given back when dropped.
 #[derive(Debug, Default)]
 pub struct Room {
-    /// None for small answers.
+    /// `None` for small answers.
     place: Option<Place>,
 }
 
@@ -154,7 +154,7 @@ impl Drop for Place {
 }
 
 impl Room {
-    /// Keeps what is to be sent. From now on it can be cut off for others, and is gone then.
+    /// Holds the content while it is sent. From now on others may cut it off, which drops the content.
     pub fn keep<T: Send + 'static>(self, content: T) -> Kept<T> {
         let content = Arc::new(Mutex::new(Some(content)));
         if let Some(place) = &self.place
@@ -166,7 +166,7 @@ impl Room {
     }
 }
 
-/// What is to be sent, with its room.
+/// Content that is being sent, with its room.
 #[derive(Debug)]
 pub struct Kept<T> {
     content: Arc<Mutex<Option<T>>>,
@@ -174,7 +174,7 @@ pub struct Kept<T> {
 }
 
 impl<T> Kept<T> {
-    /// Looks at it; `None` when it was cut off for others.
+    /// Calls `look` with the content; `None` if it was cut off for others.
     pub fn with<R>(&self, look: impl FnOnce(&mut T) -> R) -> Option<R> {
         lock(&self.content).as_mut().map(look)
     }
@@ -184,7 +184,7 @@ impl Rooms {
     /// Takes room for an answer.
     ///
     /// # Errors
-    /// [`ServiceError::TooManyLargeAnswers`] when there is none for so long.
+    /// [`ServiceError::TooManyLargeAnswers`] if there is none within `patience`.
     pub(crate) async fn take(&self, asks: Asks<'_>, bytes: u64, patience: Duration) -> Result<Room, ServiceError> {
         self.take_unless(asks, bytes, patience, || None::<std::convert::Infallible>).await.map(|taken| match taken {
             Ok(room) => room,
@@ -192,8 +192,9 @@ impl Rooms {
         })
     }
 
-    /// Takes room for an answer, unless there is something that can do without: the inner error, looked for again as long as
-    /// there is no room.
+    /// Takes room for an answer, unless `other` returns something that needs none.
+    ///
+    /// That is the inner error; `other` is called again while there is no room.
     ///
     /// # Errors
     /// As [`Rooms::take`].
@@ -216,7 +217,7 @@ impl Rooms {
         loop {
             let changed = self.shared.changed.notified();
             let mut changed = std::pin::pin!(changed);
-            // From here on a change is not missed.
+            // From here on no change is missed.
             changed.as_mut().enable();
             if let Some(other) = other() {
                 return Ok(Err(other));
@@ -235,12 +236,12 @@ impl Rooms {
         }
     }
 
-    /// Has those who wait look again for something that can do without room.
+    /// Wakes the waiting callers, so that they call `other` of [`Rooms::take_unless`] again.
     pub(crate) fn look_again(&self) {
         self.shared.changed.notify_waiters();
     }
 
-    /// Room for an answer, if there is some at once.
+    /// Room for an answer; `None` if there is none now.
     fn take_now(&self, asks: Asks<'_>, bytes: u64) -> Option<Room> {
         if bytes <= SMALL_BYTES {
             return Some(Room::default());
@@ -248,7 +249,7 @@ impl Rooms {
         self.shared.admit(&Owner::from(asks), bytes, None)
     }
 
-    /// Has an answer that is still being made take so many bytes in all, if there is room at once.
+    /// Grows the room of an answer that is still being made to `bytes` in all; returns `false` if there is no room now.
     pub(crate) fn grow(&self, room: &mut Room, asks: Asks<'_>, bytes: u64) -> bool {
         let Some(place) = &room.place else {
             let taken = self.take_now(asks, bytes);
@@ -265,11 +266,12 @@ impl Rooms {
         fits
     }
 
-    /// Reads what an answer is made of, and takes room for it. While there is none, what was read is let go, so that nothing
-    /// is held by those who wait.
+    /// Reads the content of an answer, and takes room for it.
+    ///
+    /// While there is no room, the content is dropped and then read again, so that waiting callers hold nothing.
     ///
     /// # Errors
-    /// As `read`; [`ServiceError::TooManyLargeAnswers`] when there is no room for so long.
+    /// As `read`; [`ServiceError::TooManyLargeAnswers`] if there is no room within `patience`.
     pub(crate) async fn read<T, F: Future<Output = Result<T, ServiceError>>>(
         &self,
         asks: Asks<'_>,
@@ -285,7 +287,7 @@ impl Rooms {
         drop(first);
         let mut room = self.take(asks, bytes, patience).await?;
         let again = read().await?;
-        // It may have become more meanwhile.
+        // The content may have grown meanwhile.
         if self.grow(&mut room, asks, size(&again)) {
             Ok((again, room))
         } else {
@@ -294,7 +296,7 @@ impl Rooms {
     }
 }
 
-/// A place among those who wait; given back when dropped.
+/// A place in the queue; given back when dropped.
 struct Turn<'a> {
     shared: &'a Arc<Shared>,
     number: u64,
@@ -319,7 +321,7 @@ impl Drop for Turn<'_> {
 }
 
 impl Shared {
-    /// Room for an answer; whose turn it is has others cut off for it.
+    /// Room for an answer; cuts others off for it if it is this caller's turn.
     fn admit(self: &Arc<Self>, owner: &Owner, bytes: u64, turn: Option<u64>) -> Option<Room> {
         let bytes = bytes.min(OWNER_BYTES);
         let now = Instant::now();
@@ -361,8 +363,9 @@ impl Table {
         held(&|_| true) + bytes <= REGION_BYTES && held(&|answer| answer.owner == *owner) + bytes <= OWNER_BYTES
     }
 
-    /// The one for whom others are cut off: of the owner that was served least recently. So whoever asks again and again
-    /// comes after those who have had nothing yet.
+    /// The waiting caller for whom others are cut off: one of the owner that was served least recently.
+    ///
+    /// So an owner that asks again and again comes after those that have had nothing yet.
     fn whose_turn(&mut self, now: Instant, pace: Pace) -> Option<u64> {
         if let Some((since, number)) = self.turn
             && now - since < pace.look_again
@@ -376,8 +379,10 @@ impl Table {
         self.turn.map(|(_, number)| number)
     }
 
-    /// The answers without which there is room, if those that have had their time are enough: the oldest of the own ones
-    /// where the share is full, otherwise the oldest of the owner that holds most.
+    /// The answers to cut off to make room, if cutting those that have had their time is enough.
+    ///
+    /// If the owner's share is full, its own oldest answer goes first; otherwise the oldest of the owner that holds
+    /// most.
     fn cuts(&self, owner: &Owner, bytes: u64, now: Instant, pace: Pace) -> Option<Vec<u64>> {
         let mut cut: Vec<u64> = Vec::new();
         loop {
@@ -398,7 +403,7 @@ impl Table {
             let next = if left(Some(owner)) + bytes > OWNER_BYTES {
                 movable.find(|(_, answer)| answer.owner == *owner)
             } else if left(None) + bytes > REGION_BYTES {
-                // Of equals, the last one is the greatest.
+                // Of equal elements, `max_by_key` returns the last one, which is the oldest answer.
                 movable.rev().max_by_key(|(_, answer)| left(Some(&answer.owner)))
             } else {
                 return Some(cut);
@@ -408,7 +413,7 @@ impl Table {
         }
     }
 
-    /// Owners without answers, for whom nobody waits, are forgotten.
+    /// Forgets owners that have no answer and no waiting caller.
     fn forget_others(&mut self) {
         let (answers, waiting) = (&self.answers, &self.waiting);
         self.served.retain(|owner, _| {

@@ -1,14 +1,14 @@
-//! Which indexes were made for referrers tags, so that they can be asked for by digest as well.
+//! Remembers which indexes were made for referrers tags, so that clients can also get them by digest.
 
 use std::collections::HashMap;
 
 use tokio::sync::Mutex;
 use transship_oci::{Digest, Tag};
 
-/// Indexes that were made and may be asked for by digest. Beyond that they are asked for by tag again.
+/// Maximum number of remembered indexes. Clients ask for forgotten ones by tag again.
 const MAX_REMEMBERED: usize = 4096;
 
-/// Under which tag an index was made whose digest a client has seen. Lost at a restart, which costs a question by tag.
+/// The tag of each index that was made, by its digest. A restart forgets them, which costs a client one request by tag.
 #[derive(Debug, Default)]
 pub(crate) struct MadeIndexes(Mutex<HashMap<(i64, Digest), Tag>>);
 

@@ -1,6 +1,6 @@
-//! Pushing, pulling, listing and deleting manifests by the registry protocol.
+//! Pushing, pulling, listing and deleting manifests with the registry protocol.
 //!
-//! Owns: how a digest is settled, and what a push must name. Never re-serialises a manifest (rule 9).
+//! Owns: which digest a manifest gets, and what a push must name. Never re-serialises a manifest (rule 9).
 
 use std::sync::Arc;
 
@@ -22,9 +22,9 @@ use crate::error::ServiceError;
 /// A manifest that was asked for.
 #[derive(Clone, Debug)]
 pub struct FoundManifest {
-    /// What is known of it.
+    /// The manifest, without the bytes of a large one.
     pub stored: Arc<StoredManifest>,
-    /// A large one that was made for the question.
+    /// A large index that was made for this request.
     made: Option<Arc<LargeManifest>>,
 }
 
@@ -41,18 +41,18 @@ impl std::ops::Deref for FoundManifest {
 pub enum PushCondition {
     /// Always.
     Always,
-    /// Only when the tag does not exist, or points here already.
+    /// Only if the tag does not exist, or already points at this manifest.
     IfAbsent,
-    /// Only when the tag points at this digest.
+    /// Only if the tag points at this digest.
     IfDigest(Digest),
 }
 
 /// A manifest to push.
 #[derive(Clone, Debug)]
 pub struct ManifestPush {
-    /// Where it goes: a tag, or its own digest.
+    /// The target: a tag, or the manifest's own digest.
     pub reference: Reference,
-    /// More tags for it (`?tag=`).
+    /// Additional tags for it (`?tag=`).
     pub tags: Vec<Tag>,
     /// The request's media type.
     pub content_type: Option<String>,
@@ -62,7 +62,7 @@ pub struct ManifestPush {
     pub condition: PushCondition,
 }
 
-/// What a push made.
+/// The result of a push.
 #[derive(Clone, Debug)]
 pub struct Pushed {
     /// The digest of the manifest.
@@ -80,7 +80,7 @@ impl Content {
         found.ok_or_else(|| ServiceError::RepositoryAbsent(name.to_string()))
     }
 
-    /// The repository of that name, made when absent: pushing creates it, private (contract 7.6).
+    /// The repository of that name, created if absent: a push creates it, private (contract 7.6).
     pub(crate) async fn repository_to_push(
         &self,
         grant: &Grant,
@@ -95,10 +95,10 @@ impl Content {
         };
         let attributes = crate::content::repositories::RepositoryAttributes::default;
         match self.ensure_granted_repository(principal, grant.on(name), attributes()).await {
-            // An open region has nobody who would make the organization first.
+            // In an open region nobody creates the organization beforehand.
             Err(ServiceError::NamespaceAbsent { .. }) if grant.may_do_everything() => {
                 match self.create_namespace(principal, name.namespace()).await {
-                    // Another push made it meanwhile.
+                    // Another push created it meanwhile.
                     Ok(()) | Err(ServiceError::NamespaceTaken(_)) => {}
                     Err(error) => return Err(error),
                 }
@@ -127,7 +127,7 @@ impl Content {
         Ok(FoundManifest { stored: Arc::clone(&pulled.content), made })
     }
 
-    /// What the catalog says now. What is read at a referrers tag is made from more than what is stored there.
+    /// Reads a manifest from the catalog. At a referrers tag, the index is made from more than is stored there.
     async fn asked_manifest(
         &self,
         granted: GrantedName<'_>,
@@ -139,7 +139,7 @@ impl Content {
             let stored = StoredManifest { digest, media_type, size_bytes, raw: raw.map(Bytes::from) };
             return Ok((Pulled { namespace_id: found.namespace_id, content: Arc::new(stored) }, None));
         }
-        // The repository may be what is missing, or what is another one now.
+        // The cause may be that the repository is missing, or is a different one now.
         let repository = self.granted_repository(granted).await?;
         let found = match reference {
             Reference::Tag(tag) => self.manifest_at_tag(granted.asks, repository.id, tag).await?,
@@ -156,10 +156,10 @@ impl Content {
         Ok((Pulled { namespace_id: repository.namespace_id, content: Arc::new(stored) }, made))
     }
 
-    /// The bytes of a large manifest that was found, for sending: with room, or shared with others that are reading it.
+    /// The bytes of a large manifest that was found, for sending: in room of its own, or shared with other readers.
     ///
     /// # Errors
-    /// [`ServiceError::TooManyLargeAnswers`] when there is no room.
+    /// [`ServiceError::TooManyLargeAnswers`] if there is no room in time.
     pub async fn send_manifest(
         &self,
         granted: GrantedName<'_>,
@@ -183,7 +183,7 @@ impl Content {
             self.rooms().look_again();
             return Ok(begun);
         }
-        // It was made; then it is made again.
+        // The index was made for an earlier request; make it again.
         drop(room);
         let (_, made) = self.asked_manifest(granted, reference).await?;
         made.ok_or_else(|| ServiceError::ManifestAbsent(reference.to_string()))
@@ -225,7 +225,7 @@ impl Content {
             .await
     }
 
-    /// One transaction: every blob and child is touched, the raw bytes stored, the tags moved.
+    /// Touches every blob and child, stores the raw bytes and moves the tags, in one transaction.
     pub(crate) async fn store_manifest(
         &self,
         repository_id: i64,
@@ -307,7 +307,7 @@ impl Content {
         Ok(self.catalog().repository_names(account, user, admin, after, limit).await?)
     }
 
-    /// Whether pushing to this namespace could ever work; for error texts.
+    /// Whether the namespace exists, so that a push to it could ever succeed; for error texts.
     pub async fn namespace_exists(&self, name: &NamespaceName) -> Result<bool, ServiceError> {
         Ok(self.catalog().find_namespace(name).await?.is_some())
     }

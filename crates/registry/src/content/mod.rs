@@ -1,8 +1,8 @@
-//! What is pushed, pulled, listed and deleted.
+//! Everything that is pushed, pulled, listed and deleted.
 //!
-//! Owns: upload sessions, blobs, manifests and what refers to them, tags, repositories, organizations, their quotas and immutable tags,
-//! and the order in which a push becomes visible. Never: copying to another place (`replication`), nor looking for what nothing needs
-//! (`upkeep`).
+//! Owns: upload sessions, blobs, manifests and their referrers, tags, repositories, organizations, their quotas and
+//! immutable tags, and the order in which a push becomes visible. Never: copying to another place (`replication`), and
+//! garbage collection (`upkeep`).
 
 pub(crate) mod blob_content;
 pub(crate) mod blobs;

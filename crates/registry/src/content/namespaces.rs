@@ -11,11 +11,11 @@ use crate::error::ServiceError;
 /// A namespace as one caller sees it.
 #[derive(Clone, Debug)]
 pub struct NamespaceSummary {
-    /// Its number.
+    /// Its id.
     pub id: i64,
     /// Its name.
     pub name: String,
-    /// Who made it.
+    /// Name of the user who created it.
     pub creator_name: String,
     /// The caller's level, 0 for none.
     pub level: i64,
@@ -39,7 +39,7 @@ pub struct Overview {
 }
 
 impl Content {
-    /// Makes a namespace; its creator gets level 7.
+    /// Creates a namespace; its creator gets level 7.
     pub async fn create_namespace(&self, principal: &Principal, name: &NamespaceName) -> Result<(), ServiceError> {
         use transship_catalog::CreateNamespaceError as Refused;
         if name.is_reserved() {
@@ -59,7 +59,7 @@ impl Content {
         }
     }
 
-    /// The namespaces that a caller has a level on; with `visible` also those where it has one on a repository only.
+    /// The namespaces on which a caller has a level; with `visible`, also those with a repository on which it has one.
     pub async fn list_namespaces(
         &self,
         principal: &Principal,
@@ -114,7 +114,7 @@ impl Content {
         }
     }
 
-    /// What the caller's account has.
+    /// What the caller's account has in this region.
     pub async fn overview(&self, principal: &Principal) -> Result<Overview, ServiceError> {
         let row = self.catalog().account_overview(&principal.account_id).await?;
         Ok(Overview {

@@ -1,6 +1,7 @@
-//! What an operator does at the command line with organizations and permissions, without being a user of any account.
+//! An operator's commands for organizations and permissions, without being a user of any account.
 //!
-//! Owns: finding whom and what is meant. Never: a login; whoever may read the catalog and its keys may do all of this.
+//! Owns: finding the user and the object that the operator names. Never: a login; whoever can read the catalog and its
+//! keys may do all of this.
 
 use transship_catalog::{CatalogError, Deleted, Level, ListNamespaces, Namespace, NamespaceSummary, User};
 use transship_oci::{NamespaceName, RepositoryName, RepositoryPath};
@@ -10,7 +11,7 @@ use crate::content::service::Content;
 use crate::error::ServiceError;
 
 impl Content {
-    /// Makes a namespace in the name of a user, as the user would by the API.
+    /// Creates a namespace in the name of a user, as that user would by the API.
     pub async fn create_namespace_for(
         &self,
         account: &str,
@@ -45,7 +46,7 @@ impl Content {
         Ok(all)
     }
 
-    /// Deletes an empty namespace of whatever account.
+    /// Deletes an empty namespace of any account.
     pub async fn delete_any_namespace(&self, name: &NamespaceName) -> Result<(), ServiceError> {
         let namespace = self.namespace(name).await?;
         match self.catalog().delete_namespace(namespace.id).await? {
@@ -55,8 +56,9 @@ impl Content {
         }
     }
 
-    /// Gives a user of the owning account a level on a namespace or on a repository of it, whatever the level was; no level takes it back.
-    /// Returns the user.
+    /// Sets the level of a user of the owning account on a namespace, or on a repository of it, and returns the user.
+    ///
+    /// `None` removes the grant.
     pub async fn set_grant(
         &self,
         name: &NamespaceName,
@@ -108,7 +110,7 @@ impl Content {
     }
 }
 
-/// What is to be taken back need not be there.
+/// Removing an absent grant succeeds.
 fn absent_is_fine(error: CatalogError) -> Result<(), CatalogError> {
     if matches!(error, CatalogError::NotFound { .. }) { Ok(()) } else { Err(error) }
 }

@@ -1,22 +1,22 @@
-//! How fast bytes are read that nobody waits for.
+//! Limits the speed of reads that nobody waits for.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Lets so many bytes a second pass.
+/// Lets at most this many bytes per second pass.
 pub(crate) struct Pace {
     bytes_per_second: u64,
     next: Instant,
 }
 
 impl Pace {
-    /// No limit when 0.
+    /// 0 means no limit.
     pub(crate) fn new(bytes_per_second: u64) -> Self {
         Self { bytes_per_second, next: Instant::now() }
     }
 
-    /// Waits until what was read before is paid for; then these bytes are owed.
+    /// Waits for the time that earlier reads have cost, then adds the cost of these bytes.
     pub(crate) async fn pass(&mut self, bytes: usize) {
         if self.bytes_per_second == 0 {
             return;
@@ -28,7 +28,7 @@ impl Pace {
     fn owe(&mut self, now: Instant, bytes: usize) {
         #[expect(clippy::cast_precision_loss, reason = "a pause need not be exact")]
         let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
-        // Idleness is no credit.
+        // Idle time earns no credit.
         self.next = self.next.max(now) + cost;
     }
 }
@@ -45,7 +45,7 @@ mod tests {
             pace.owe(begun, 500);
         }
         assert_eq!((pace.next - begun).as_millis(), 2000);
-        // Idleness is no credit.
+        // Idle time earns no credit.
         let later = begun + Duration::from_mins(1);
         pace.owe(later, 500);
         assert_eq!((pace.next - later).as_millis(), 500);

@@ -1,4 +1,4 @@
-//! Quotas of organizations: refusing bytes before they are taken, and what an operator sets. Counting is the catalog's.
+//! Quotas of organizations: refuses bytes before they are read, and sets limits for an operator. The catalog counts.
 
 use transship_catalog::{CatalogError, Limit, NamespaceUsage, Resource};
 use transship_oci::{Digest, NamespaceName, RepositoryName};
@@ -7,16 +7,17 @@ use crate::access::token_grant::Grant;
 use crate::content::service::Content;
 use crate::error::ServiceError;
 
-/// Namespaces read together for a list.
+/// Namespaces read at once for a list.
 const PAGE: i64 = 500;
 
 impl Content {
-    /// Refuses a body whose length is known and that the organization has no room for, before any of it is read. With a
-    /// session, what that holds is a part of the upload, and counts already. A session that is gone is refused by nobody
+    /// Refuses a body of known length for which the organization has no room, before any of it is read.
+    ///
+    /// With a session, its bytes are part of the upload and are counted already. A session that is gone is not refused
     /// here: its closing PUT may be repeated.
     ///
     /// # Errors
-    /// [`ServiceError::NamespaceFull`]; content that the organization has already, and that `digest` names, always fits.
+    /// [`ServiceError::NamespaceFull`]; content that `digest` names and that the organization already has always fits.
     pub async fn require_room(
         &self,
         grant: &Grant,
@@ -29,7 +30,7 @@ impl Content {
             return Ok(());
         }
         let (before, reserved) = match session {
-            // How full an organization is, is nothing for the token of another one.
+            // A token for another organization of that name must not learn how full this one is.
             None => {
                 let namespace = self.catalog().find_namespace(name.namespace()).await?;
                 namespace.map_or(Ok(()), |namespace| grant.on(name).require(namespace.id))?;
@@ -42,13 +43,13 @@ impl Content {
         };
         let size_bytes = before.saturating_add(length_bytes);
         match self.catalog().require_room(name.namespace(), digest, size_bytes, reserved).await {
-            // More than can be stored anywhere is more than there is room for; the end of the upload would say so as well.
+            // A size that no store can hold is refused too; the end of the upload would refuse it as well.
             Err(CatalogError::Invalid { what }) => Err(ServiceError::Denied(what)),
             other => Ok(other?),
         }
     }
 
-    /// Every organization with what it uses and may use; for an operator.
+    /// Every organization with its usage and limits; for an operator.
     pub async fn namespace_usages(&self) -> Result<Vec<NamespaceUsage>, ServiceError> {
         let mut all: Vec<NamespaceUsage> = Vec::new();
         loop {
@@ -60,7 +61,7 @@ impl Content {
         }
     }
 
-    /// Says what an organization may use, and returns what holds now; for an operator.
+    /// Sets limits of an organization, and returns what applies now; for an operator.
     pub async fn set_quotas(
         &self,
         namespace: &NamespaceName,

@@ -1,8 +1,8 @@
-//! What refers to a manifest, for clients that know the referrers API and for those that know only its tag.
+//! Referrers of a manifest, for clients that know the referrers API and for those that know only the referrers tag.
 //!
-//! Older clients keep an index of all referrers under a tag made of the subject's digest, and read it there. The
-//! referrers themselves name their subject either way, so the API needs nothing from that tag. The other way round, what
-//! is read at such a tag is brought up to date: what refers to the subject now is in it, what is gone is not (ADR 24).
+//! Older clients keep an index of all referrers under a tag derived from the subject's digest, and read it there. The
+//! referrers name their subject either way, so the API does not need that tag. In the other direction, an index that is
+//! read at such a tag is brought up to date: it has every current referrer and none that is gone (ADR 24).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -25,18 +25,18 @@ use crate::error::ServiceError;
 /// Referrers on one page: with annotations of ordinary size far below the 4 MiB that clients accept.
 const PAGE: usize = 100;
 
-/// One page of what refers to a subject.
+/// One page of a subject's referrers.
 #[derive(Debug, Default)]
 pub struct ReferrersPage {
     /// The entries, by digest.
     pub entries: Vec<Descriptor>,
-    /// Where the next page begins, when there is one: after this.
+    /// The digest after which the next page begins; `None` on the last page.
     pub next: Option<Digest>,
-    /// What the page takes up while it is sent.
+    /// The room that the page takes while it is sent.
     pub room: Room,
 }
 
-/// What is read at a tag, with its room.
+/// The manifest that is read at a tag, with its room.
 #[derive(Debug)]
 pub(crate) struct ManifestAtTag {
     pub(crate) digest: Digest,
@@ -49,8 +49,9 @@ pub(crate) struct ManifestAtTag {
 type Made = (Digest, String, Vec<u8>);
 
 impl Content {
-    /// One page of the manifests that refer to `subject`, all or those of one artifact type. A repository that does not
-    /// exist has none (OCI distribution, "Listing Referrers").
+    /// One page of the manifests that refer to `subject`, all or those of one artifact type.
+    ///
+    /// A repository that does not exist has none (OCI distribution, "Listing Referrers").
     pub async fn referrers(
         &self,
         name: impl Into<GrantedName<'_>>,
@@ -81,7 +82,7 @@ impl Content {
         Ok(manifests.iter().filter_map(entry).collect())
     }
 
-    /// What is read at a tag: for a referrers tag the index with all that refers to its subject now.
+    /// The manifest at a tag; at a referrers tag, the index of all current referrers of its subject.
     pub(crate) async fn manifest_at_tag(
         &self,
         asks: Asks<'_>,
@@ -100,11 +101,11 @@ impl Content {
         if size_bytes.is_none() && page.digests.is_empty() {
             return Ok(None);
         }
-        // One room for all pages, which come one after another; the index itself is as small as a page may be.
+        // One room for all pages, which are read one after another; the index itself is no larger than a page.
         let of_pages = if page.next.is_some() { PAGE_BYTES } else { page.bytes };
         let mut room = self.rooms().take(asks, size_bytes.unwrap_or(0) + of_pages, PATIENCE).await?;
         let stored = self.catalog().find_manifest(repository_id, &Reference::Tag(tag.clone())).await?;
-        // Another one may be there by now.
+        // The tag may point at another manifest by now.
         let raw_bytes = stored.as_ref().map_or(0, |stored| stored.raw.len() as u64);
         if !self.rooms().grow(&mut room, asks, raw_bytes + of_pages) {
             return Err(ServiceError::TooManyLargeAnswers);
@@ -126,7 +127,7 @@ impl Content {
         Ok(Some(ManifestAtTag { digest, media_type, raw: Bytes::from(raw), room }))
     }
 
-    /// An index that was made at a referrers tag, as long as it would be made the same again.
+    /// An index that was made at a referrers tag; `None` once it would be made differently.
     pub(crate) async fn made_manifest(
         &self,
         asks: Asks<'_>,
@@ -138,8 +139,10 @@ impl Content {
         Ok(now.filter(|manifest| manifest.digest == *digest))
     }
 
-    /// The condition that a tag points at `seen`. At a referrers tag a client may have seen an index that was made; then
-    /// what is stored must be what it was made from.
+    /// The condition that a tag points at `seen`.
+    ///
+    /// At a referrers tag a client may have seen an index that was made. Then the stored manifest must be the one that
+    /// the index was made from.
     pub(crate) async fn condition_on(
         &self,
         asks: Asks<'_>,
@@ -151,7 +154,7 @@ impl Content {
         if referrers_tag_subject(tag).is_none() {
             return Ok(TagCondition::IfDigest(seen));
         }
-        // First what is stored: when it moves in between, the condition does not hold.
+        // Read the stored digest first: if the tag moves in between, the condition fails.
         let stored = self.catalog().resolve_tag(repository_id, tag).await?;
         let now = self.manifest_at_tag(asks, repository_id, tag).await?;
         if now.is_none_or(|now| now.digest != seen) {
@@ -160,7 +163,7 @@ impl Content {
         Ok(stored.map_or(TagCondition::IfAbsent, TagCondition::IfDigest))
     }
 
-    /// As many as fit an index that clients accept, from the first page on.
+    /// All referrers from the first page on, at most as many as fit an index that clients accept.
     async fn all_referrers(
         &self,
         repository_id: i64,
@@ -181,7 +184,7 @@ impl Content {
         }
     }
 
-    /// The index that a client has put there, without what is gone since and with what came; nothing when it has not changed.
+    /// The index that a client has stored, without entries that are gone and with new ones; `None` if nothing changes.
     async fn brought_up_to_date(
         &self,
         repository_id: i64,
@@ -205,7 +208,7 @@ impl Content {
         self.made_index(repository_id, tag, raw, media_type, stays, &referrers).await.map(Some)
     }
 
-    /// The index `base` without the entries that do not stay, and with others. What stays is not written again.
+    /// The index `base` without the entries that do not stay, and with others. Entries that stay keep their bytes.
     async fn made_index(
         &self,
         repository_id: i64,
@@ -223,7 +226,7 @@ impl Content {
     }
 }
 
-/// Only the entries are looked at, one by one: as values, an index of 4 MiB would take many times as much.
+/// Parses only the entries, one by one: a full parse of a 4 MiB index would take many times its size.
 fn changed_index(
     base: &[u8],
     stays: impl Fn(&Digest) -> bool,
@@ -246,7 +249,7 @@ fn changed_index(
     serde_json::to_vec(&index)
 }
 
-/// What an index is made from where nobody has put one.
+/// The base of an index where no client has stored one.
 const EMPTY_INDEX: &[u8] =
     br#"{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}"#;
 

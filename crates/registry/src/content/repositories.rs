@@ -14,19 +14,19 @@ use crate::error::ServiceError;
 
 pub use transship_catalog::RepositorySummary;
 
-/// The categories of the contract, `arms` being the spelling of the SDKs' enum.
+/// The categories of the contract; `arms` is the spelling of the SDKs' enum.
 const CATEGORIES: [&str; 9] =
     ["app_server", "linux", "framework_app", "database", "lang", "other", "windows", "arm", "arms"];
-/// Longest description; the contract gives none for repositories, shares have 1000 characters.
+/// Maximum length of a description; the contract gives none for repositories, and 1000 characters for shares.
 const MAX_DESCRIPTION_CHARS: usize = 30_000;
-/// Tags that a page shows of all its repositories together, of one at most and at least.
+/// Tags that all repositories of a page show together; each shows at least [`LEAST_TAGS`], at most [`MOST_TAGS`].
 const TAGS_ON_A_PAGE: i64 = 10_000;
 const MOST_TAGS: i64 = 100;
 const LEAST_TAGS: i64 = 10;
-/// The longest tag with what goes round it.
+/// Bytes of the longest tag with its JSON syntax.
 const TAG_BYTES: u64 = 132;
 
-/// What a person says about a repository.
+/// The attributes of a repository that a user sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryAttributes {
     /// Whether everybody may pull.
@@ -44,7 +44,7 @@ impl Default for RepositoryAttributes {
 }
 
 impl RepositoryAttributes {
-    /// Refuses what no repository may have, whichever way it comes.
+    /// Checks the attributes, for every way in which a repository is created or changed.
     pub(crate) fn check(&self) -> Result<(), ServiceError> {
         if !CATEGORIES.contains(&self.category.as_str()) {
             return Err(ServiceError::InvalidParameter {
@@ -84,16 +84,16 @@ pub struct ListRepositories {
     pub page: RepositoryPage,
     /// Whether the list shows tags.
     pub with_tags: bool,
-    /// What to do about descriptions that the page has no room for.
+    /// What to do with descriptions for which the page has no room.
     pub overflow: Overflow,
 }
 
-/// What to do about descriptions beyond the budget of a page; the first is never left out for it.
+/// What to do with descriptions beyond the budget of a page; the first is always included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overflow {
-    /// They are left empty.
+    /// Leaves them empty.
     LeaveOut,
-    /// The page ends before them.
+    /// Ends the page before them.
     EndThePage,
 }
 
@@ -102,25 +102,25 @@ pub enum Overflow {
 pub struct RepositoryList {
     /// The repositories.
     pub repositories: Vec<RepositorySummary>,
-    /// How many there are in all.
+    /// Number of repositories on all pages.
     pub total: i64,
     /// Whether the page ended before its limit although repositories follow.
     pub ended_early: bool,
-    /// What the page takes up while it is sent.
+    /// The room that the page takes while it is sent.
     pub room: Room,
 }
 
 /// Where a page of repositories starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RepositoryPage {
-    /// After so many records.
+    /// After this many records.
     Offset(i64),
     /// After the repository with this id, in the order of ids.
     AfterId(i64),
 }
 
 impl Content {
-    /// Makes a repository; write level on the namespace.
+    /// Creates a repository; needs write level on the namespace.
     pub async fn create_repository(
         &self,
         principal: &Principal,
@@ -137,8 +137,9 @@ impl Content {
         }
     }
 
-    /// The repository of that name, made when absent, without asking for permission: the caller has done so, and says by
-    /// number on which namespace.
+    /// The repository of that name, created if absent, without a permission check.
+    ///
+    /// The caller has checked, and names the namespace that it checked by its id.
     pub(crate) async fn ensure_repository(
         &self,
         principal: &Principal,
@@ -149,7 +150,7 @@ impl Content {
         Ok(self.catalog().ensure_repository(new_repository(principal, namespace_id, name, attributes)).await?)
     }
 
-    /// [`Content::ensure_repository`], in the namespace that a token was made for.
+    /// As [`Content::ensure_repository`], in the namespace that a token was made for.
     pub(crate) async fn ensure_granted_repository(
         &self,
         principal: &Principal,
@@ -167,14 +168,14 @@ impl Content {
             granted.require(repository.namespace_id)?;
             return Ok(repository);
         }
-        // An organization made anew tells the holder of an old token nothing, not even what it lacks.
+        // If the organization was created anew, the holder of an old token must not learn even what it lacks.
         if let Some(namespace) = self.catalog().find_namespace(granted.name.namespace()).await? {
             granted.require(namespace.id)?;
         }
         Err(ServiceError::RepositoryAbsent(granted.name.to_string()))
     }
 
-    /// One repository with its counts. Who made it is told to its own account only.
+    /// One repository with its counts. Only its own account sees who created it.
     pub async fn show_repository(
         &self,
         principal: &Principal,
@@ -190,7 +191,7 @@ impl Content {
         Ok(summary)
     }
 
-    /// Changes what is said about a repository; `None` leaves a field as it is.
+    /// Changes the attributes of a repository; `None` leaves a field unchanged.
     pub async fn update_repository(
         &self,
         principal: &Principal,
@@ -218,7 +219,7 @@ impl Content {
         Ok(())
     }
 
-    /// One page of the repositories of the caller's account that the caller can see.
+    /// One page of the repositories of the caller's account that the caller may see.
     pub async fn list_repositories(
         &self,
         principal: &Principal,
@@ -265,7 +266,8 @@ impl Content {
         for row in rows {
             let mut summary = row.summary;
             let RepositoryTexts { description, tags } = texts.remove(&summary.repository.id).unwrap_or_default();
-            // As JSON, some characters have six bytes. Room is for twice the bytes of a text; what has more takes more.
+            // JSON escapes some characters with six bytes. The room of a text covers JSON of twice its bytes; longer
+            // JSON takes more room.
             let bytes = (description.len() as u64).max(json_bytes(&description) / 2);
             let fits =
                 of_texts + bytes <= PAGE_BYTES && self.rooms().grow(&mut room, asks, of_records + of_texts + bytes);
@@ -282,12 +284,12 @@ impl Content {
         Ok(RepositoryList { repositories, total, ended_early, room })
     }
 
-    /// Refuses callers without write on the namespace, naming what they lack; contract 3.3.
+    /// Refuses callers without write on the namespace, and names the missing permission (contract 3.3).
     pub(crate) async fn require_push(&self, principal: &Principal, name: &RepositoryName) -> Result<(), ServiceError> {
         self.pushable_namespace(principal, name).await.map(|_| ())
     }
 
-    /// [`Content::require_push`], and the number of the namespace that it was judged on.
+    /// As [`Content::require_push`]; returns the id of the namespace that it checked.
     pub(crate) async fn pushable_namespace(
         &self,
         principal: &Principal,
@@ -304,7 +306,7 @@ impl Content {
     }
 }
 
-/// How many repositories of a page bring their descriptions along, and how many bytes these have.
+/// How many repositories of a page include their descriptions, and the total bytes of these.
 fn fitting(rows: &[ListedRepository]) -> (usize, u64) {
     let mut bytes = 0;
     for (place, row) in rows.iter().enumerate() {
@@ -316,13 +318,13 @@ fn fitting(rows: &[ListedRepository]) -> (usize, u64) {
     (rows.len(), bytes)
 }
 
-/// What the records take up without descriptions.
+/// Size of the records without descriptions.
 fn records_bytes(rows: &[ListedRepository], most_tags: i64) -> u64 {
     let tags: i64 = rows.iter().map(|row| row.summary.tag_count.min(most_tags)).sum();
     rows.len() as u64 * ROW_BYTES + u64::try_from(tags).unwrap_or(0) * TAG_BYTES
 }
 
-/// The bytes of a text as JSON.
+/// Length of a text in JSON.
 fn json_bytes(text: &str) -> u64 {
     let escaped = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,

@@ -1,9 +1,9 @@
-//! Large manifests on their way to clients.
+//! Large manifests that are being sent to clients.
 //!
-//! Many nodes that pull one image at once read one buffer, which is counted once. A reader gets pieces that are copied from
-//! it, so that nothing of it stays in memory when its room is needed by others.
+//! Many nodes that pull one image at once share one buffer, which is counted once. A reader gets copies of its pieces,
+//! so that the whole buffer can be freed when others need its room.
 //!
-//! Owns: the buffers, and who may join one. Never: who may read a manifest, which is decided before.
+//! Owns: the buffers, and who may join one. Never: who may read a manifest, which the caller has decided before.
 
 #![expect(clippy::disallowed_types, reason = "a short lock that is never held over an await")]
 
@@ -18,15 +18,16 @@ use transship_oci::Digest;
 use crate::content::large_pages::Kept;
 use crate::content::large_pages::Room;
 
-/// How long a buffer takes in more readers. Those who come later make another one, because a buffer is cut off for all of
-/// its readers at once, and each of them is to have some seconds.
+/// Time for which a buffer accepts more readers.
+///
+/// Later readers start another one: a buffer is cut off for all its readers at once, and each should get some seconds.
 const JOIN_TIME: Duration = Duration::from_secs(1);
 
-/// The buffers, by the digest of what is in them.
+/// The buffers, by the digest of their content.
 #[derive(Default)]
 pub(crate) struct Sending(Mutex<HashMap<Digest, Weak<LargeManifest>>>);
 
-/// A large manifest that is being sent, to one or many.
+/// A large manifest that is being sent to one or more readers.
 #[derive(Debug)]
 pub struct LargeManifest {
     raw: Kept<Bytes>,
@@ -34,7 +35,7 @@ pub struct LargeManifest {
 }
 
 impl LargeManifest {
-    /// At most so many bytes from there on; `None` when others needed the room.
+    /// At most `most_bytes` bytes starting at `from`; `None` if others needed the room.
     pub fn piece(&self, from: usize, most_bytes: usize) -> Option<Bytes> {
         self.raw.with(|raw| {
             let from = from.min(raw.len());

@@ -1,4 +1,4 @@
-//! The service that takes in and gives out what a registry holds.
+//! The service for the content of the registry.
 
 use std::sync::Arc;
 
@@ -17,9 +17,9 @@ use crate::pull_cache::PullCache;
 use crate::settings::Settings;
 use crate::shared::Shared;
 
-/// Manifests are small (a few KiB) and asked for again and again; this holds thousands of them.
+/// Manifests are small (a few KiB) and requested again and again; this holds thousands of them.
 const MANIFEST_CACHE_BYTES: u64 = 8 << 20;
-/// What is known of blobs is smaller still.
+/// Blob entries are smaller still.
 const BLOB_CACHE_BYTES: u64 = 4 << 20;
 
 /// Uploads, blobs, manifests, tags, repositories and organizations. Cheap to clone.
@@ -31,7 +31,7 @@ pub struct Content {
 }
 
 struct Inner {
-    /// Told when jobs end because what they copy is deleted.
+    /// Signalled when jobs end because the image that they copy is deleted.
     jobs: Arc<JobSignal>,
     made_indexes: MadeIndexes,
     rooms: Rooms,

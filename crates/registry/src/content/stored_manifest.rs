@@ -1,4 +1,4 @@
-//! A manifest as clients get it.
+//! A manifest in the form that clients get.
 
 use bytes::Bytes;
 use transship_oci::Digest;
@@ -10,8 +10,8 @@ pub struct StoredManifest {
     pub digest: Digest,
     /// The media type it was pushed with.
     pub media_type: String,
-    /// How many bytes it has.
+    /// Its size.
     pub size_bytes: u64,
-    /// The raw bytes; not those of a large one, which takes room first (`Content::send_manifest`).
+    /// The raw bytes; `None` for a large manifest, which needs room first (`Content::send_manifest`).
     pub raw: Option<Bytes>,
 }

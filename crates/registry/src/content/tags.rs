@@ -13,12 +13,12 @@ use crate::content::large_pages::{LITTLE_PATIENCE, PAGE_BYTES, PATIENCE, ROW_BYT
 use crate::content::service::Content;
 use crate::error::ServiceError;
 
-/// A tag with what it points at.
+/// A tag with the manifest that it points at.
 #[derive(Clone, Debug)]
 pub struct TagView {
-    /// Its number.
+    /// Its id.
     pub id: i64,
-    /// The number of its repository.
+    /// The id of its repository.
     pub repository_id: i64,
     /// Its name.
     pub tag: String,
@@ -28,13 +28,13 @@ pub struct TagView {
     pub digest: String,
     /// Whether it is an index of several manifests.
     pub is_index: bool,
-    /// Sum of the layers.
+    /// Sum of the sizes of the layers.
     pub size_bytes: u64,
-    /// The raw manifest; none where it was not asked for, or the page has no room for it.
+    /// The raw manifest; `None` if it was not requested, or the page has no room for it.
     pub manifest: Option<Arc<str>>,
     /// `{registry}/{namespace}/{repository}:{tag}`.
     pub path: String,
-    /// When the tag was made, milliseconds since 1970.
+    /// When the tag was created, milliseconds since 1970.
     pub created_at_ms: i64,
     /// When it was last moved, milliseconds since 1970.
     pub updated_at_ms: i64,
@@ -51,18 +51,18 @@ pub struct ListTags {
     pub limit: i64,
     /// Where the page starts.
     pub page: TagPage,
-    /// What to do about the manifests.
+    /// What to do with the manifests.
     pub manifests: Manifests,
 }
 
-/// What to do about the manifests of a page of tags. All together have a budget; the first is never left out for it.
+/// What to do with the manifests of a page of tags. They share one budget; the first is always included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manifests {
-    /// Nobody wants them.
+    /// Includes none.
     No,
-    /// Those beyond the budget are left out, also when other large pages are under way. The page has all its tags.
+    /// Leaves out those beyond the budget, or all if other large pages take the room. The page has all its tags.
     AsFarAsTheyFit,
-    /// All on the page; it ends where the budget does.
+    /// Includes the manifest of every tag; the page ends where the budget does.
     EndThePage,
 }
 
@@ -71,18 +71,18 @@ pub enum Manifests {
 pub struct TagList {
     /// The tags.
     pub tags: Vec<TagView>,
-    /// How many there are in all.
+    /// Number of tags on all pages.
     pub total: i64,
     /// Whether the page ended before its limit although tags follow.
     pub ended_early: bool,
-    /// What the page takes up while it is sent.
+    /// The room that the page takes while it is sent.
     pub room: Room,
 }
 
 /// Where a page of tags starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TagPage {
-    /// After so many records.
+    /// After this many records.
     Offset(i64),
     /// After this tag, in byte order.
     After(String),
@@ -161,7 +161,7 @@ impl Content {
         stored.into_iter().map(raw).collect()
     }
 
-    /// One tag with its manifest, and what that takes up while it is sent.
+    /// One tag with its manifest, and the room that they take while they are sent.
     pub async fn show_tag(
         &self,
         principal: &Principal,
@@ -188,7 +188,7 @@ impl Content {
         Ok((self.tag_view(name, repository.id, &row, manifest), room))
     }
 
-    /// Points `destination` at what `source` points at; write level on the organization, as for a push.
+    /// Points `destination` at the manifest of `source`; needs write level on the organization, as a push does.
     pub async fn create_tag(
         &self,
         principal: &Principal,
@@ -201,7 +201,7 @@ impl Content {
         self.require_push(principal, name).await?;
         let digest = self.catalog().resolve_tag(repository.id, source).await?;
         let digest = digest.ok_or_else(|| tag_absent(name, source))?;
-        // Contract 5.5: a destination that is present is refused, whatever it points at.
+        // Contract 5.5: an existing destination is refused, even if it points at the same manifest.
         if !override_existing && self.catalog().resolve_tag(repository.id, destination).await?.is_some() {
             return Err(ServiceError::TagExists(destination.to_string()));
         }
@@ -216,7 +216,7 @@ impl Content {
         }
     }
 
-    /// Deletes a tag; other tags of the same digest stay. Manage level.
+    /// Deletes a tag; other tags of the same digest stay. Needs manage level.
     pub async fn delete_tag(
         &self,
         principal: &Principal,
@@ -227,7 +227,7 @@ impl Content {
         if self.catalog().delete_tag(repository.id, tag).await? { Ok(()) } else { Err(tag_absent(name, tag)) }
     }
 
-    /// What a tag points at now, for those who have asked for permission already.
+    /// The digest that a tag points at now, without a permission check: the caller has made it.
     pub(crate) async fn resolve_tag(&self, repository_id: i64, tag: &Tag) -> Result<Option<Digest>, ServiceError> {
         Ok(self.catalog().resolve_tag(repository_id, tag).await?)
     }
@@ -256,7 +256,7 @@ impl Content {
     }
 }
 
-/// How many tags of a page bring their manifests along, and how many bytes these have: as many as the budget allows.
+/// How many tags of a page include their manifests within the budget, and the total bytes of these.
 fn fitting(rows: &[TagDetail]) -> (usize, u64) {
     let mut bytes = 0;
     for (place, row) in rows.iter().enumerate() {

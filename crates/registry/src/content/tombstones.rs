@@ -1,4 +1,4 @@
-//! Bytes that no row names any more.
+//! Deletes bytes that no row names any more.
 
 use transship_store::Location;
 
@@ -6,8 +6,9 @@ use crate::content::service::Content;
 use crate::error::ServiceError;
 
 impl Content {
-    /// Deletes bytes that no row names any more, and then their tombstone. A failure leaves the tombstone, and so the work
-    /// to the next round.
+    /// Deletes bytes that no row names any more, and then their tombstone.
+    ///
+    /// A failure leaves the tombstone, so the next round tries again.
     pub(crate) async fn sweep_location(&self, location: &str) -> bool {
         let swept = async {
             self.store().delete(&Location::from(location.to_owned())).await?;

@@ -1,7 +1,7 @@
-//! Upload sessions: how bytes arrive, and how a session goes on after either end has died.
+//! Upload sessions: how bytes arrive, and how a session continues after the client or this process has died.
 //!
-//! The session's state is a row (offset, hash state, store state), renewed at each checkpoint; what came after the last
-//! checkpoint is thrown away when the session goes on. Owns: that order. Never: what a digest may be used for.
+//! A row holds the session's state (offset, hash state, store state) and is renewed at each checkpoint. When a session
+//! continues, bytes after the last checkpoint are thrown away. Owns: that order. Never: what a digest may be used for.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,38 +18,39 @@ use crate::content::service::Content;
 use crate::detached::detached;
 use crate::error::ServiceError;
 
-/// A checkpoint each so many bytes: what a crash can cost at most.
+/// Bytes between two checkpoints: the most that a crash can cost.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
-/// … or each so much time, for slow links.
+/// Maximum time between two checkpoints, for slow links.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
-/// A writer that has shown no sign of life for this long has lost its session to the next one. Six checkpoints' time.
+/// A writer that has shown no sign of life for this long, six checkpoint intervals, loses its session to the next one.
 const WRITER_LEASE_MS: i64 = 30_000;
-/// How long a request waits for an earlier writer of its session, which may be at its last sync for a client that is gone
-/// and has come back.
+/// Maximum time for which a request waits for an earlier writer of its session.
+///
+/// That writer may be at its last sync for a client that disconnected and has come back.
 const WRITER_PATIENCE: Duration = Duration::from_secs(5);
-/// How often it asks meanwhile.
+/// Interval at which a waiting request asks again.
 const WRITER_INTERVAL: Duration = Duration::from_millis(50);
-/// How often content that is known may come to lie elsewhere while it is looked at; repairs and other pushes do that once.
+/// Maximum number of times that known content may move while it is checked; repairs and other pushes move it once.
 const LOOKS: u32 = 8;
-/// The longest life of a session: a century, so that no sum of it and of any clock overflows.
+/// Maximum lifetime of a session: a century, so that no sum of it and a clock overflows.
 const LONGEST_LIFE_MS: i64 = 100 * 366 * 86_400_000;
-/// A client that sends nothing for this long is gone.
+/// A client that sends nothing for this long counts as gone.
 const BODY_IDLE: Duration = Duration::from_mins(1);
 
-/// Where an upload session stands.
+/// The state of an upload session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadStatus {
     /// The session's id: 128 random bits.
     pub session: String,
-    /// Bytes that are durable; the next chunk starts here.
+    /// Durable bytes; the next chunk starts here.
     pub offset_bytes: u64,
 }
 
-/// A request body: frames of bytes, or the reason why there are no more.
+/// A request body: frames of bytes, or the reason why the body ended early.
 pub type Body = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, String>> + Send>>;
 
 impl Content {
-    /// Opens an upload session; the repository is made when absent.
+    /// Opens an upload session; creates the repository if it is absent.
     pub async fn start_upload(
         &self,
         grant: &Grant,
@@ -78,7 +79,7 @@ impl Content {
         Ok(UploadStatus { session, offset_bytes: 0 })
     }
 
-    /// Where a session stands.
+    /// The state of a session.
     pub async fn upload_status(
         &self,
         grant: &Grant,
@@ -89,7 +90,7 @@ impl Content {
         Ok(UploadStatus { session: upload.id, offset_bytes: upload.offset_bytes })
     }
 
-    /// Takes a session back and frees its bytes.
+    /// Cancels a session and frees its bytes.
     pub async fn cancel_upload(&self, grant: &Grant, name: &RepositoryName, session: &str) -> Result<(), ServiceError> {
         let upload = self.upload(grant, name, session).await?;
         self.discard(&upload.id, Abandon::User).await
@@ -98,7 +99,7 @@ impl Content {
     /// Appends a body to a session. Returns once its bytes are durable.
     ///
     /// # Errors
-    /// [`ServiceError::RangeInvalid`] when `range` does not start where the session stands; nothing is changed then.
+    /// [`ServiceError::RangeInvalid`] if `range` does not start at the session's offset; then nothing is changed.
     pub async fn append_upload(
         &self,
         grant: &Grant,
@@ -110,7 +111,7 @@ impl Content {
         let upload = self.upload(grant, name, session).await?;
         let content = self.clone();
         detached(async move {
-            // A stream does not say where it belongs, so it must not follow what another request brings meanwhile.
+            // A body without a range has no offset, so it must not be appended after bytes that another request brings.
             let patience = if range.is_some() { WRITER_PATIENCE } else { Duration::ZERO };
             let mut receiving = Receiving::begin(&content, upload, range, patience).await?;
             let received = receiving.receive(&content, range, body).await;
@@ -119,14 +120,16 @@ impl Content {
         .await
     }
 
-    /// Appends what is left, compares the digest, and links the blob to the repository. May be repeated with the same
-    /// digest when the answer was lost: whoever finished the session gets the same answer again for a while (I22).
+    /// Appends the rest of the bytes, compares the digest, and links the blob to the repository.
     ///
-    /// A body without a range begins where the session stands, and counts only when it comes whole, so that it too can be
-    /// repeated after it was cut short.
+    /// A client whose answer was lost may repeat the call with the same digest: for a while, the user who finished the
+    /// session gets the same answer again (I22: repeating a request has the same end state).
+    ///
+    /// A body without a range begins at the session's offset, and counts only if it arrives whole, so that it too can
+    /// be repeated after it was cut short.
     ///
     /// # Errors
-    /// [`ServiceError::DigestMismatch`]: the session is gone then, as its bytes are not what they were said to be.
+    /// [`ServiceError::DigestMismatch`] if the bytes have another digest; then the session is gone.
     pub async fn finish_upload(
         &self,
         grant: &Grant,
@@ -149,7 +152,7 @@ impl Content {
             found => found?,
         };
         let content = self.clone();
-        // On the heap: it would make the future of every request as large.
+        // Boxed, because it would otherwise make the future of every request as large.
         detached(Box::pin(async move {
             let mut receiving = match Receiving::begin(&content, upload, range, WRITER_PATIENCE).await {
                 Err(ServiceError::UploadAbsent) => return finished.repeat(&content, body).await,
@@ -166,11 +169,13 @@ impl Content {
         .await
     }
 
-    /// Takes a whole blob. Nobody is told of the session that this needs, so nobody can go on with it: it ends with the call,
-    /// also when the caller goes away meanwhile.
+    /// Takes a whole blob.
+    ///
+    /// No client learns of the session that this needs, so none can continue it. It ends with the call, even if the
+    /// caller goes away meanwhile.
     ///
     /// # Errors
-    /// As with [`Content::start_upload`] and [`Content::finish_upload`].
+    /// As [`Content::start_upload`] and [`Content::finish_upload`].
     pub async fn push_blob(
         &self,
         grant: &Arc<Grant>,
@@ -196,7 +201,7 @@ impl Content {
         .await
     }
 
-    /// The session, when it belongs to this repository and to this user (H6), and the token to its organization.
+    /// The session, if it belongs to this repository and user (H6), and the token to the repository's organization.
     pub(crate) async fn upload(
         &self,
         grant: &Grant,
@@ -213,7 +218,7 @@ impl Content {
         }
     }
 
-    /// The session's row first, then its bytes: a crash between the two leaves a tombstone, never a dangling row.
+    /// Deletes the session's row first, then its bytes: a crash in between leaves a tombstone, never a dangling row.
     pub(crate) async fn discard(&self, session: &str, by: Abandon<'_>) -> Result<(), ServiceError> {
         if let Some(location) = self.catalog().abandon_upload(session, by).await? {
             self.sweep_location(&location).await;
@@ -222,7 +227,7 @@ impl Content {
     }
 }
 
-/// The end of a session that a repeated closing PUT says it had.
+/// The end of a session, as a repeated closing PUT claims it.
 struct FinishedUpload {
     session: String,
     repository_id: i64,
@@ -231,13 +236,13 @@ struct FinishedUpload {
 }
 
 impl FinishedUpload {
-    /// Answers as the first PUT did, when it did.
+    /// Gives the answer of the first PUT again, if that PUT succeeded.
     async fn repeat(&self, content: &Content, mut body: Body) -> Result<(), ServiceError> {
         let Self { session, repository_id, user_id, digest } = self;
         if !content.catalog().has_finished_upload(session, *repository_id, user_id, digest).await? {
             return Err(ServiceError::UploadAbsent);
         }
-        // The client sends its body again and may read no answer before it is through.
+        // The client sends its body again, and may not read an answer before it has sent all of it.
         while let Ok(Some(Ok(_))) = tokio::time::timeout(BODY_IDLE, body.next()).await {}
         Ok(())
     }
@@ -249,16 +254,16 @@ struct Receiving {
     lease: String,
     hasher: Hasher,
     writer: Box<dyn BlobWriter>,
-    /// Up to here the bytes are durable and the row says so.
+    /// Up to this offset the bytes are durable and the row says so.
     durable_bytes: u64,
-    /// Up to here the bytes are durable, whatever the row says.
+    /// Up to this offset the bytes are durable, whatever the row says.
     synced_bytes: u64,
     last_checkpoint: Instant,
-    /// Whether bytes stay when the body that brings them ends early.
+    /// Whether bytes stay if the body that brings them ends early.
     counts_in_part: bool,
-    /// What the bytes are said to be, where that is known while they come.
+    /// The digest that the bytes should have, if it is known while they arrive.
     expected: Option<Digest>,
-    /// Bytes that may come although there is no room for them: those of content that the organization has.
+    /// Bytes that may exceed the quota: the size of content that the organization already has.
     beyond_quota_bytes: u64,
 }
 
@@ -292,7 +297,7 @@ impl Receiving {
         }
     }
 
-    /// Becomes the session's writer, once the one before has let go.
+    /// Becomes the session's writer, once the previous writer has released it.
     async fn take_writer(
         content: &Content,
         session: &str,
@@ -331,8 +336,8 @@ impl Receiving {
             let checkpoint = Checkpoint { offset_bytes: upload.offset_bytes, state: store_state.clone() };
             return Ok((hasher, content.store().resume(&location, &checkpoint).await?));
         }
-        // Nothing is durable yet, and nobody has written here as far as the row knows. After a power cut it may know less
-        // than the disk; whose bytes these are does not matter, since nobody but the sweep of tombstones deletes any.
+        // Nothing is durable yet, and as far as the row knows nobody has written here. After a power cut the row may
+        // know less than the disk. Whose bytes lie here does not matter: only the sweep of tombstones deletes any.
         let writer = match content.store().create(&location).await {
             Err(StoreError::Exists { .. }) => {
                 let fresh = Location::fresh();
@@ -360,7 +365,7 @@ impl Receiving {
                 Err(_) if last_frame.elapsed() >= BODY_IDLE => {
                     return Err(ServiceError::BodyBroken(format!("nothing came for {} s", BODY_IDLE.as_secs())));
                 }
-                // A slow client keeps its session: what came is made durable, and the lease renewed.
+                // A slow client keeps its session: the checkpoint makes its bytes durable and renews the lease.
                 Err(_) => {
                     self.checkpoint(content).await?;
                     continue;
@@ -378,7 +383,7 @@ impl Receiving {
             self.writer.write(frame).await?;
             let ahead = self.writer.offset_bytes() - self.synced_bytes;
             if ahead >= CHECKPOINT_BYTES || (ahead > 0 && self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL) {
-                // Where the length was not told, this is how an upload ends that does not fit.
+                // A body of unknown length that exceeds the quota ends here.
                 self.checkpoint(content).await?;
             }
         }
@@ -419,8 +424,7 @@ impl Receiving {
         if kept { Ok(()) } else { Err(ServiceError::UploadBusy) }
     }
 
-    /// Whether what is said to come is content that the organization has, which never needs room; so many bytes of it are
-    /// here.
+    /// Whether the organization already has the expected content, with at least `size_bytes`; that never needs room.
     async fn is_known(&mut self, content: &Content, size_bytes: u64) -> Result<bool, ServiceError> {
         if let Some(expected) = &self.expected {
             let size = content.catalog().size_in_namespace(self.upload.repository_id, expected).await?;
@@ -429,8 +433,10 @@ impl Receiving {
         Ok(size_bytes <= self.beyond_quota_bytes)
     }
 
-    /// Ends this writer's turn. What does not fit is not kept for a next chunk; of anything else, what has come is made
-    /// durable, and the next writer may begin.
+    /// Ends this writer's turn.
+    ///
+    /// Discards the session if its bytes exceed the quota, so none are kept for a next chunk. Otherwise makes the bytes
+    /// that have come durable, and lets the next writer begin.
     async fn leave(
         mut self,
         content: &Content,
@@ -448,7 +454,7 @@ impl Receiving {
         left.map(|()| UploadStatus { session: self.upload.id, offset_bytes: self.durable_bytes })
     }
 
-    /// Ends the session with a blob. After a failure that left the session, the next writer may come at once.
+    /// Ends the session with a blob. If it fails and the session remains, the next writer may begin at once.
     async fn commit(self, content: &Content, expected: Digest) -> Result<(), ServiceError> {
         let (session, lease) = (self.upload.id.clone(), self.lease.clone());
         let committed = self.link(content, expected).await;
@@ -464,7 +470,7 @@ impl Receiving {
         let actual = if expected.algorithm() == self.hasher.algorithm() {
             self.hasher.finish()
         } else {
-            // The session did not say which algorithm would come, so the bytes are read once more.
+            // The session did not announce this algorithm, so the bytes are read once more.
             hash_stored(content, &location, expected.algorithm()).await?
         };
         let by = Abandon::Writer(&self.lease);
@@ -489,9 +495,10 @@ impl Receiving {
 }
 
 impl Content {
-    /// Ends a session with a blob, and returns the location that nothing needs now, if there is one. Content that is known
-    /// keeps its location when as many bytes as there should be lie there; otherwise it gets those that have come, which are
-    /// right. That they cannot be looked at is reason enough to take these.
+    /// Ends a session with a blob, and returns the location that is unused now, if there is one.
+    ///
+    /// Known content keeps its location if as many bytes as expected lie there. Otherwise, or if that cannot be
+    /// checked, it gets the bytes that have arrived, which are correct.
     async fn close_session(
         &self,
         session: &str,
@@ -523,7 +530,7 @@ impl Content {
     }
 }
 
-/// Says why the bytes of a push have taken the place of those that were known, if they have.
+/// Logs why the bytes of a push have replaced those of known content, if they have.
 fn log_replaced(blob: &Blob, verdict: Result<Verdict, ServiceError>) {
     let Blob { digest, location, .. } = blob;
     match verdict {

@@ -1,9 +1,9 @@
-//! What is derived from the secret of an access key.
+//! Values derived from the secret of an access key.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-/// A bit more than nothing of the secret, to notice that it was replaced.
+/// Length of the part of a hash of the secret that is kept, just enough to notice that the secret was replaced.
 const FINGERPRINT_BYTES: usize = 8;
 
 /// The long-term registry password of an access key (contract 7.5).
@@ -13,7 +13,7 @@ pub(crate) fn derived_password(access_key: &str, secret: &str) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// What a refresh token keeps of the secret.
+/// The part of a hash of the secret that a refresh token carries.
 pub(crate) fn fingerprint(access_key: &str, secret: &str) -> String {
     let hash = Sha256::digest(format!("refresh {}", derived_password(access_key, secret)));
     hex::encode(&hash[..FINGERPRINT_BYTES])

@@ -1,4 +1,4 @@
-//! Public keys of regions, as people write and compare them.
+//! Public keys of regions, in the form that people write and compare.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD as BASE64, STANDARD_NO_PAD};
@@ -10,12 +10,12 @@ pub(crate) fn decode_public_key(text: &str) -> Option<Vec<u8>> {
     (bytes.len() == 32).then_some(bytes)
 }
 
-/// [`fingerprint`] of a key in the form that peers pin; nothing when it is not one.
+/// [`fingerprint`] of a key in the form that peers pin; `None` if the text is not such a key.
 pub fn key_fingerprint(public_key: &str) -> Option<String> {
     decode_public_key(public_key).map(|key| fingerprint(&key))
 }
 
-/// What people compare keys by: short enough to be read out, and of no use to anybody who has only this.
+/// The text by which people compare keys: short enough to read aloud, and useless to anybody who has only this text.
 pub(crate) fn fingerprint(public_key: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(public_key)))
 }

@@ -1,7 +1,7 @@
 //! The secrets of a region: its Ed25519 identity, and one master secret from which every other key is derived.
 //!
-//! Owns: the two key files ([`files`]), whether they are those of the catalog ([`check`]), their replacement ([`replace`]), sealing of
-//! secret keys at rest, the derivation of token keys. Never: who may use them.
+//! Owns: the two key files ([`files`]), the check that they belong to the catalog ([`check`]), their replacement
+//! ([`replace`]), sealing of secret keys at rest, derivation of token keys. Never: who may use them.
 
 mod check;
 mod files;
@@ -35,7 +35,7 @@ const NONCE_BYTES: usize = 12;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// A key file that cannot be made, read or trusted.
+    /// A key file cannot be created, read or trusted.
     #[error("{}: {reason}", path.display())]
     File {
         /// The file.
@@ -43,10 +43,10 @@ pub enum KeyError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Key files that are not there, though the catalog was used with them; a sentence for each.
+    /// Key files are missing although the catalog was used with them; one sentence for each.
     #[error("{0}")]
     Missing(String),
-    /// The catalog does not tell which keys it was used with, or refuses others.
+    /// The catalog cannot say which keys it was used with, or refuses these.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
 }
@@ -81,14 +81,15 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// The files that they lie in, below the data directory.
+    /// The key files, in the data directory.
     pub const FILES: [&'static str; 2] = [REGION_KEY_FILE, SECRETS_KEY_FILE];
 
-    /// Reads the keys of a region from its data directory, and makes those that are not there yet. Does not ask whether they are
-    /// those of a catalog: see [`Keys::of_catalog`].
+    /// Reads the keys of a region from its data directory, and creates missing ones.
+    ///
+    /// It does not check whether they belong to a catalog: see [`Keys::of_catalog`].
     ///
     /// # Errors
-    /// When a file cannot be made or read, holds something else, or can be read by other users of the machine.
+    /// When a file cannot be created or read, holds something else, or is readable by other users of the machine.
     pub fn load_or_create(data_dir: &Path) -> Result<Self, KeyError> {
         files::remove_left_behind(data_dir);
         let region =
@@ -115,7 +116,7 @@ impl Keys {
         self.region_check.clone()
     }
 
-    /// What people compare that key by.
+    /// The fingerprint by which people compare that key.
     pub fn region_fingerprint(&self) -> String {
         crate::identity::fingerprint::key_fingerprint(&self.region_check).expect("the key's own text is one")
     }
@@ -141,7 +142,7 @@ impl Keys {
         self.sealing.seal(owner, secret)
     }
 
-    /// Decrypts what [`Keys::seal`] made for the same owner.
+    /// Decrypts a secret that [`Keys::seal`] encrypted for the same owner.
     pub(crate) fn open(&self, owner: &str, sealed: &str) -> Option<String> {
         self.sealing.open(owner, sealed)
     }
@@ -160,7 +161,7 @@ impl RegionKey {
         Ok(Zeroizing::new(BASE64.encode(document.as_ref())))
     }
 
-    /// `path` is where the text was read, for the error.
+    /// Parses the file's text; `path` is for the error only.
     fn from_text(path: &Path, text: &str) -> Result<Self, KeyError> {
         let pkcs8 = Zeroizing::new(BASE64.decode(text.trim()).map_err(|_| KeyError::file(path, "is not base64"))?);
         let pair =
@@ -168,7 +169,7 @@ impl RegionKey {
         Ok(Self { public: pair.public_key().as_ref().to_vec(), pkcs8 })
     }
 
-    /// What identifies it: the public key, as peers pin it.
+    /// The value that identifies the key: the public key, as peers pin it.
     fn check(&self) -> String {
         BASE64.encode(&self.public)
     }
@@ -184,7 +185,7 @@ impl Master {
         Zeroizing::new(hex::encode(*bytes))
     }
 
-    /// `path` is where the text was read, for the error.
+    /// Parses the file's text; `path` is for the error only.
     fn from_text(path: &Path, text: &str) -> Result<Self, KeyError> {
         let bytes = hex::decode(text.trim()).ok().filter(|bytes| bytes.len() == 32);
         bytes
@@ -192,20 +193,21 @@ impl Master {
             .ok_or_else(|| KeyError::file(path, "is not 64 hexadecimal digits"))
     }
 
-    /// HMAC-SHA256 as a key derivation: one independent key for each purpose, so that no token of one kind can ever verify
-    /// as another.
+    /// HMAC-SHA256 as a key derivation: an independent key for each purpose.
+    ///
+    /// So no token of one kind can ever verify as another.
     fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         mac.update(purpose.as_bytes());
         Zeroizing::new(mac.finalize().into_bytes().into())
     }
 
-    /// What identifies it, and says nothing else about it: half of a value that is derived for this purpose alone.
+    /// The value that identifies the secret and reveals nothing else: half of a value derived for this purpose alone.
     fn check(&self) -> String {
         hex::encode(&self.derive("which secrets.key this is")[..16])
     }
 
-    /// Whether a secret was sealed with it.
+    /// Whether this key opens a sealed secret.
     fn opens(&self, access_key: &str, sealed: &str) -> bool {
         self.sealing().open(access_key, sealed).is_some()
     }

@@ -1,6 +1,6 @@
-//! Accounts, users and access keys: who can prove to be whom.
+//! Accounts, users and access keys, and how a caller proves to be one of them.
 //!
-//! Owns: the derived registry password (contract 7.5), making and sealing of access keys.
+//! Owns: the derived registry password (contract 7.5), creating and sealing access keys.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::identity::derived::{derived_password, fingerprint};
 use crate::identity::service::Identity;
 use crate::identity::throttle::Attempt;
 
-/// Length of a generated access key, as the hosted service has them.
+/// Length of a generated access key, the same as in the hosted service.
 const ACCESS_KEY_CHARS: usize = 20;
 /// Length of a generated secret key: 40 characters of 62 are 238 bits.
 const SECRET_KEY_CHARS: usize = 40;
@@ -28,7 +28,7 @@ pub struct Bootstrap {
     pub user: String,
     /// The administrator's password.
     pub password: String,
-    /// An access key and its secret key, when they are given.
+    /// An access key and its secret key, if given.
     pub access_key: Option<(String, String)>,
 }
 
@@ -45,7 +45,7 @@ pub struct RegistryLogin {
     pub user: String,
     /// The derived password.
     pub password: String,
-    /// When it ends, milliseconds since 1970.
+    /// When it expires, milliseconds since 1970.
     pub expires_at_ms: i64,
 }
 
@@ -62,14 +62,15 @@ pub(crate) struct UsableKey {
     pub(crate) epoch: i64,
 }
 
-/// A login that was proved, and how that stood which proved it. A token that is made with it ends when that changes, also when
-/// it changed before the token was made.
+/// A proved login, and the state of what proved it.
+///
+/// A token made with it ends when that state changes, even if it changed before the token was made.
 #[derive(Clone, Debug)]
 pub struct ProvedLogin {
     /// Who it is.
     pub principal: Principal,
     pub(crate) user_epoch: i64,
-    /// Nothing for a password.
+    /// `None` for a login by password.
     pub(crate) access_key: Option<ProvedKey>,
 }
 
@@ -81,7 +82,7 @@ pub(crate) struct ProvedKey {
     pub(crate) epoch: i64,
 }
 
-/// What a temporary login is made with: it ends when that changes.
+/// What a temporary login is made with, an access key or a token; the login ends when that changes.
 #[derive(Clone, Debug)]
 pub struct LoginBasis {
     user_id: String,
@@ -89,13 +90,15 @@ pub struct LoginBasis {
 }
 
 impl Identity {
-    /// Checks a registry login: `{region}@{access key}` with the derived password, or a user with its password, written
-    /// `{account}/{user}`, or `{user}` alone when only one account of the region has a user of that name.
+    /// Checks a registry login: `{region}@{access key}` with the derived password, or a user with its password.
+    ///
+    /// A user is written `{account}/{user}`, or `{user}` alone if only one account of the region has such a user.
     ///
     /// # Errors
-    /// [`ServiceError::TooManyAttempts`] when logins of that name from that address are held back; then nothing is
-    /// looked at, so that a right password is not told from a wrong one. [`ServiceError::SecretKeyAsPassword`] to whoever
-    /// sends the secret key of the access key where its derived password belongs; that counts as a failure too.
+    /// * [`ServiceError::TooManyAttempts`] while logins with that name from that address are held back. The password is
+    ///   not checked then, so that a right one cannot be told from a wrong one.
+    /// * [`ServiceError::SecretKeyAsPassword`] if the password is the access key's secret key instead of the derived
+    ///   password. That counts as a failure too.
     pub async fn authenticate_login(
         &self,
         from: IpAddr,
@@ -105,7 +108,7 @@ impl Identity {
         if let Some((project, access_key)) = user.rsplit_once('@') {
             let attempt = self.begin_attempt(from, access_key)?;
             let found = if self.is_own_project(project) { self.usable_key(access_key).await? } else { None };
-            // An unknown key takes the same time: it is compared with a secret that nobody has.
+            // An unknown key takes the same time: the password is compared with a secret that nobody has.
             let secret = found.as_ref().map_or("no such access key", |found| &found.secret);
             let expected = derived_password(access_key, secret);
             let same: bool = expected.as_bytes().ct_eq(password.to_ascii_lowercase().as_bytes()).into();
@@ -148,11 +151,11 @@ impl Identity {
         password: &str,
     ) -> Result<Option<ProvedLogin>, ServiceError> {
         let found = async { Ok(self.catalog().find_user(account, user).await?) };
-        // The same name as in a registry login, so that both doors have one counter.
+        // The same name as in a registry login, so that both ways to log in share one counter.
         self.check_password(from, &format!("{account}/{user}"), found, password).await
     }
 
-    /// Begins an attempt to prove that one holds an access key.
+    /// Begins an attempt to prove possession of an access key.
     ///
     /// # Errors
     /// [`ServiceError::TooManyAttempts`].
@@ -162,7 +165,7 @@ impl Identity {
         Ok(attempt)
     }
 
-    /// Says how an attempt ended.
+    /// Records how an attempt ended.
     pub fn end_attempt(&self, attempt: Attempt, succeeded: bool) {
         self.throttle().note(attempt, succeeded, Instant::now());
     }
@@ -177,12 +180,12 @@ impl Identity {
         Ok(self.catalog().find_account_by_id(account_id).await?)
     }
 
-    /// The user and the secret key behind an access key that may be used now.
+    /// The user and the secret key of an access key that may be used now.
     pub async fn access_key(&self, access_key: &str) -> Result<Option<(Principal, String)>, ServiceError> {
         Ok(self.usable_key(access_key).await?.map(|usable| (usable.user.into(), usable.secret)))
     }
 
-    /// The same with the epochs of key and user.
+    /// As [`Identity::access_key`], with the epochs of key and user.
     pub(crate) async fn usable_key(&self, access_key: &str) -> Result<Option<UsableKey>, ServiceError> {
         let Some(found) = self.catalog().find_access_key(access_key).await? else { return Ok(None) };
         let expired = found.key.expires_at_ms.is_some_and(|at| at <= now_ms());
@@ -197,7 +200,7 @@ impl Identity {
 
     /// What a temporary login for this caller is made with: the access key that the caller signs with, or a token.
     ///
-    /// Ask first, prove the caller after that: then a change between the two refuses the caller, and a later one ends the
+    /// Call it before you prove the caller: then a change between the two refuses the caller, and a later one ends the
     /// login.
     pub async fn login_basis(
         &self,
@@ -219,8 +222,10 @@ impl Identity {
         Ok(LoginBasis { user_id: principal.user_id.clone(), made_with })
     }
 
-    /// Makes a temporary login (contract 7.5). It ends with what it was made with, and when the user has made so many more
-    /// that there is no room for it.
+    /// Creates a temporary login (contract 7.5).
+    ///
+    /// It ends when the user or access key behind its [`LoginBasis`] changes. It also ends when it is the oldest and
+    /// the user creates more logins than allowed.
     pub async fn create_login(
         &self,
         basis: &LoginBasis,
@@ -239,7 +244,7 @@ impl Identity {
         })
     }
 
-    /// Makes the first account, once: nothing happens when the catalog has an account already.
+    /// Creates the first account; does nothing if the catalog already has an account.
     pub async fn bootstrap(&self, bootstrap: Bootstrap) -> Result<bool, ServiceError> {
         if self.catalog().account_count().await? > 0 {
             return Ok(false);
@@ -254,7 +259,7 @@ impl Identity {
         Ok(self.catalog().bootstrap(new).await?.is_some())
     }
 
-    /// Whether a project name of a login or scope is the one of this region (sub-projects append `_name`).
+    /// Whether the project name in a login or scope is this region's (sub-projects append `_name`).
     pub fn is_own_project(&self, project: &str) -> bool {
         let region = self.settings().region.as_str();
         project == region || project.strip_prefix(region).is_some_and(|rest| rest.starts_with('_'))
@@ -271,13 +276,13 @@ impl Identity {
         self.throttle().check(attempt, Instant::now())?;
         let user = find.await?;
         let mut turn = self.passwords().turn(from).await?;
-        // Passwords are checked one at a time, so whoever sends many at once is counted here as if one after the other.
+        // Passwords are checked one at a time. Checking again here counts attempts sent at once as if sent in turn.
         self.throttle().check(attempt, Instant::now())?;
         let stored = user.as_ref().and_then(|user| user.password_hash.clone());
         let fits = turn.verify(stored, password).await?;
         let mut user = user.filter(|user| fits && user.enabled);
         if let Some(seen) = &user {
-            // Checking takes long enough for a password to be changed meanwhile; what is made now must not outlive that.
+            // The check takes long enough for the password to change; what is made now must not outlive that change.
             let now = self.catalog().find_user_by_id(&seen.id).await?;
             user = now.filter(|now| now.epoch == seen.epoch);
         }
@@ -298,20 +303,20 @@ impl Identity {
     }
 }
 
-/// What an operator does at the command line.
+/// Operations of an operator at the command line.
 impl Identity {
-    /// Makes an account.
+    /// Creates an account.
     pub async fn create_account(&self, name: &str) -> Result<Account, ServiceError> {
         check_identity_name("account", name)?;
         Ok(self.catalog().create_account(name).await?)
     }
 
-    /// Every account.
+    /// All accounts.
     pub async fn list_accounts(&self) -> Result<Vec<Account>, ServiceError> {
         Ok(self.catalog().list_accounts().await?)
     }
 
-    /// Makes a user of an account.
+    /// Creates a user of an account.
     pub async fn create_user(
         &self,
         account: &str,
@@ -330,7 +335,7 @@ impl Identity {
         Ok(self.catalog().create_user(new).await?)
     }
 
-    /// The administrator in whose name an open region acts: the first by account and name that is enabled.
+    /// The administrator in whose name an open region acts: the first enabled one, by account and name.
     pub(crate) async fn first_administrator(&self) -> Result<Principal, ServiceError> {
         let users = self.catalog().list_users(None).await?;
         let found = users.into_iter().find(|user| user.is_admin && user.enabled);
@@ -340,7 +345,7 @@ impl Identity {
         Ok(found.into())
     }
 
-    /// Every user, of one account or of all.
+    /// The users of one account, or of all.
     pub async fn list_users(&self, account: Option<&str>) -> Result<Vec<User>, ServiceError> {
         let account_id = match account {
             None => None,
@@ -352,7 +357,7 @@ impl Identity {
         Ok(self.catalog().list_users(account_id.as_deref()).await?)
     }
 
-    /// Users of an account: the one of that name if a name is given, or all.
+    /// Users of an account: the one with that name if a name is given, otherwise all.
     pub async fn users_of_account(&self, account: &str, name: Option<&str>) -> Result<Vec<User>, ServiceError> {
         match name {
             Some(name) => Ok(self.catalog().find_user(account, name).await?.into_iter().collect()),
@@ -366,18 +371,18 @@ impl Identity {
         found.ok_or_else(|| ServiceError::Absent(format!("user {name:?} of account {account:?}")))
     }
 
-    /// Lets a user in or shuts it out; either withdraws its tokens and temporary logins.
+    /// Enables or disables a user; either withdraws its tokens and temporary logins.
     pub async fn set_user_enabled(&self, user_id: &str, enabled: bool) -> Result<(), ServiceError> {
         Ok(self.catalog().set_user_enabled(user_id, enabled).await?)
     }
 
-    /// Gives a user another password and withdraws its tokens and temporary logins.
+    /// Sets a user's password and withdraws its tokens and temporary logins.
     pub async fn set_password(&self, user_id: &str, password: String) -> Result<(), ServiceError> {
         let hash = self.passwords().hash(password).await?;
         Ok(self.catalog().set_password(user_id, &hash).await?)
     }
 
-    /// Makes an access key for a user, a new one or the one that is given, and returns it with its secret key.
+    /// Creates an access key for a user, a new one or the given one, and returns it with its secret key.
     pub async fn create_access_key(
         &self,
         user_id: &str,
@@ -388,17 +393,19 @@ impl Identity {
         Ok((access_key, secret))
     }
 
-    /// The access keys, of one user or of all; their secret keys stay sealed.
+    /// The access keys of one user, or of all; their secret keys stay sealed.
     pub async fn list_access_keys(&self, user_id: Option<&str>) -> Result<Vec<AccessKey>, ServiceError> {
         Ok(self.catalog().list_access_keys(user_id).await?)
     }
 
-    /// Switches an access key on or off; either withdraws what was made with it.
+    /// Enables or disables an access key; either withdraws what was made with it.
     pub async fn set_access_key_enabled(&self, access_key: &str, enabled: bool) -> Result<(), ServiceError> {
         Ok(self.catalog().set_access_key_enabled(access_key, enabled).await?)
     }
 
-    /// Gives an access key a new secret key and returns it; the old one is refused from now on, and what was made with it.
+    /// Gives an access key a new secret key and returns it.
+    ///
+    /// The old secret key, and what was made with it, are refused from now on.
     pub async fn rotate_access_key(&self, access_key: &str) -> Result<String, ServiceError> {
         let secret = random_text(SECRET_KEY_CHARS);
         self.catalog().replace_secret(access_key, &self.keys().seal(access_key, &secret)).await?;
@@ -411,7 +418,7 @@ fn new_key_pair() -> (String, String) {
     (random_text(ACCESS_KEY_CHARS).to_ascii_uppercase(), random_text(SECRET_KEY_CHARS))
 }
 
-/// Text for a secret or a password that nobody can guess.
+/// Random text for a secret or a password that nobody can guess.
 pub(crate) fn random_text(chars: usize) -> String {
     Alphanumeric.sample_string(&mut rand::rng(), chars)
 }
@@ -420,7 +427,7 @@ pub(crate) fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// Names of accounts and users: what can stand in a login, `account/user`, without doubt.
+/// Checks the name of an account or user: it must be unambiguous in a login, `account/user`.
 fn check_identity_name(what: &'static str, name: &str) -> Result<(), ServiceError> {
     let fine = (1..=64).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));

@@ -1,7 +1,7 @@
 //! Who somebody is, and how they prove it.
 //!
-//! Owns: accounts and users, passwords, access keys and temporary logins, the keys of the region and all tokens made with them, and how
-//! often somebody may fail. Never: what somebody may do (`access`).
+//! Owns: accounts and users, passwords, access keys and temporary logins, the keys of the region and all tokens made
+//! with them, and limits for failed logins. Never: what somebody may do (`access`).
 
 pub(crate) mod derived;
 pub(crate) mod fingerprint;

@@ -1,7 +1,7 @@
 //! Password hashes: argon2id, one at a time, always in the same memory.
 //!
-//! One hash fills several MiB. Allocated anew for each login, on whatever thread, these pieces stay with the allocator and
-//! the process grows with its logins; kept here, they are paid for once.
+//! One hash fills several MiB. If each login allocated them on its own thread, the allocator would keep them and the
+//! process would grow with its logins. Kept here, they are allocated once.
 
 #![expect(clippy::disallowed_types, reason = "one short lock that is never held over an await")]
 
@@ -17,36 +17,36 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::address::counted_address;
 use crate::error::ServiceError;
 
-/// The longest password that is hashed; longer ones are refused before they cost anything.
+/// Maximum length of a password; longer ones are refused before they are hashed.
 const MAX_PASSWORD_BYTES: usize = 1024;
-/// OWASP's least memory for argon2id, with the passes that belong to it.
+/// OWASP's minimum memory for argon2id, with the number of passes that goes with it.
 const MEMORY_KIB: u32 = 7168;
 /// See [`MEMORY_KIB`].
 const PASSES: u32 = 5;
 /// Bytes of a hash.
 const OUTPUT_BYTES: usize = 32;
-/// A stored hash that wants more memory than this is not one of ours.
+/// Maximum memory of a stored hash; one that asks for more is not one of ours.
 const MAX_MEMORY_KIB: u32 = 64 << 10;
-/// What an unknown user's password is compared with: a hash of nothing anybody knows, of the usual cost.
+/// The hash that an unknown user's password is compared with: of a secret that nobody knows, at the usual cost.
 const ABSENT_HASH: &str =
     "$argon2id$v=19$m=7168,t=5,p=1$c29tZXNhbHRmb3Jub2JvZHk$Zm9yIGEgdXNlciB0aGF0IGRvZXMgbm90IGV4aXN0ISE";
 
-/// Most logins that wait for their turn; the last of them waits for some seconds.
+/// Maximum number of logins that wait for their turn; the last of them waits some seconds.
 const MAX_WAITING: usize = 128;
-/// … and of one address, so that nobody fills the queue alone.
+/// The same for one address, so that one client cannot fill the queue alone.
 const MAX_WAITING_OF_ADDRESS: usize = 32;
-/// After so long a queue has become shorter.
+/// Time after which a caller should retry: by then the queue is usually shorter.
 const FULL_WAIT_SECONDS: u64 = 2;
 
 /// The one place where passwords are hashed.
 #[derive(Clone, Default)]
 pub(crate) struct Passwords {
-    /// Taken for the time of one hash.
+    /// Locked for the duration of one hash.
     blocks: Arc<Mutex<Vec<Block>>>,
     queue: Arc<Queue>,
 }
 
-/// Who waits, by address.
+/// The number of waiting logins, by address.
 #[derive(Default)]
 struct Queue(std::sync::Mutex<HashMap<IpAddr, usize>>);
 
@@ -67,10 +67,10 @@ impl Passwords {
         turn.work(move |blocks| hash(&password, blocks)).await
     }
 
-    /// Waits for the turn of a login.
+    /// Waits until it is this login's turn.
     ///
     /// # Errors
-    /// [`ServiceError::TooManyAttempts`] when too many wait already, of this address or of all.
+    /// [`ServiceError::TooManyAttempts`] if too many logins wait already, from this address or in all.
     pub(crate) async fn turn(&self, from: IpAddr) -> Result<Turn, ServiceError> {
         let _waiting = Queue::enter(&self.queue, from)?;
         Ok(Turn(Some(Arc::clone(&self.blocks).lock_owned().await)))
@@ -78,8 +78,10 @@ impl Passwords {
 }
 
 impl Turn {
-    /// Whether a password fits a stored hash. Without one it takes the same time and fits nothing, so that nobody can
-    /// tell an unknown user from a wrong password.
+    /// Whether a password matches a stored hash.
+    ///
+    /// Without a hash it takes the same time and returns `false`, so that nobody can tell an unknown user from a wrong
+    /// password.
     pub(crate) async fn verify(&mut self, stored: Option<String>, password: &str) -> Result<bool, ServiceError> {
         if password.len() > MAX_PASSWORD_BYTES {
             return Ok(false);
@@ -105,7 +107,7 @@ impl Turn {
     }
 }
 
-/// One login in the queue; leaves it when dropped.
+/// One login in the queue; leaves the queue when dropped.
 struct Waiting {
     queue: Arc<Queue>,
     from: IpAddr,

@@ -1,4 +1,4 @@
-//! Projects, which IAM has and this service does not: each account has one in each region.
+//! Projects: IAM has them and this service does not, so each account has exactly one in each region.
 
 use sha2::{Digest as _, Sha256};
 
@@ -8,7 +8,7 @@ use crate::identity::service::Identity;
 /// The project of an account in this region (contract 7.1: its name is the region id).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
-    /// 32 hex digits, the same as long as the account exists.
+    /// 32 hex digits; they stay the same as long as the account exists.
     pub id: String,
     /// The region id.
     pub name: String,

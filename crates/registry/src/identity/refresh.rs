@@ -1,8 +1,8 @@
-//! Refresh tokens: what a client keeps instead of a password (`offline_token=true`, registry-protocol 34 and 38).
+//! Refresh tokens: a client keeps one instead of a password (`offline_token=true`, registry-protocol 34 and 38).
 //!
-//! A refresh token buys registry tokens and opens nothing itself; its key is its own. It is checked against the catalog
-//! at each use, and ends when the login behind it does: with the access key, and with any change of the user or its
-//! password. What is undone brings none back.
+//! A refresh token can only be exchanged for registry tokens, and it has a key of its own. Each use checks it against
+//! the catalog. It ends with the login behind it: with the access key, or with any change of the user or its password.
+//! Undoing that change does not bring the token back.
 
 use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Serialize};
@@ -25,10 +25,10 @@ struct RefreshClaims {
     jti: String,
     /// The user's epoch when the login was proved; any change of password or state raises it.
     epoch: i64,
-    /// The access key that was logged in with, and what its secret was.
+    /// The access key of the login, with a fingerprint of its secret at that time.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     access_key: Option<(String, String)>,
-    /// The epoch of that key; keys of before had none, which counts as the first.
+    /// The epoch of that key. Older tokens have none, which counts as the first epoch.
     #[serde(default)]
     key_epoch: i64,
 }
@@ -40,7 +40,7 @@ impl Claims for RefreshClaims {
 }
 
 impl Identity {
-    /// Issues a refresh token for a login, as it was when it was proved with [`Identity::authenticate_login`].
+    /// Issues a refresh token for a login, as it was when [`Identity::authenticate_login`] proved it.
     pub fn issue_refresh_token(&self, login: &ProvedLogin) -> IssuedToken {
         let key = login.access_key.as_ref();
         let iat = now_seconds();
@@ -61,10 +61,10 @@ impl Identity {
         IssuedToken { token, issued_at_seconds: iat, expires_at_seconds: exp }
     }
 
-    /// Verifies a refresh token, and that the login behind it would still be let in.
+    /// Verifies a refresh token, and checks that the login behind it would still succeed.
     ///
     /// # Errors
-    /// The outer error when the catalog does not answer, the inner one when the token is refused.
+    /// The outer error if the catalog does not answer, the inner one if the token is refused.
     pub async fn verify_refresh_token(&self, token: &str) -> Result<Result<Principal, TokenError>, ServiceError> {
         let settings = self.settings();
         let key = &self.keys().refresh_token().verifying;
@@ -130,7 +130,7 @@ mod tests {
         let tokens = both("a password").await;
         for token in &tokens {
             assert_eq!(refresh(&region, token).await.as_ref(), Ok(&region.admin));
-            // It opens nothing else, and nothing else refreshes (H10).
+            // A refresh token opens nothing else, and no other token refreshes (H10: each endpoint accepts one kind).
             assert!(registry.identity().verify_registry_token(token).is_err());
             assert!(registry.identity().verify_iam_token(token).await.unwrap().is_err());
         }
@@ -159,7 +159,7 @@ mod tests {
         }
     }
 
-    /// Somebody is shut out between the proof and the token that is made of it: a token for a year must not outlive that.
+    /// A user is shut out between proving the login and getting its token: a token for a year must not outlive that.
     #[tokio::test]
     async fn a_token_of_a_login_that_changed_since_it_was_proved_is_never_good() {
         let region = TestRegion::start("region-a").await;

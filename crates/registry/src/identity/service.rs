@@ -1,4 +1,4 @@
-//! The service that says who somebody is.
+//! The service for accounts, users, logins and tokens.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::pull_cache::PullCache;
 use crate::settings::{LoginLimits, Settings};
 use crate::shared::Shared;
 
-/// In whose name everybody acts in an open region.
+/// Size of the cache for the one principal of an open region.
 const ONE_ENTRY_BYTES: u64 = 4 << 10;
 
 /// Accounts, users, logins and tokens. Cheap to clone.
@@ -46,7 +46,7 @@ impl Identity {
         Self { shared, access, inner: Arc::new(inner) }
     }
 
-    /// Takes other limits of failed logins over.
+    /// Replaces the limits for failed logins.
     pub(crate) fn set_login_limits(&self, limits: LoginLimits) {
         self.throttle().set_limits(limits);
     }

@@ -1,10 +1,11 @@
-//! Failed logins are slowed down: by name and address together, and by address.
+//! Slows down failed logins, by name and address together, and by address.
 //!
-//! Never by name alone: then a stranger who guesses at somebody's password would lock that somebody out. Whoever guesses
-//! is held back where the guesses come from; the same name logs in from anywhere else as before. What is counted is the
-//! name as it was typed, so a name that nobody has behaves like any other.
+//! Never by name alone: then a stranger who guesses a user's password would lock that user out. A guesser is held back
+//! at their own address, and the user can still log in from anywhere else. Names are counted as they were typed, so an
+//! unknown name behaves like any other.
 //!
-//! Owns: the counters, in memory and bounded: another process, or a restart, begins anew. Never: whether a password fits.
+//! Owns: the counters. They are in memory and bounded; another process, or a restart, begins with none. Never: whether
+//! a password is right.
 
 #![expect(clippy::disallowed_types, reason = "one short lock that is never held over an await")]
 
@@ -18,23 +19,23 @@ use crate::address::counted_address;
 use crate::error::ServiceError;
 use crate::settings::LoginLimits;
 
-/// Most names at addresses that are kept, a few MiB. The oldest eighth leaves when it is full: to make the table forget,
-/// somebody needs thousands of addresses.
+/// Maximum number of pairs of name and address, a few MiB. A full table drops its oldest eighth: an attacker needs
+/// thousands of addresses to make it forget.
 const MAX_PAIRS: usize = 32 * 1024;
-/// Most addresses that are kept.
+/// Maximum number of addresses.
 const MAX_ADDRESSES: usize = 32 * 1024;
-/// After so many failures too many, the time to wait does not grow any more: [`LONGEST_WAIT`].
+/// Failures beyond the free ones after which the wait no longer grows: [`LONGEST_WAIT`].
 const MAX_DOUBLINGS: u32 = 10;
-/// Long enough that guessing leads nowhere (a hundred tries a day), short enough for somebody who mistyped.
+/// Long enough to make guessing useless (a hundred tries a day), short enough for a user who mistyped.
 const LONGEST_WAIT: Duration = Duration::from_mins(15);
-/// How long failures count after the last one.
+/// Time for which failures count, after the last one.
 const MEMORY: Duration = Duration::from_hours(1);
-/// How long a name that logged in keeps its place at an address.
+/// Time for which a name that logged in stays known at an address.
 const GOOD_MEMORY: Duration = Duration::from_hours(24);
-/// An address is forgiven one failure in this time.
+/// Interval in which an address is forgiven one failure.
 const FORGIVEN_EVERY: Duration = Duration::from_secs(6);
 
-/// Somebody who tries to log in.
+/// An attempt to log in.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
     pair: u64,
@@ -44,7 +45,7 @@ pub struct Attempt {
 /// The counters.
 pub(crate) struct Throttle {
     limits: RwLock<LoginLimits>,
-    /// Keyed at random, so that nobody can choose names that meet in one place.
+    /// Keyed at random, so that nobody can choose names that collide.
     hasher: RandomState,
     table: std::sync::Mutex<Table>,
 }
@@ -60,11 +61,11 @@ struct Table {
 struct Pair {
     failures: u32,
     at: Instant,
-    /// Whether it logged in, and did not fail since its memory ran out.
+    /// Whether the name has logged in here since this entry was last reset.
     good: bool,
 }
 
-/// One address. `level` is the number of failures that are not forgiven yet.
+/// One address. `level` is the number of failures that are not yet forgiven.
 #[derive(Clone, Copy)]
 struct Address {
     level: f64,
@@ -76,7 +77,7 @@ impl Throttle {
         Self { limits: RwLock::new(limits), hasher: RandomState::new(), table: std::sync::Mutex::default() }
     }
 
-    /// From now on these count, for failures of before as well.
+    /// Sets the limits; they also apply to earlier failures.
     pub(crate) fn set_limits(&self, limits: LoginLimits) {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
     }
@@ -91,12 +92,12 @@ impl Throttle {
         Attempt { pair: self.hasher.hash_one((address, kind, name)), address }
     }
 
-    /// Whether the attempt may be made at `now`; else how long to wait.
+    /// Whether the attempt may be made at `now`; the error says how long to wait.
     pub(crate) fn check(&self, attempt: Attempt, now: Instant) -> Result<(), ServiceError> {
         self.with(|table| {
             let pair = table.pairs.get(&attempt.pair).filter(|pair| !pair.is_old(now));
             let own = pair.map_or(Duration::ZERO, |pair| self.wait(*pair).saturating_sub(now - pair.at));
-            // Behind one address there may be many: those who are known there are not made to pay for the others.
+            // Many users may share an address: those who are known there do not pay for the failures of the others.
             let known = pair.is_some_and(|pair| pair.good);
             let level = table.addresses.get(&attempt.address).map_or(0.0, |address| address.level(now));
             let above = level - as_level(self.limits().failures_per_address) + 1.0;
@@ -109,7 +110,7 @@ impl Throttle {
         })
     }
 
-    /// Notes how an attempt ended.
+    /// Records how an attempt ended.
     pub(crate) fn note(&self, attempt: Attempt, succeeded: bool, now: Instant) {
         self.with(|table| {
             let pair = table.pairs.entry(attempt.pair).or_insert(Pair { failures: 0, at: now, good: false });
@@ -129,7 +130,7 @@ impl Throttle {
         });
     }
 
-    /// The time to wait after the last failure.
+    /// The wait after the last failure.
     fn wait(&self, pair: Pair) -> Duration {
         let free = u32::try_from(self.limits().failures).unwrap_or(u32::MAX);
         match pair.failures.checked_sub(free) {
@@ -161,7 +162,7 @@ fn as_level(failures: usize) -> f64 {
     u32::try_from(failures).unwrap_or(u32::MAX).into()
 }
 
-/// Drops the oldest eighth of a table that is full.
+/// Drops the oldest eighth of a table if it is full.
 fn forget<K: Copy + Eq + Hash, V>(table: &mut HashMap<K, V>, most: usize, at: impl Fn(&V) -> Instant) {
     if table.len() <= most {
         return;

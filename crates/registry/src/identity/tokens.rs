@@ -1,8 +1,8 @@
-//! The three kinds of token, and why none passes for another: each kind has its own key (contract 7.1, 7.6; H10).
+//! The three kinds of token. None is accepted as another, because each kind has its own key (contract 7.1, 7.6; H10).
 //!
-//! * a registry token opens repositories on `/v2/…`, lives minutes, and needs no look-up;
-//! * an IAM token opens the management API, lives a day, and is checked against the catalog at each use;
-//! * a region token proves one region, and a user of it, to another; it is signed with the region's identity.
+//! * A registry token opens repositories on `/v2/…`, lives minutes, and is verified without the catalog.
+//! * An IAM token opens the management API, lives a day, and is checked against the catalog at each use.
+//! * A region token proves one region, and a user of it, to another; the region's identity signs it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,22 +24,24 @@ pub(crate) use verified::VerifiedTokens;
 pub use verify::TokenError;
 pub(crate) use verify::{Claims, Expected, now_seconds, unverified_issuer, unverified_key_id, verify};
 
-/// A region token is used at once; this covers a slow link and clocks that differ. Whoever verifies one bounds its life too.
+/// Lifetime of a region token, which is used at once: enough for a slow link and for clocks that differ.
+///
+/// The verifying region refuses tokens that live longer.
 pub(crate) const REGION_TOKEN_SECONDS: u64 = 300;
 
-/// A token that was just made.
+/// A newly issued token.
 #[derive(Clone, Debug)]
 pub struct IssuedToken {
     /// The token itself.
     pub token: String,
     /// When it was made, seconds since 1970.
     pub issued_at_seconds: u64,
-    /// When it ends, seconds since 1970.
+    /// When it expires, seconds since 1970.
     pub expires_at_seconds: u64,
 }
 
 impl IssuedToken {
-    /// Its whole life in seconds.
+    /// Its whole lifetime in seconds.
     pub const fn life_seconds(&self) -> u64 {
         self.expires_at_seconds - self.issued_at_seconds
     }
@@ -91,10 +93,10 @@ impl Claims for IamClaims {
 const IAM_AUDIENCE: &str = "management";
 
 impl Identity {
-    /// Issues a registry token: for each scope, what was asked for and is allowed (registry-protocol 35).
+    /// Issues a registry token: for each scope, the requested actions that are allowed (registry-protocol 35).
     ///
     /// # Errors
-    /// [`ServiceError::NamespaceAbsent`] when scopes were asked for and none of their namespaces exists.
+    /// [`ServiceError::NamespaceAbsent`] if a known user requests scopes and none of their namespaces exists.
     pub async fn issue_registry_token(
         &self,
         principal: Option<&Principal>,
@@ -117,7 +119,7 @@ impl Identity {
                 .filter(|action| scope.allows(*action) && has.allows(*action))
                 .collect();
             if !actions.is_empty() {
-                // Two scopes may be judged at different times; the first one stands, so that the older one counts.
+                // Two scopes may be judged at different times; the first id stays, so that the older judgement counts.
                 namespaces.entry(name.namespace().to_string()).or_insert(namespace.id);
                 access.push(Scope::repository(&name, &actions));
             }
@@ -128,8 +130,9 @@ impl Identity {
         Ok(self.registry_token(principal.cloned(), None, access, namespaces))
     }
 
-    /// The token that another region gets: pull and push on exactly one repository, in the name of one user. What of that a
-    /// copy does not need is refused where it is asked for.
+    /// Issues the token that another region gets: pull and push on exactly one repository, in the name of one user.
+    ///
+    /// The registry API refuses the requests among these that a copy does not need.
     pub(crate) fn issue_peer_token(
         &self,
         principal: Principal,
@@ -171,7 +174,7 @@ impl Identity {
         IssuedToken { token, issued_at_seconds: iat, expires_at_seconds: exp }
     }
 
-    /// Verifies a registry token. No look-up: its short life is what limits it.
+    /// Verifies a registry token, without the catalog: its short lifetime is what limits it.
     pub fn verify_registry_token(&self, token: &str) -> Result<Arc<Grant>, TokenError> {
         if let Some(grant) = self.verified_tokens().get(token) {
             return self.still_accepted(grant);
@@ -186,7 +189,7 @@ impl Identity {
         self.still_accepted(grant)
     }
 
-    /// A region's token ends when its `[[peer]]` entry goes, or says `accept = false`.
+    /// Refuses a region's token once its `[[peer]]` entry is gone or says `accept = false`.
     fn still_accepted(&self, grant: Arc<Grant>) -> Result<Arc<Grant>, TokenError> {
         match &grant.via {
             Some(via) if !self.settings().peers.iter().any(|peer| peer.id == *via && peer.accept) => {
@@ -196,10 +199,10 @@ impl Identity {
         }
     }
 
-    /// Verifies the registry token of a call between regions: one that a region token was exchanged for.
+    /// Verifies the registry token of a call between regions, which was issued in exchange for a region token.
     ///
     /// # Errors
-    /// [`ServiceError::Denied`] for every other registry token; the inner error when the token is no good.
+    /// [`ServiceError::Denied`] for every other registry token; the inner error if the token is invalid.
     pub fn verify_copy_token(&self, token: &str) -> Result<Result<Arc<Grant>, TokenError>, ServiceError> {
         match self.verify_registry_token(token) {
             Ok(grant) if grant.via.is_none() => Err(ServiceError::Denied(
@@ -209,7 +212,7 @@ impl Identity {
         }
     }
 
-    /// What everybody gets in an open region: all rights, in the name of an administrator. `None` in any other region.
+    /// The grant of every caller in an open region: all rights, in an administrator's name. `None` in any other region.
     pub async fn open_grant(&self) -> Result<Option<Arc<Grant>>, ServiceError> {
         if !self.settings().access.open {
             return Ok(None);
@@ -237,10 +240,10 @@ impl Identity {
         IssuedToken { token, issued_at_seconds: iat, expires_at_seconds: exp }
     }
 
-    /// Verifies an IAM token, and that its user is still as it was.
+    /// Verifies an IAM token, and checks that its user has not changed since.
     ///
     /// # Errors
-    /// The outer error when the catalog does not answer, the inner one when the token is refused.
+    /// The outer error if the catalog does not answer, the inner one if the token is refused.
     pub async fn verify_iam_token(&self, token: &str) -> Result<Result<Principal, TokenError>, ServiceError> {
         let issuer = self.settings().region.as_str();
         let expected = Expected { algorithm: Algorithm::HS256, issuer, audience: IAM_AUDIENCE };

@@ -47,7 +47,7 @@ async fn an_account_waits_for_itself_and_not_for_others() {
     assert!(table.served.len() <= 1 && table.waiting.is_empty(), "owners without answers are forgotten");
 }
 
-/// What waits for much room does not stand in the way of what needs little.
+/// A caller that waits for much room does not block one that needs little.
 #[tokio::test]
 async fn small_ones_pass_a_large_one_that_waits() {
     let rooms = Arc::new(Rooms::default());
@@ -62,7 +62,7 @@ async fn small_ones_pass_a_large_one_that_waits() {
     assert!(!large.await.unwrap());
 }
 
-/// Two accounts with all the room, and many more questions, keep a third one out for some seconds only.
+/// Two accounts that hold all the room, and ask again and again, keep a third one out for a few seconds only.
 #[tokio::test]
 async fn nobody_is_kept_out_for_long() {
     let rooms = Arc::new(quick());
@@ -131,7 +131,7 @@ async fn an_answer_grows_as_far_as_there_is_room() {
     assert!(rooms.grow(&mut room, A, PAGE_BYTES / 4 * 3));
 }
 
-/// Whoever waits holds nothing of what it read.
+/// A waiting caller holds nothing of what it has read.
 #[tokio::test]
 async fn what_finds_no_room_is_let_go_and_read_again() {
     let rooms = Arc::new(Rooms::default());

@@ -57,10 +57,10 @@ async fn the_tag_of_a_subject_lists_what_refers_to_it() {
     assert_eq!(index.digest, Digest::of(index.digest.algorithm(), index.raw.as_ref().unwrap()));
     let text = String::from_utf8(index.raw.as_ref().unwrap().to_vec()).unwrap();
     assert!(text.contains("application/vnd.sbom") && text.contains("\"kind\":\"sbom\""), "{text}");
-    // The same again, and by its digest.
+    // A second read gives the same, and so does a read by its digest.
     assert_eq!(at(&region, tag.clone()).await.unwrap().raw, index.raw);
     assert_eq!(at(&region, index.digest.clone()).await.unwrap().raw, index.raw);
-    // It is no tag of the repository.
+    // The index is not a tag of the repository.
     let tags = region.registry.content().tag_names(&name(NAME), None, 10).await.unwrap();
     assert_eq!(tags.iter().map(transship_oci::Tag::as_str).collect::<Vec<_>>(), ["v1"]);
 
@@ -69,7 +69,7 @@ async fn the_tag_of_a_subject_lists_what_refers_to_it() {
     assert!(matches!(at(&region, index.digest.clone()).await, Err(ServiceError::ManifestAbsent(_))), "it has changed");
 }
 
-/// A client that knows only the tag reads it, adds its own and puts it back, while others use the API.
+/// A client that knows only the tag reads the index, adds its own entry and puts it back, while others use the API.
 #[tokio::test]
 async fn an_index_that_a_client_keeps_is_brought_up_to_date() {
     let (region, subject) = region().await;
@@ -81,7 +81,7 @@ async fn an_index_that_a_client_keeps_is_brought_up_to_date() {
         "manifests": [{"mediaType": media::OCI_MANIFEST, "digest": mine, "size": size_bytes, "annotations": {"mine": "yes"}}],
     });
     let pushed = region.push_manifest(&name(NAME), tag.as_str(), &kept).await.unwrap();
-    // Nothing to add: byte for byte what was pushed.
+    // Nothing to add: the client gets the pushed bytes.
     assert_eq!(at(&region, tag.clone()).await.unwrap().digest, pushed.digest);
 
     let theirs = sign(&region, &subject, "theirs").await;
@@ -94,7 +94,7 @@ async fn an_index_that_a_client_keeps_is_brought_up_to_date() {
     region.registry.content().delete_manifest(&name(NAME), &Reference::Digest(mine)).await.unwrap();
     assert_eq!(entries(&at(&region, tag.clone()).await.unwrap()), sorted([theirs.clone()]));
 
-    // What was read may be the condition of what is put, though nobody has stored it.
+    // The digest of an index that was read may be the condition of a push, although nobody has stored that index.
     let read = at(&region, tag.clone()).await.unwrap();
     let size_bytes = at(&region, theirs.clone()).await.unwrap().size_bytes;
     let put = async |condition: Digest, note: &str| {
@@ -123,7 +123,7 @@ async fn a_sha512_subject_has_a_tag_too() {
     assert_eq!(entries(&at(&region, subject.referrers_tag()).await.unwrap()), [signature]);
 }
 
-/// One that is large is made under room, is sent in pieces, and is the same again when it is asked for by its digest.
+/// A large index takes room while it is made, is sent in pieces, and is the same when it is read by its digest.
 #[tokio::test]
 async fn a_large_index_is_sent_in_pieces() {
     let (region, subject) = region().await;

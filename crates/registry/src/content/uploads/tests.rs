@@ -11,7 +11,7 @@ use crate::testing::{TestRegion, body, name, settings};
 
 async fn region() -> (TestRegion, RepositoryName, Arc<Grant>) {
     let mut settings = settings("region-a");
-    // A blob may be without a manifest for so long.
+    // Time for which a blob may be without a manifest.
     settings.collection.unlink_grace = Duration::from_hours(1);
     let region = TestRegion::start_with(settings).await;
     region.namespace("group").await;
@@ -42,7 +42,7 @@ async fn chunks_make_a_blob() {
     assert!(matches!(gone, ServiceError::UploadAbsent), "{gone}");
 }
 
-/// A body that does not say how long it is ends when it no longer fits, also one that counts only when it comes whole.
+/// A body of unknown length ends when it exceeds the quota, even one that counts only if it arrives whole.
 #[tokio::test]
 async fn endless_bodies_end_at_the_quota() {
     let mut limited = settings("region-a");
@@ -78,13 +78,13 @@ async fn endless_bodies_end_at_the_quota() {
     }
 }
 
-/// Whoever takes a session over from a writer that only seems to be dead must not lose anything to it.
+/// A writer that takes a session over from one that only seems dead must not lose any bytes to it.
 #[tokio::test]
 async fn a_stalled_writer_removes_nothing_of_its_successor() {
     let (region, app, grant) = region().await;
     let (registry, digest) = (&region.registry, sha256(b"content"));
     let session = registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
-    // One writer stops behind its first statement, another one behind its first bytes. Their leases run out.
+    // One writer stops after its first statement, another one after its first bytes. Their leases expire.
     let fresh = Location::fresh().to_string();
     let mut stalled = registry.catalog().take_writer(&session, "stalled", 0, &fresh).await.unwrap().unwrap();
     let mut writing = Receiving::begin(
@@ -99,24 +99,24 @@ async fn a_stalled_writer_removes_nothing_of_its_successor() {
     registry.catalog().release_orphans().await.unwrap();
 
     registry.content().finish_upload(&grant, &app, &session, None, body(&[b"content"]), digest.clone()).await.unwrap();
-    // Both go on with what they were about to do.
+    // Both continue with what they were about to do.
     let opened = Receiving::open(registry.content(), &mut stalled, "stalled", None).await;
     drop(opened);
     registry.content().discard(&session, Abandon::Writer("stalled")).await.unwrap();
     let ended = writing.leave(registry.content(), Ok(())).await.unwrap_err();
     assert!(matches!(ended, ServiceError::UploadBusy), "{ended}");
     assert_eq!(region.read_blob(&app, &digest).await, b"content");
-    // What they have left behind is garbage that is found.
+    // The garbage collection finds what they left behind.
     assert_eq!(locations_in_the_end(&region).await, 1);
 }
 
-/// How many locations hold bytes when all garbage is gone.
+/// Number of locations that hold bytes after all garbage is gone.
 async fn locations_in_the_end(region: &TestRegion) -> usize {
     region.registry.upkeep().collect_once().await;
     region.store.list(None, 10).await.unwrap().len()
 }
 
-/// A writer that has lost its session and then finds its digest wrong does not end the session of the next one.
+/// A writer that has lost its session and then finds a wrong digest does not end the session of the next writer.
 #[tokio::test]
 async fn a_writer_that_lost_its_session_does_not_end_it() {
     let (region, app, grant) = region().await;
@@ -137,7 +137,7 @@ async fn a_writer_that_lost_its_session_does_not_end_it() {
     );
 }
 
-/// After a power cut the row may know less than the disk: bytes lie where nobody has written as far as it knows.
+/// After a power cut the row may know less than the disk: bytes lie where, as far as the row knows, nobody has written.
 #[tokio::test]
 async fn bytes_that_nobody_wrote_are_stepped_round() {
     let (region, app, grant) = region().await;
@@ -197,7 +197,7 @@ async fn a_mount_of_what_is_not_there_asks_for_it() {
     assert_eq!(mount().await, Mount::Done);
 }
 
-/// A closing PUT says what it brings, so it may bring what the organization has, however long and however it comes.
+/// A closing PUT names its digest, so it may bring content that the organization has, of any size and in any way.
 #[tokio::test]
 async fn what_the_organization_has_comes_beyond_the_limit() {
     let (region, app, _) = region().await;
@@ -217,12 +217,12 @@ async fn what_the_organization_has_comes_beyond_the_limit() {
         region.registry.content().finish_upload(&grant, &other, &session, None, frames(count), digest.clone()).await
     };
     close(65, &digest).await.unwrap();
-    // It is no way round the limit: more bytes than that content has are refused, and so is anything else.
+    // That does not get round the limit: more bytes than that content has are refused, and so is any other content.
     for (count, digest) in [(140, &digest), (65, &sha256(b"something else"))] {
         let refused = close(count, digest).await.unwrap_err();
         assert!(matches!(refused, ServiceError::NamespaceFull(_)), "{refused}");
     }
-    // A PATCH does not say what it brings, so its bytes must fit.
+    // A PATCH does not name a digest, so its bytes must fit.
     let session =
         region.registry.content().start_upload(&grant, &other, DigestAlgorithm::Sha256).await.unwrap().session;
     let refused = region.registry.content().append_upload(&grant, &other, &session, None, frames(2)).await.unwrap_err();
@@ -232,7 +232,7 @@ async fn what_the_organization_has_comes_beyond_the_limit() {
     assert_eq!(usages[0].usage[0].used, 65 << 20, "what was refused counts no more");
 }
 
-/// Bytes that came as content that the organization has, and broke off, are let in as nothing else.
+/// Bytes accepted as content that the organization has, whose upload broke off, may not become other content.
 #[tokio::test]
 async fn what_came_beyond_the_limit_becomes_nothing_else() {
     let (region, app, grant) = region().await;
@@ -247,7 +247,7 @@ async fn what_came_beyond_the_limit_becomes_nothing_else() {
         let frames = futures::stream::iter((0..frames).map(move |_| Ok(frame.clone())));
         Box::pin(frames.chain(futures::stream::iter([Err("cut".to_owned())])))
     };
-    // With a range the bytes stay; without one the next body begins anew, and may be too short for a checkpoint.
+    // With a range the bytes stay. Without one the next body begins anew, and may be too short for a checkpoint.
     for (range, frames, rest) in [(ContentRange::of_chunk(0, 65 << 20), 1, &[][..]), (None, 64, &junk[..])] {
         let session = registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
         let cut = registry.content().finish_upload(&grant, &app, &session, range, broken(frames), known.clone()).await;
@@ -263,7 +263,7 @@ async fn what_came_beyond_the_limit_becomes_nothing_else() {
         assert!(registry.content().find_blob(&app, &junk).await.is_err());
         assert_eq!(used().await, 65 << 20);
     }
-    // The content itself may still be cut, and then come whole.
+    // The content itself may be cut off again, and then arrive whole.
     let session = registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
     let frame = Bytes::from(vec![7; 1 << 20]);
     let frames = |count: usize| futures::stream::iter(std::iter::repeat_n(Ok(frame.clone()), count));
@@ -369,7 +369,7 @@ async fn the_closing_put_may_be_repeated_by_whoever_closed() {
     let other =
         registry.content().finish_upload(&grant, &app, &session, None, body(&[]), sha256(b"other")).await.unwrap_err();
     assert!(matches!(other, ServiceError::UploadAbsent), "{other}");
-    // Somebody else who may push here does not get a blob by knowing session and digest (H2).
+    // Another user who may push here does not get a blob by knowing session and digest (H2).
     let other = region.user("other").await;
     let spec = crate::access::grants::GrantSpec { user_id: other.user_id.clone(), user_name: String::new(), level: 3 };
     registry.access().add_namespace_grants(&region.admin, app.namespace(), &[spec]).await.unwrap();
@@ -457,7 +457,7 @@ async fn a_mount_needs_pull_on_the_source_in_the_same_token() {
     let mount = async |grant: &crate::access::token_grant::Grant, digest: &Digest, from: &RepositoryName| {
         region.registry.content().mount_blob(grant, &target, digest, from).await.unwrap()
     };
-    // The user may pull there, and nobody has asked for that yet.
+    // The user may pull from the source, but the token was not requested with that scope.
     let only_target = region.grant(&region.admin, &target).await;
     assert_eq!(mount(&only_target, &layer, &app).await, Mount::AskForMore);
     assert_eq!(mount(&only_target, &layer, &name("group/none")).await, Mount::Nothing);
@@ -467,12 +467,12 @@ async fn a_mount_needs_pull_on_the_source_in_the_same_token() {
     assert_eq!(mount(&both, &layer, &app).await, Mount::Done);
     assert_eq!(region.read_blob(&target, &layer).await, b"layer");
     assert_eq!(mount(&both, &sha256(b"absent"), &app).await, Mount::Nothing);
-    // A token that was asked for with the source in mind, and got no pull there, is not sent back for more.
+    // A token that was requested with the source, and got no pull there, is not sent back for more.
     let scopes = [Scope::repository(&target, &[Action::All]), Scope::repository(&app, &[Action::Push])];
     let push_only = region.registry.identity().issue_registry_token(Some(&region.admin), &scopes).await.unwrap().token;
     let push_only = region.registry.identity().verify_registry_token(&push_only).unwrap();
     assert_eq!(mount(&push_only, &layer, &app).await, Mount::Nothing);
-    // Who may not pull from the source learns nothing, whether it exists or not.
+    // A user who may not pull from the source does not learn whether it exists.
     let writer = region.user("writer").await;
     region.namespace("hidden").await;
     let hidden = name("hidden/app");

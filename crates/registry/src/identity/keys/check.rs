@@ -1,7 +1,7 @@
-//! Whether the key files are those that a catalog is used with.
+//! Checks whether the key files are the ones that a catalog is used with.
 //!
-//! The catalog notes what identifies each key. A file that is missing is made only while there is no account yet; a file that is not the
-//! noted one is refused. Never: making a key in place of one that somebody relies on.
+//! The catalog records a value that identifies each key. A missing file is created only while there is no account yet;
+//! a file that differs from the recorded one is refused. Never: creating a key in place of one that somebody relies on.
 
 use std::path::{Path, PathBuf};
 
@@ -9,20 +9,22 @@ use transship_catalog::Catalog;
 
 use super::{KeyError, Keys, Master, REGION_KEY_FILE, RegionKey, SECRETS_KEY_FILE, files};
 
-/// What was found without making anything.
+/// The keys that were found, without creating any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FoundKeys {
-    /// The files that are not there; the first start makes them.
+    /// The missing files; the first start creates them.
     pub missing: Vec<&'static str>,
-    /// The public half of `region.key`, when that is there.
+    /// The public half of `region.key`, if that file exists.
     pub region_public_key: Option<String>,
 }
 
 impl Keys {
-    /// Reads the keys of a catalog, and makes them at the first start. Finishes, or undoes, a replacement that was cut off.
+    /// Reads the keys of a catalog, and creates them at the first start.
+    ///
+    /// Finishes or undoes a replacement that was interrupted.
     ///
     /// # Errors
-    /// When a file cannot be used, is missing though the catalog has accounts, or is not the one that the catalog is used with.
+    /// When a file is unusable, is missing although the catalog has accounts, or is not the one that the catalog uses.
     pub async fn of_catalog(data_dir: &Path, catalog: &Catalog) -> Result<Self, KeyError> {
         for name in Self::FILES {
             finish_replacement(data_dir, name, catalog).await?;
@@ -43,8 +45,9 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Whether a region with these files and this catalog would start, as far as its keys go; changes nothing. A replacement that was cut
-    /// off counts as finished, or undone, as the start will do it.
+    /// Whether a region with these files and this catalog would start, as far as its keys go; changes nothing.
+    ///
+    /// An interrupted replacement counts as finished or undone, whichever the start will do.
     ///
     /// # Errors
     /// As [`Keys::of_catalog`].
@@ -63,7 +66,7 @@ impl Keys {
             };
             let is_foreign = match (&noted, name) {
                 (Some(noted), _) => *noted != check,
-                // A catalog from before keys were noted: a secret that the key opens says as much.
+                // A catalog from before keys were recorded: that the key opens a secret proves the same.
                 (None, SECRETS_KEY_FILE) => !opens_secrets(&path, catalog).await?,
                 (None, _) => false,
             };
@@ -80,10 +83,10 @@ impl Keys {
         differs.map_or(Ok(found), Err)
     }
 
-    /// The same where there is no catalog yet: whether the files that are there can be used.
+    /// As [`Keys::compare`] before there is a catalog: checks only whether the existing files are usable.
     ///
     /// # Errors
-    /// When one cannot be read, holds something else, or can be read by other users of the machine.
+    /// When a file cannot be read, holds something else, or is readable by other users of the machine.
     pub fn look(data_dir: &Path) -> Result<FoundKeys, KeyError> {
         let mut found = FoundKeys::default();
         for name in Self::FILES {
@@ -96,13 +99,13 @@ impl Keys {
         Ok(found)
     }
 
-    /// What the catalog notes of each file.
+    /// The values that the catalog records for the files.
     pub(crate) fn checks(&self) -> [(&'static str, &str); 2] {
         [(REGION_KEY_FILE, &self.region_check), (SECRETS_KEY_FILE, &self.secrets_check)]
     }
 }
 
-/// What identifies the key in a file; nothing when the file is not there.
+/// The value that identifies the key in a file; `None` if the file does not exist.
 pub(super) fn check_of(path: &Path, name: &str) -> Result<Option<String>, KeyError> {
     let Some(text) = files::load(path)? else { return Ok(None) };
     Ok(Some(if name == REGION_KEY_FILE {
@@ -112,7 +115,7 @@ pub(super) fn check_of(path: &Path, name: &str) -> Result<Option<String>, KeyErr
     }))
 }
 
-/// A new key whose transaction is in the catalog takes its place; one whose transaction never was goes away.
+/// Puts a new key in place if the catalog has recorded it, otherwise deletes it.
 pub(super) async fn finish_replacement(data_dir: &Path, name: &str, catalog: &Catalog) -> Result<(), KeyError> {
     let Some(pending) = files::Pending::left_behind(&data_dir.join(name))? else { return Ok(()) };
     let noted = catalog.key_check(name).await?;
@@ -125,7 +128,7 @@ pub(super) async fn finish_replacement(data_dir: &Path, name: &str, catalog: &Ca
     }
 }
 
-/// Where the key will be once a replacement that was cut off is finished.
+/// Where the key will be once an interrupted replacement is finished.
 fn path_after_start(data_dir: &Path, name: &str, noted: Option<&str>) -> Result<PathBuf, KeyError> {
     let path = data_dir.join(name);
     let beside = files::beside(&path);
@@ -133,7 +136,7 @@ fn path_after_start(data_dir: &Path, name: &str, noted: Option<&str>) -> Result<
     Ok(if is_noted { beside } else { path })
 }
 
-/// Whether a `secrets.key` opens some secret of the catalog, if there is any.
+/// Whether a `secrets.key` opens a secret of the catalog; `true` if the catalog has none.
 async fn opens_secrets(path: &Path, catalog: &Catalog) -> Result<bool, KeyError> {
     let Some((access_key, sealed)) = catalog.any_sealed_secret().await? else { return Ok(true) };
     let Some(text) = files::load(path)? else { return Ok(false) };

@@ -1,7 +1,7 @@
-//! Key files on the disk: made whole or not at all, readable by their owner only, replaced so that a kill at any moment leaves one
-//! that is right.
+//! Key files on disk: written whole or not at all, readable by their owner only, and replaced so that a kill at any
+//! moment leaves a correct one.
 //!
-//! Owns: files, names and locks. Never: what is in a key, and which of two files is the right one.
+//! Owns: files, names and locks. Never: what is in a key, and which of two files is the correct one.
 
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Write as _};
@@ -12,17 +12,17 @@ use zeroize::Zeroizing;
 
 use super::{KeyError, Master, REGION_KEY_FILE, RegionKey};
 
-/// What the name of a file ends with, behind the id of its process, before it has its own name.
+/// Suffix of a temporary file, after the process id.
 const TEMPORARY: &str = ".tmp";
 
-/// A new key beside the one that it is going to replace, with a lock that ends with the process.
+/// A new key beside the one that it will replace, with a lock that ends with the process.
 pub(super) struct Pending {
     path: PathBuf,
     current: PathBuf,
     _lock: File,
 }
 
-/// Reads a key file, or nothing when it is not there.
+/// Reads a key file; `None` if it does not exist.
 pub(super) fn load(path: &Path) -> Result<Option<Zeroizing<String>>, KeyError> {
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
@@ -41,22 +41,22 @@ pub(super) fn load(path: &Path) -> Result<Option<Zeroizing<String>>, KeyError> {
         .map_err(|error| KeyError::file(path, format!("cannot be read: {error}")))
 }
 
-/// Reads a key file, and makes it when it is not there.
+/// Reads a key file, and creates it if it does not exist.
 pub(super) fn load_or_create(data_dir: &Path, name: &str) -> Result<Zeroizing<String>, KeyError> {
     load_or_create_as(data_dir, name, name)
 }
 
-/// The same for a file of another name than the kind of key in it has.
+/// As [`load_or_create`], for a file whose name is not that of its kind of key.
 pub(super) fn load_or_create_as(data_dir: &Path, name: &str, kind: &str) -> Result<Zeroizing<String>, KeyError> {
     let path = data_dir.join(name);
     if load(&path)?.is_none() {
         create(&path, &generate(&path, kind)?)?;
     }
-    // Read back even what was just made: when two processes start at once, both use the file that won.
+    // Read back even what was just created: if two processes start at once, both use the file that won.
     load(&path)?.ok_or_else(|| KeyError::file(&path, "went away while it was read"))
 }
 
-/// The text of a new key for the file of that name.
+/// The text of a new key, of the kind that `name` stands for.
 pub(super) fn generate(path: &Path, name: &str) -> Result<Zeroizing<String>, KeyError> {
     if name == REGION_KEY_FILE {
         RegionKey::generate().map_err(|reason| KeyError::file(path, reason))
@@ -65,7 +65,7 @@ pub(super) fn generate(path: &Path, name: &str) -> Result<Zeroizing<String>, Key
     }
 }
 
-/// Makes a file whole or not at all, unless another process was faster.
+/// Creates a file whole or not at all, unless another process was faster.
 fn create(path: &Path, text: &str) -> Result<(), KeyError> {
     let made = write(path, text).and_then(|(temporary, _)| {
         let linked = std::fs::hard_link(&temporary, path);
@@ -78,7 +78,7 @@ fn create(path: &Path, text: &str) -> Result<(), KeyError> {
     made.map_err(|error| KeyError::file(path, format!("cannot be made: {error}")))
 }
 
-/// Writes a temporary file beside `path`, durably, and locks it, so that nobody takes it for one that was left behind.
+/// Writes a temporary file beside `path`, durably, and locks it, so that nobody takes it for a left-over.
 fn write(path: &Path, text: &str) -> std::io::Result<(PathBuf, File)> {
     let temporary = path.with_extension(format!("{}{TEMPORARY}", std::process::id()));
     let mut file = loop {
@@ -93,14 +93,14 @@ fn write(path: &Path, text: &str) -> std::io::Result<(PathBuf, File)> {
     Ok((temporary, file))
 }
 
-/// Takes temporary files away that killed processes have left: each may be a second name of a key that is in use.
+/// Removes the temporary files of killed processes: each may be a second name of a key that is in use.
 pub(super) fn remove_left_behind(data_dir: &Path) {
     let Ok(entries) = std::fs::read_dir(data_dir) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_temporary)) {
         let path = entry.path();
         let remove = || -> std::io::Result<()> {
             let file = File::open(&path)?;
-            // Otherwise it is at work.
+            // A locked file belongs to a process that is still writing it.
             if try_lock(&file)? && is_at(&file, &path)? {
                 std::fs::remove_file(&path)?;
                 tracing::warn!(file = %path.display(), "removed a copy of a key, which a process that was killed has left");
@@ -116,7 +116,7 @@ pub(super) fn remove_left_behind(data_dir: &Path) {
     }
 }
 
-/// Whether a name is one that [`write()`] makes for one of the key files, or for one beside them.
+/// Whether a name is one that [`write()`] makes for a key file, or for the new file beside one.
 fn is_temporary(name: &str) -> bool {
     let names = super::Keys::FILES.into_iter().filter_map(|file| file.strip_suffix("key"));
     names.filter_map(|stem| name.strip_prefix(stem)?.strip_suffix(TEMPORARY)).any(|middle| {
@@ -125,7 +125,7 @@ fn is_temporary(name: &str) -> bool {
     })
 }
 
-/// Whether the lock is ours now; nobody waits for it.
+/// Takes the lock if it is free, without waiting; returns whether it did.
 fn try_lock(file: &File) -> std::io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -134,7 +134,7 @@ fn try_lock(file: &File) -> std::io::Result<bool> {
     }
 }
 
-/// Whether a path still leads to this file: its name may have gone, or may be that of another file, since it was opened.
+/// Whether a path still leads to this file: since it was opened, the name may be gone or belong to another file.
 fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
     let own = file.metadata()?.ino();
     match std::fs::metadata(path) {
@@ -166,10 +166,10 @@ impl Pending {
         }
     }
 
-    /// The file that a replacement left which did not come to its end.
+    /// The file that an interrupted replacement left behind.
     ///
     /// # Errors
-    /// When that replacement is still at work.
+    /// When that replacement is still running.
     pub(super) fn left_behind(current: &Path) -> Result<Option<Self>, KeyError> {
         let path = beside(current);
         let failed = |error: std::io::Error| KeyError::file(&path, format!("cannot be looked at: {error}"));
@@ -188,25 +188,25 @@ impl Pending {
         }
     }
 
-    /// Where it is.
+    /// The path of the new key.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Puts it in place of the current one.
+    /// Puts the new key in place of the current one.
     pub(super) fn take_over(self) -> Result<(), KeyError> {
         let moved = std::fs::rename(&self.path, &self.current).and_then(|()| sync_directory(&self.path));
         moved.map_err(|error| KeyError::file(&self.path, format!("cannot take the place of the old file: {error}")))
     }
 
-    /// Takes it away.
+    /// Deletes the new key.
     pub(super) fn discard(self) -> Result<(), KeyError> {
         let removed = std::fs::remove_file(&self.path).and_then(|()| sync_directory(&self.path));
         removed.map_err(|error| KeyError::file(&self.path, format!("cannot be removed: {error}")))
     }
 }
 
-/// Where a new key lies before it takes the place of the current one.
+/// The path of a new key before it replaces the current one.
 pub(super) fn beside(current: &Path) -> PathBuf {
     let mut name = current.as_os_str().to_owned();
     name.push(".new");

@@ -1,8 +1,8 @@
-//! Another key in place of one, so that a kill at any moment leaves a region that starts.
+//! Replaces a key so that a kill at any moment leaves a region that starts.
 //!
-//! The new key is written beside the old one, durably. One transaction notes it in the catalog and, for `secrets.key`, seals every secret
-//! again. Then the file takes the name. Whoever opens the region in between sees by the catalog's note which of the two files is right
-//! ([`super::check`]).
+//! The new key is written beside the old one, durably. One transaction records it in the catalog and, for
+//! `secrets.key`, seals every secret again. Then the new file is renamed over the old one. A process that opens the
+//! region in between sees from the catalog's record which of the two files is correct ([`super::check`]).
 
 use std::path::Path;
 
@@ -12,15 +12,15 @@ use super::check::{check_of, finish_replacement};
 use super::files::{self, Pending};
 use super::{KeyError, Keys, Master, REGION_KEY_FILE, RegionKey, SECRETS_KEY_FILE};
 
-/// Name of a region key that is to be used next.
+/// Name of the file with the region key that will be used next.
 const NEXT_REGION_KEY_FILE: &str = "region.key.next";
 
-/// How `secrets.key` is replaced.
+/// How to replace `secrets.key`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NewKey {
-    /// The old one is there, so that secrets can be opened with it.
+    /// The old key exists, so that secrets can be opened with it.
     FromOld,
-    /// The old one is lost: secrets that were sealed with it are lost as well.
+    /// The old key is lost, and with it the secrets that it sealed.
     WithoutOld,
 }
 
@@ -28,8 +28,9 @@ pub enum NewKey {
 pub type Replaced = SealedAgain;
 
 impl Keys {
-    /// Replaces `secrets.key` and seals every secret again. No process may serve the catalog meanwhile; one that does stops storing
-    /// secrets, and ends when it notices.
+    /// Replaces `secrets.key` and seals every secret again.
+    ///
+    /// No process may serve the catalog meanwhile; one that does stops storing secrets, and exits when it notices.
     ///
     /// # Errors
     /// When the old file is not the one of the catalog, when it is missing ([`NewKey::FromOld`]) or still there
@@ -72,12 +73,15 @@ impl Keys {
                 pending.take_over()?;
                 Ok(done)
             }
-            // Whether a commit arrived is not always known: the next to open the region decides by the catalog's note.
+            // Whether the commit arrived is not always known. The next process to open the region decides by the
+            // catalog's record.
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Replaces `region.key`, by the one that [`Keys::prepare_region_key`] made if there is one, and returns the new public key.
+    /// Replaces `region.key` and returns the new public key.
+    ///
+    /// Uses the key that [`Keys::prepare_region_key`] created, if there is one.
     pub async fn replace_region_key(data_dir: &Path, catalog: &Catalog) -> Result<String, KeyError> {
         finish_replacement(data_dir, REGION_KEY_FILE, catalog).await?;
         let path = data_dir.join(REGION_KEY_FILE);
@@ -108,8 +112,9 @@ impl Keys {
         Ok(public)
     }
 
-    /// Makes the key that is going to be the region's next one, unless it is made already, and returns its public key, so that peers can
-    /// pin it before it is used.
+    /// Creates the region's next key, unless it exists already, and returns its public key.
+    ///
+    /// Peers can then pin the key before it is used.
     pub fn prepare_region_key(data_dir: &Path) -> Result<String, KeyError> {
         drop_used_next(data_dir)?;
         let text = files::load_or_create_as(data_dir, NEXT_REGION_KEY_FILE, REGION_KEY_FILE)?;
@@ -117,7 +122,9 @@ impl Keys {
     }
 }
 
-/// Whether the catalog was used with this `secrets.key`. One from before keys were noted tells by a secret that the key opens.
+/// Whether the catalog was used with this `secrets.key`.
+///
+/// In a catalog from before keys were recorded, a secret that the key opens proves it.
 async fn is_of_catalog(key: &Master, noted: Option<&str>, catalog: &Catalog) -> Result<bool, KeyError> {
     if let Some(noted) = noted {
         return Ok(key.check() == noted);
@@ -126,8 +133,9 @@ async fn is_of_catalog(key: &Master, noted: Option<&str>, catalog: &Catalog) -> 
     Ok(some.is_none_or(|(access_key, sealed)| key.opens(&access_key, &sealed)))
 }
 
-/// Takes the file of the next key away when that is the current key by now, because a replacement was cut off at its very end. Returns the
-/// public key if so.
+/// Deletes the file of the next key if that key is already the current one, and returns its public key then.
+///
+/// Such a file is left when a replacement is interrupted at its very end.
 fn drop_used_next(data_dir: &Path) -> Result<Option<String>, KeyError> {
     let next = data_dir.join(NEXT_REGION_KEY_FILE);
     let Some(prepared) = check_of(&next, REGION_KEY_FILE)? else { return Ok(None) };

@@ -42,7 +42,7 @@ fn a_key_that_others_can_read_or_that_is_damaged_is_refused() {
     assert!(Keys::load_or_create(dir.path()).unwrap_err().to_string().contains("64 hexadecimal digits"));
 }
 
-/// A process that is killed between giving a file its name and taking the first one away leaves two names of one secret.
+/// A process that is killed between linking a file's final name and deleting the temporary one leaves two names.
 #[test]
 fn copies_that_killed_processes_have_left_are_removed_when_keys_are_loaded() {
     let dir = tempfile::tempdir().unwrap();
@@ -56,7 +56,7 @@ fn copies_that_killed_processes_have_left_are_removed_when_keys_are_loaded() {
     for name in others {
         std::fs::write(dir.path().join(name), "").unwrap();
     }
-    // One that a process is writing just now.
+    // The temporary file of a process that is still writing.
     let at_work = dir.path().join("region.key.13.tmp");
     std::fs::write(&at_work, "").unwrap();
     let lock = std::fs::File::open(&at_work).unwrap();
@@ -107,7 +107,7 @@ async fn a_replacement_that_is_cut_off_anywhere_leaves_a_region_that_starts() {
     assert!(!beside.exists());
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 
-    // Killed between the transaction and the end: the new one takes its place.
+    // Killed between the transaction and the end: the new key takes its place.
     let new = Master::from_text(&path, &Master::generate()).unwrap();
     drop(files::Pending::write(&path, &hex::encode(&*new.0)).unwrap());
     let sealing = new.sealing();
@@ -117,7 +117,7 @@ async fn a_replacement_that_is_cut_off_anywhere_leaves_a_region_that_starts() {
     assert!(!beside.exists());
     assert_ne!(std::fs::read_to_string(&path).unwrap(), text);
 
-    // A whole one, and nobody meddles while it is at work.
+    // A replacement that is not killed, and that nobody disturbs while it is running.
     let pending = files::Pending::write(&path, &Master::generate()).unwrap();
     let busy = Keys::of_catalog(dir.path(), &catalog).await.unwrap_err().to_string();
     assert!(busy.contains("secrets.key.new") && busy.contains("held by another process"), "{busy}");
@@ -130,15 +130,15 @@ async fn a_replacement_that_is_cut_off_anywhere_leaves_a_region_that_starts() {
 /// The step before which a replacement of `region.key` by the prepared key is killed.
 #[derive(Clone, Copy, Debug)]
 enum KilledBefore {
-    /// In the catalog.
+    /// Before the catalog records the new key.
     Note,
-    /// Of `region.key.new`.
+    /// Before `region.key.new` is renamed.
     Rename,
-    /// Of `region.key.next`.
+    /// Before `region.key.next` is deleted.
     Removal,
 }
 
-/// Peers have pinned the key that was prepared, so whatever is repeated, no other takes the place.
+/// Peers have pinned the prepared key, so no other key may take its place, whatever is repeated.
 #[tokio::test]
 async fn the_prepared_region_key_is_the_one_that_is_used_wherever_its_replacement_is_cut_off() {
     for killed in [KilledBefore::Note, KilledBefore::Rename, KilledBefore::Removal] {
@@ -168,7 +168,7 @@ async fn the_prepared_region_key_is_the_one_that_is_used_wherever_its_replacemen
             let keys = Keys::of_catalog(dir.path(), &catalog).await.unwrap();
             assert_eq!(keys.region_public_key(), pinned, "{killed:?}, started: {is_started}");
             assert!(!next.exists());
-            // The next one is another one.
+            // The next key to be prepared is a different one.
             assert_ne!(Keys::prepare_region_key(dir.path()).unwrap(), pinned);
         }
     }
@@ -208,7 +208,7 @@ async fn keys_are_made_for_an_empty_catalog_only() {
     Keys::of_catalog(empty.path(), &nobody).await.expect("the new one is noted");
 }
 
-/// A catalog with the account of another one, as it was before keys were noted, and a directory without keys.
+/// A catalog with the account of `catalog`, as it was before keys were recorded, and a directory without keys.
 async fn from_before_the_notes(catalog: &Catalog) -> (tempfile::TempDir, Catalog) {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}?mode=rwc", dir.path().join("catalog.db").display());
@@ -224,7 +224,7 @@ async fn from_before_the_notes(catalog: &Catalog) -> (tempfile::TempDir, Catalog
     (dir, before)
 }
 
-/// A catalog from before keys were noted tells a wrong `secrets.key` by a secret that it does not open.
+/// A catalog from before keys were recorded detects a wrong `secrets.key` by a secret that it does not open.
 #[tokio::test]
 async fn a_key_that_opens_no_secret_is_not_noted() {
     let (dir, catalog, _) = used().await;
@@ -238,7 +238,7 @@ async fn a_key_that_opens_no_secret_is_not_noted() {
     assert_eq!(opened(other.path(), &before).await.as_deref(), Some("secret"));
 }
 
-/// With a foreign `secrets.key` no secret can be sealed again, and none is lost by trying.
+/// With a foreign `secrets.key` no secret can be sealed again, and the attempt loses none.
 #[tokio::test]
 async fn a_key_that_opens_no_secret_is_not_replaced() {
     let (dir, catalog, _) = used().await;

@@ -82,14 +82,14 @@ async fn the_oldest_temporary_login_makes_room() {
     settings.logins_per_user = 2;
     let region = TestRegion::start_with(settings).await;
     let first = temporary(&region, None).await;
-    // Which is older must be seen in milliseconds.
+    // The first must be older by at least a millisecond.
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     let second = temporary(&region, Some("AK1")).await;
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     assert!(lets_in(&region, &first).await);
     let third = temporary(&region, None).await;
     assert!(!lets_in(&region, &first).await);
-    // One that has ended takes no room from those that are good.
+    // An expired login takes no place from valid ones.
     region.registry.identity().set_access_key_enabled("AK1", false).await.unwrap();
     assert!(!lets_in(&region, &second).await);
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;

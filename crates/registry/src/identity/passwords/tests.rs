@@ -46,7 +46,7 @@ async fn an_unknown_user_fits_no_password() {
     assert!(passwords.hash("x".repeat(1025)).await.is_err());
 }
 
-/// Whoever floods the one place where passwords are hashed fills a part of the queue, and no memory.
+/// A client that floods the hashing fills only a part of the queue, and no memory.
 #[tokio::test]
 async fn the_queue_has_an_end_for_one_address_and_for_all() {
     let passwords = Passwords::default();
@@ -68,7 +68,7 @@ async fn the_queue_has_an_end_for_one_address_and_for_all() {
     assert!(passwords.turn(address(1)).await.is_ok());
 }
 
-/// One client has as many addresses of its /64 as it likes, so they have one place in the queue together.
+/// One client has as many addresses of its /64 as it likes, so they share the places of one address in the queue.
 #[tokio::test]
 async fn a_network_of_ipv6_has_the_places_of_one_address() {
     let passwords = Passwords::default();

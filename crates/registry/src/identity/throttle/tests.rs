@@ -65,7 +65,7 @@ fn a_good_login_clears_its_own_counter_only() {
     assert_eq!((wait(&throttle, HERE, "a", now), wait(&throttle, HERE, "b", now)), (0, 1));
 }
 
-/// Many names from one address: the address is held back, and those who are known there are not.
+/// Many names from one address: the address is held back, but names that are known there are not.
 #[test]
 fn spraying_is_held_back_and_neighbours_are_not() {
     let (throttle, now) = (throttle(), Instant::now());
@@ -77,11 +77,11 @@ fn spraying_is_held_back_and_neighbours_are_not() {
     assert_eq!(wait(&throttle, HERE, "anybody", now), 6);
     assert_eq!(wait(&throttle, HERE, "neighbour", now), 0);
     assert_eq!(wait(&throttle, THERE, "anybody", now), 0);
-    // One is forgiven after another.
+    // Failures are forgiven one after another.
     assert_eq!(wait(&throttle, HERE, "anybody", now + Duration::from_secs(6)), 0);
     note(&throttle, HERE, "anybody", false, now + Duration::from_secs(6));
     assert_eq!(wait(&throttle, HERE, "another", now + Duration::from_secs(6)), 6);
-    // Being known is no licence to guess.
+    // A known name is held back too when it guesses.
     for _ in 0..4 {
         note(&throttle, HERE, "neighbour", false, now);
     }

@@ -67,13 +67,13 @@ async fn a_region_token_is_good_only_for_its_target_and_only_from_a_pinned_regio
 #[tokio::test]
 async fn tokens_end_and_altered_ones_are_refused() {
     let mut short = settings("region-a");
-    // Longer ago than the leeway for clocks that differ.
+    // The token expires at once.
     short.registry_token_seconds = 0;
     let region = TestRegion::start_with(short).await;
     let token = region.registry.identity().issue_registry_token(Some(&region.admin), &[]).await.unwrap().token;
-    // Still inside the leeway, so this one holds …
+    // Still within the leeway, so this token is valid …
     assert!(region.registry.identity().verify_registry_token(&token).is_ok());
-    // … and not with any character of its payload or signature changed.
+    // … but not with any character of its payload or signature changed.
     let start = token.find('.').unwrap() + 1;
     for index in (start..token.len() - 1).step_by(7) {
         let mut altered = token.clone().into_bytes();
@@ -85,7 +85,7 @@ async fn tokens_end_and_altered_ones_are_refused() {
     assert_eq!(region.registry.identity().verify_registry_token(&unsigned).unwrap_err(), TokenError::Invalid);
 }
 
-/// Damage that only somebody with the key could do, or a bug of ours: signed well, and still not to be believed.
+/// Claims that only a holder of the key, or a bug of ours, could produce: well signed, and still refused.
 #[tokio::test]
 async fn a_good_signature_is_not_enough() {
     let region = TestRegion::start("region-a").await;

@@ -1,9 +1,10 @@
-//! Registry tokens that were found good, so that a client's thousandth request does not pay for their signature again.
+//! A cache of verified registry tokens, so that a client's later requests do not verify the signature again.
 //!
-//! A token is kept by all of its bytes, under keys that live as long as the process, and only for the time between its
-//! own two ends: outside of it, and for every token that is not kept, the whole check decides.
+//! The cache compares the whole token, and the signing keys do not change while the process lives. An entry counts only
+//! between the token's own start and end. Outside that time, and for every token not in the cache, the full check
+//! decides.
 //!
-//! Owns: what is kept. Never: whether a token is good.
+//! Owns: the entries. Never: whether a token is valid.
 
 use std::sync::Arc;
 
@@ -12,9 +13,9 @@ use moka::sync::Cache;
 use super::verify::{LEEWAY_SECONDS, now_seconds};
 use crate::access::token_grant::Grant;
 
-/// What all kept tokens may take.
+/// Maximum size of all entries.
 const MOST_BYTES: u64 = 1 << 20;
-/// What one takes beside its own bytes: the grant, which says much the same, and the cache's records.
+/// Size of an entry beside the token's bytes (counted twice, since the grant holds much the same): the cache's records.
 const ENTRY_BYTES: usize = 512;
 
 pub(crate) struct VerifiedTokens {
@@ -37,7 +38,7 @@ impl Default for VerifiedTokens {
 }
 
 impl VerifiedTokens {
-    /// The grant of a token that was found good before and still holds.
+    /// The grant of a token that was verified before and is valid now.
     pub(super) fn get(&self, token: &str) -> Option<Arc<Grant>> {
         let verified = self.kept.get(token)?;
         let now = now_seconds();

@@ -1,7 +1,7 @@
-//! Whether a token holds: its signature, its times, for whom it is and from whom.
+//! Whether a token is valid: its signature, its times, its audience and its issuer.
 //!
-//! Owns: that check, the same for each kind of token. Never: keys, and what a token allows. It uses nothing else of this
-//! crate, because the fuzz targets build this file by itself.
+//! Owns: that check, the same for each kind of token. Never: keys, and what a token allows. It uses nothing else of
+//! this crate, because the fuzz targets build this file by itself.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,16 +10,16 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// Clocks of two machines may differ by this much.
+/// Maximum difference between the clocks of two machines.
 pub(crate) const LEEWAY_SECONDS: u64 = 30;
 
 /// Why a token was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It was good once.
+    /// It was valid once.
     #[error("the token has expired; get a new one")]
     Expired,
-    /// It is not one of ours, of another kind, or damaged.
+    /// It is not one of ours, is of another kind, or is damaged.
     #[error("the token is not valid here")]
     Invalid,
     /// The user behind it was disabled, or its password or key changed.
@@ -27,13 +27,13 @@ pub enum TokenError {
     Withdrawn,
 }
 
-/// What every kind of token says of itself.
+/// The claims that every kind of token has.
 pub(crate) trait Claims: DeserializeOwned {
     /// When it was made, seconds since 1970.
     fn issued_at_seconds(&self) -> u64;
 }
 
-/// Who must have made a token, how, and for whom.
+/// The issuer, algorithm and audience that a token must have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expected<'a> {
     pub(crate) algorithm: Algorithm,
@@ -41,10 +41,10 @@ pub(crate) struct Expected<'a> {
     pub(crate) audience: &'a str,
 }
 
-/// The claims of a token that was signed with this key and holds now.
+/// The claims of a token that this key has signed and that is valid now.
 ///
-/// The key and the algorithm are ours to name: whatever the token's head says of keys (`kid`, `jwk`, `jku`, `x5u`, `x5c`)
-/// decides nothing, and one that asks to be understood before it may be accepted (`crit`) is refused (bad-inputs G).
+/// We choose the key and the algorithm. The key fields in the token's header (`kid`, `jwk`, `jku`, `x5u`, `x5c`) have
+/// no effect. A token with `crit`, extensions that must be understood, is refused (bad-inputs G).
 pub(crate) fn verify<T: Claims>(token: &str, key: &DecodingKey, expected: Expected<'_>) -> Result<T, TokenError> {
     let mut validation = Validation::new(expected.algorithm);
     validation.leeway = LEEWAY_SECONDS;
@@ -63,7 +63,7 @@ pub(crate) fn verify<T: Claims>(token: &str, key: &DecodingKey, expected: Expect
     Ok(data.claims)
 }
 
-/// Who a token says it is from, only to choose the pinned key that must then verify it.
+/// The issuer that a token claims, only to choose the pinned key that must then verify it.
 pub(crate) fn unverified_issuer(token: &str) -> Option<String> {
     use base64::Engine as _;
     #[derive(Deserialize)]
@@ -75,7 +75,7 @@ pub(crate) fn unverified_issuer(token: &str) -> Option<String> {
     serde_json::from_slice::<Issuer>(&json).ok().map(|claims| claims.iss)
 }
 
-/// Which key a token says it is signed with. It proves nothing, and is only for telling people which key was refused.
+/// The key id that a token claims. It proves nothing; it only tells people which key was refused.
 pub(crate) fn unverified_key_id(token: &str) -> Option<String> {
     jsonwebtoken::decode_header(token).ok()?.kid
 }
