@@ -9,7 +9,7 @@ share five layers. Each set goes through both systems, one after the other, in e
 
 Layers travel as they are (--preserve-digests): no time goes into compression. Each step has wall time, the CPU seconds
 of every process that took part, and the peak memory (VmHWM) of each server over both steps. The table shows medians.
-A registry that does not fsync what it acknowledges has less to do; docker-registry does not, transship does.
+transship fsyncs what it acknowledges; docker-registry does not, and so has less to do.
 """
 import argparse
 import json
@@ -32,12 +32,12 @@ from meters import cpu_seconds, status_mib  # noqa: E402
 from region import Failed, Region, check, free_port  # noqa: E402
 
 SOURCE, TARGET, NAMESPACE, TARGET_NAMESPACE = "cn-north-4", "cn-north-208", "group", "sdsad"
-# The bound of the project for a region, whatever it moves.
+# The project's memory limit for a region, whatever it moves.
 MEMORY_LIMIT_MIB = 64
 
 
 class Meter:
-    """What one step took: wall time, and CPU of the servers and of the clients that ran in it."""
+    """Measures one step: wall time, and CPU of the servers and of the clients that ran in it."""
 
     def __init__(self, servers):
         self.servers, self.client_cpu_s = servers, 0.0
@@ -114,7 +114,7 @@ class Transship:
         body = {"imageTag": list(images.digests), "override": True, "remoteNamespace": TARGET_NAMESPACE, "remoteRegionId": TARGET}
         status, answer = self.source.caller.call("POST", f"{path}/sync_images", body)
         check(status == 200, f"sync_images answered {status}: {answer}")
-        # Tags in the answer mean that the wait was over; their jobs go on behind it, and tell how they end.
+        # Tags in the answer mean that the wait ended first. Their jobs continue in the background, and report how they end.
         while True:
             _, jobs = self.source.caller.call("GET", f"{path}/sync_job", query={"filter": "limit::1000|offset::0|order::desc"})
             states = [job["status"] for job in jobs]
@@ -184,7 +184,7 @@ class DockerRegistry:
 
 
 def measure(system, binary, images, folder):
-    """One round of one system with fresh servers: what push and replication took, and the peaks of the servers."""
+    """Runs one round of one system with fresh servers. Returns what push and replication took, and the servers' peak memory."""
     with tempfile.TemporaryDirectory(prefix="round-", dir=folder) as place:
         it = system(binary, place)
         try:
@@ -223,7 +223,7 @@ def table(images, results):
 
 
 def verdicts(sets):
-    """What must hold: (sentence, holds)."""
+    """The bars that must hold: (sentence, holds)."""
     for images, results in sets:
         ours, theirs = results[Transship.name], results[DockerRegistry.name]
         peak = max(max(r["peaks_mib"]) for r in ours)
@@ -255,7 +255,7 @@ def main():
             images = Images(folder, kind, options)
             results = {Transship.name: [], DockerRegistry.name: []}
             for number in range(rounds):
-                # The order changes from round to round, so that a warm cache is nobody's privilege.
+                # The order changes from round to round, so that a warm cache favours no system.
                 systems = (Transship, DockerRegistry) if number % 2 == 0 else (DockerRegistry, Transship)
                 for system in systems:
                     print(f"{kind}, round {number + 1} of {rounds}: {system.name}", flush=True)

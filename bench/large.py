@@ -1,7 +1,7 @@
-"""Blobs of several GiB, as layers with models have: pushed, pulled at once as a fleet or a replication does, and pulled cold.
+"""Blobs of several GiB, like layers with models: pushed, pulled at once as a fleet or a replication does, and pulled cold.
 
-A blob counts as pushed when the server has answered; what a server has not made durable by then is not waited for. The first
-pull follows at once. For the cold one everything of the server's folder is dropped from the page cache.
+A blob counts as pushed when the server has answered; the measurement does not wait until it is durable. The first pull
+follows at once. Before the cold pull, everything in the server's folder is dropped from the page cache.
 """
 import contextlib
 import os
@@ -38,7 +38,7 @@ def measure(bench, kinds):
 
 
 def forget(folder):
-    """Drops all files of a folder from the page cache; what is not written yet is written first."""
+    """Writes out what is not written yet, then drops all files of a folder from the page cache."""
     subprocess.run(["sync"], check=True)
     for place, _, files in os.walk(folder):
         for file in files:

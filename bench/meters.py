@@ -1,4 +1,4 @@
-"""What a process has used, as Linux tells it."""
+"""What a process has used, as Linux reports it."""
 import os
 import pathlib
 
@@ -12,7 +12,7 @@ def cpu_seconds(pid):
 
 
 def status_mib(pid, field):
-    """A size: VmRSS is what is resident now, VmHWM the most that ever was."""
+    """A size in MiB: VmRSS is what is resident now, VmHWM the peak so far."""
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) / 1024

@@ -43,7 +43,7 @@ ROWS = ("w1", "w2", "get", "put", "large", "memory", "w10")
 
 
 class Bench:
-    """What was measured: row and system to a list of values, one for each round."""
+    """The measurements: for each row and system a list of values, one for each round."""
 
     def __init__(self, arguments, folder):
         self.arguments, self.folder, self.tools = arguments, folder, Tools(arguments, folder)
@@ -68,7 +68,7 @@ class Bench:
     def rounds(self, kinds, pinned, work):
         count = 1 if self.quick else self.arguments.rounds
         for number in range(count):
-            # The order changes, so that a warm disk is nobody's privilege.
+            # The order changes, so that a warm disk favours no system.
             for kind in kinds if number % 2 == 0 else reversed(kinds):
                 with self.server(kind, pinned) as server:
                     print(f"round {number + 1} of {count}: {kind.name}", flush=True)
@@ -103,7 +103,7 @@ class Bench:
         self.rounds([Transship, TransshipWithToken, Distribution], False, work)
 
     def blob(self, size):
-        """A file of random bytes and its digest, made once."""
+        """Returns a file of random bytes and its digest; makes the file once."""
         path = os.path.join(self.folder, f"blob-{size}")
         if not os.path.exists(path):
             seed, digest = os.urandom(1 << 20), hashlib.sha256()
@@ -145,7 +145,7 @@ class Bench:
             for row, base, protocol in rows:
                 if row != "plain" and server.name == "distribution":
                     continue
-                # The first one fills the memory of the operating system for all alike.
+                # The first transfer fills the page cache, for all systems alike.
                 for take in range(4):
                     code, seconds = curl("-k", protocol, base + path)
                     check(code == 200, f"{server.name}: GET of a blob answered {code}")
@@ -171,7 +171,7 @@ class Bench:
         large.measure(self, [Transship, Distribution])
 
     def plain_copy(self, path):
-        """What the bytes cost at least: written and made durable, and hashed beside."""
+        """The minimum that the bytes cost: writing them durably, and hashing them at the same time."""
         with open(path, "rb") as file:
             while file.read(1 << 24):
                 pass
@@ -242,7 +242,7 @@ class Bench:
 
 
 class Peak:
-    """The highest resident size while it runs. VmHWM would count what came before."""
+    """The peak of the resident size from now on. VmHWM would also count what came before."""
 
     def __init__(self, pid):
         self.pid, self.top, self.ended = pid, 0.0, threading.Event()
@@ -260,7 +260,7 @@ class Peak:
 
 
 def slow_clients(host, digest, count, stop):
-    """Half take a blob, half send one, a byte a second each."""
+    """Half of the clients receive a blob and half send one, each at one byte per second."""
     address = (host.split(":")[0], int(host.split(":")[1]))
     readers, writers = [], []
     for number in range(count):
@@ -282,7 +282,7 @@ def slow_clients(host, digest, count, stop):
 
 
 def seed(database, tags, repositories, referrers):
-    """Rows for the lists, straight into the catalog of a region that is stopped: pushing them would take hours."""
+    """Writes the rows for the lists straight into the catalog of a stopped region: pushing them would take hours."""
     with contextlib.closing(sqlite3.connect(database)) as db:
         now = int(time.time() * 1000)
         (big, digest), (few, _) = [db.execute(
@@ -320,7 +320,7 @@ def seed(database, tags, repositories, referrers):
 
 
 def pages(host, path, most):
-    """The paths of a list's pages, by its Link headers."""
+    """The paths of a list's pages, found by following its Link headers."""
     found = []
     while path and len(found) < most:
         found.append(path)
@@ -343,7 +343,7 @@ def report(bench):
 
 
 def bars(values):
-    """What must hold: (sentence, figure, holds)."""
+    """The bars that must hold: (sentence, figure, holds)."""
     def middle(row, system):
         return statistics.median(values[row][system])
 

@@ -1,4 +1,4 @@
-"""The servers that are measured, each a process on an empty folder, and how they are asked."""
+"""The servers that are measured, each a process on an empty folder, and how requests are sent to them."""
 import base64
 import contextlib
 import json
@@ -68,7 +68,7 @@ class Server:
         return 1e6 * sum(cpu_seconds(pid) for pid in tree(self.process.pid))
 
     def load(self, *arguments, clients=2):
-        """Runs the load generator; gives back what it printed and the server's CPU for each operation."""
+        """Runs the load generator; returns what it printed and the server's CPU for each operation."""
         command = [self.tools.load, "--host", self.host, "--clients", str(clients)]
         if self.pinned:
             command = ["taskset", "-c", "1", *command]
@@ -117,7 +117,7 @@ password = {{ file = "{password}" }}
 
 
 class TransshipWithToken(Transship):
-    """The same, with a token on each request that is verified."""
+    """The same, with a token on each request, which the region verifies."""
 
     name = "transship+token"
 
@@ -162,7 +162,7 @@ http:
 
 
 class Nginx(Server):
-    """A file server: what a blob costs when nothing else is done."""
+    """A file server: what a blob costs if nothing else is done."""
 
     name = "nginx"
 

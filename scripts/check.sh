@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Format, clippy and the unit tests of what changed, for the minutes between two edits. `make test` and `make lint` decide.
-# A crate has changed when a file of it differs from the point where the branch left main, committed or not, or when it uses such a crate.
+# Checks format, clippy and the unit tests of what changed, for the minutes between two edits. `make test` and `make lint` decide.
+# A crate counts as changed if one of its files differs from the point where the branch left main, committed or not, or if it uses such a
+# crate.
 #
 #   scripts/check.sh          compares with main
 #   BASE=REF scripts/check.sh compares with REF
@@ -12,14 +13,14 @@ cd "$ROOT"
 # package FOLDER: prints the name of the package in it.
 package() { sed -n '/^\[package\]/,/^\[/ s/^name = "\(.*\)"/\1/p' "$1/Cargo.toml"; }
 
-# The branch of a shallow clone may be all there is: then only what is not committed counts.
+# In a shallow clone there may be no commit but those of the branch: then only uncommitted changes count.
 base="$(git merge-base HEAD "${BASE:-main}" 2>/dev/null || git rev-parse HEAD)"
 mapfile -t files < <(
     git diff --name-only "$base"
     git ls-files --others --exclude-standard
 )
 
-# Folder by package, and the packages that changed with those that use them.
+# The folder of each package, and the packages that changed or use one that did.
 declare -A folders=() chosen=()
 for folder in crates/* tests bench/load; do
     [ -f "$folder/Cargo.toml" ] || continue
@@ -28,7 +29,7 @@ done
 for name in "${!folders[@]}"; do
     for file in "${files[@]}"; do
         case "$file" in
-        # What all crates share.
+        # Files that all crates share.
         Cargo.toml | Cargo.lock | clippy.toml | rust-toolchain.toml) ;;
         "${folders[$name]}"/*) ;;
         # Tests of the server read some of them.
@@ -51,8 +52,8 @@ if [ ${#chosen[@]} -eq 0 ]; then
 fi
 say "changed since $(git rev-parse --short "$base"), with what uses it: ${!chosen[*]}"
 
-# Both name the whole workspace, as `make test` and `make lint` do. Fewer packages would mean fewer features of their dependencies, and cargo
-# would build those a second time. What has not changed is not built again.
+# Both commands name the whole workspace, as `make test` and `make lint` do. Fewer packages would mean fewer features of their dependencies,
+# and cargo would build those a second time. Unchanged crates are not built again.
 say "cargo clippy"
 cargo clippy --quiet --workspace --all-targets -- -D warnings
 say "unit tests"

@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: how they speak, find things and get root's rights. Does nothing by itself.
+# Sourced by the other scripts: messages, look-ups and root's rights. Does nothing by itself.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 TARGET="${CARGO_TARGET_DIR:-$ROOT/target}"
 export ROOT TARGET
-# Exit code of a set-up step whose toolchain cannot be had: the suite is skipped, not failed.
+# Exit code of a set-up step whose toolchain is not available: the suite is skipped, not failed.
 SKIPPED=77
 
 # These servers listen on the loopback address; a proxy variable must not catch them.
 export NO_PROXY="${NO_PROXY:+$NO_PROXY,}127.0.0.1,localhost"
 export no_proxy="$NO_PROXY"
 
-# Running the demo leaves nothing in the source tree.
+# Keeps the demo from leaving files in the source tree.
 export PYTHONDONTWRITEBYTECODE=1
 
 say() { printf '==> %s\n' "$*"; }
@@ -21,7 +21,7 @@ die() {
     exit 1
 }
 
-# A toolchain is not there and cannot be installed from Debian's packages.
+# For a toolchain that is missing and cannot be installed from Debian's packages.
 skip() {
     printf 'skipped: %s\n' "$*" >&2
     exit "$SKIPPED"
@@ -35,8 +35,8 @@ case ":$PATH:" in
 *) export PATH="$PATH:/usr/sbin:/sbin" ;;
 esac
 
-# rust-toolchain.toml names a version, and rustup downloads it when it has none of that name. Where it has the same version as `stable`,
-# a second copy is not needed, and could not be had without a network.
+# rust-toolchain.toml names a version, and rustup downloads it if it has no toolchain of that name. If `stable` is the same version, a
+# second copy is not needed, and without a network it is not available.
 if [ -z "${RUSTUP_TOOLCHAIN:-}" ] && have rustup; then
     pinned="$(sed -n 's/^channel = "\(.*\)"$/\1/p' "$ROOT/rust-toolchain.toml")"
     installed="$(rustup toolchain list 2>/dev/null)" || installed=""
@@ -57,20 +57,20 @@ as_root() {
     fi
 }
 
-# Becomes the command, with root's rights: only for the background, `exec_as_root COMMAND… &`. There `$!` is then the command itself (or
-# sudo, which hands signals on); behind as_root it would be a shell, and the command would outlive it.
+# Replaces the shell with the command, with root's rights. Use it only in the background: `exec_as_root COMMAND… &`. There `$!` is the
+# command itself (or sudo, which passes signals on). With as_root it would be a shell, and the command would outlive it.
 exec_as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         exec "$@"
     elif have sudo; then
-        # sudo empties the environment, and the mark of the run must get through.
+        # sudo empties the environment, but the mark of the run must get through.
         exec sudo -n env "TRANSSHIP_TEST_RUN=${TRANSSHIP_TEST_RUN:-}" "$@"
     else
         exit 1
     fi
 }
 
-# stop_process PID [SECONDS]: ends a process with root's rights, by force when it takes longer than that (10), and waits for its end.
+# stop_process PID [SECONDS]: ends a process with root's rights and waits for its end; kills it after SECONDS (10).
 stop_process() {
     local pid="$1" tenths=$((${2:-10} * 10))
     as_root kill "$pid" 2>/dev/null || return 0
@@ -86,15 +86,15 @@ stop_process() {
     say "process $pid does not end"
 }
 
-# Whether a process runs; one that has ended and waits for its parent does not.
+# Whether a process runs. A zombie, which has ended and waits for its parent, does not.
 runs() {
     local state
     state="$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null)" || return 1
     [ -n "$state" ] && [ "$state" != Z ]
 }
 
-# marked_processes RUN: prints the ids of the processes that carry the mark of a run in their environment. Whatever is started inherits it,
-# also what has left its parent and its session. The caller must not carry it.
+# marked_processes RUN: prints the ids of the processes that carry the mark of a run in their environment. Every process that the run starts
+# inherits the mark, even one that has left its parent and its session. The caller must not carry it.
 marked_processes() {
     local file pid
     while read -r file; do
@@ -106,7 +106,8 @@ marked_processes() {
     done < <(as_root grep -lszx -- "TRANSSHIP_TEST_RUN=$1" /proc/[0-9]*/environ || true)
 }
 
-# nothing_left RUN: waits a moment for what is just ending, then names and ends whatever the run has left behind. 1 when there was something.
+# nothing_left RUN: waits a moment for processes that are ending, then names and ends those that the run left behind. Returns 1 if there
+# were any.
 nothing_left() {
     local pids=() pid
     for _ in $(seq 50); do
@@ -121,7 +122,7 @@ nothing_left() {
     return 1
 }
 
-# A port nobody listens on; the number is free when this returns, which is as much as can be promised.
+# Prints a port that nobody listens on. It is free when this returns; more cannot be promised.
 free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }

@@ -11,7 +11,7 @@ say "building transship (release)"
 cargo build --release --quiet --package transship
 say "building the program of the demo's image"
 mkdir -p "$TARGET/demo"
-# Static, so that it runs in an image that holds nothing else.
+# Static, so that it runs in an image that has nothing else.
 rustc -O --edition 2024 -C target-feature=+crt-static -C strip=symbols -o "$TARGET/demo/hello" demo/hello.rs
 
 exec "$TARGET/venv/bin/python" demo/demo.py --transship "$TARGET/release/transship" --hello "$TARGET/demo/hello" \

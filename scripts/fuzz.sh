@@ -11,8 +11,8 @@ cd "$ROOT"
 TARGETS=(manifest route range scope challenge jwt)
 # Enough to mutate every seed some hundred times; all six together take seconds.
 SHORT_RUNS=20000
-# What cargo-fuzz passes too, less the address sanitizer, which only nightly has and which code without `unsafe` needs
-# least: counters for each edge and the operands of comparisons are what libFuzzer steers by.
+# The flags of cargo-fuzz without the address sanitizer, which only nightly has and which code without `unsafe` needs least. Counters for
+# each edge and the operands of comparisons steer libFuzzer.
 FLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing"
@@ -20,7 +20,7 @@ FLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
 scripts/setup.sh fuzz
 host="$(rustc -vV | sed -n 's/^host: //p')"
 out="$TARGET/fuzz"
-# With --target the flags are for the fuzzed code alone, and not for build scripts and macros.
+# With --target the flags apply only to the fuzzed code, not to build scripts and macros.
 RUSTFLAGS="$FLAGS" CARGO_TARGET_DIR="$out" \
     cargo build --quiet --locked --release --manifest-path fuzz/Cargo.toml --target "$host"
 
@@ -61,7 +61,7 @@ for target in "${TARGETS[@]}"; do
         printf 'again: scripts/fuzz.sh %s %s\n' "$target" "$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)"
     fi
 done
-# In the form of cargo's tests, so that they are counted with them.
+# In the format of cargo's tests, so that they are counted with them.
 if [ "$failed" -eq 0 ]; then result=ok; else result=FAILED; fi
 printf 'test result: %s. %s passed; %s failed; 0 ignored\n' "$result" "$passed" "$failed"
 [ "$failed" -eq 0 ]

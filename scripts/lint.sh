@@ -12,7 +12,7 @@ cargo fmt --all --check
 cargo fmt --check --manifest-path fuzz/Cargo.toml
 say "cargo clippy"
 cargo clippy --workspace --all-targets -- -D warnings
-# With private items, because those who read it change the code. So a link to one is no mistake.
+# Documents private items too, because those who read these documents change the code. So a link to a private item is no mistake.
 say "cargo doc"
 RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
 say "unused dependencies"

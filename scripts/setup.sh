@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Gets what a target needs onto this machine: scripts/setup.sh NAME…
-# Exit 0: it is there. Exit 77: its toolchain cannot be had here. Anything else: stopped, with the reason.
+# Installs what a target needs on this machine: scripts/setup.sh NAME…
+# Exit 0: it is installed. Exit 77: its toolchain is not available here. Anything else: stopped, with the reason.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
-# Pinned, so that a failing test is about our change and not about theirs.
+# Pinned, so that a failing test points at our change and not at theirs.
 CRANE_VERSION=v0.20.6
 ORAS_VERSION=v1.3.0
 DISTRIBUTION_VERSION=v3.1.1
@@ -18,7 +18,7 @@ TYPOS_VERSION=1.52.0
 # The oldest Go that builds the pinned clients.
 GO_MINOR=24
 
-# debian COMMAND PACKAGE…: installs the packages when the command is missing.
+# debian COMMAND PACKAGE…: installs the packages if the command is missing.
 debian() {
     local command="$1"
     shift
@@ -37,7 +37,7 @@ install_debian() {
     say "installing Debian packages: $*"
     local log="$TARGET/setup/apt.log"
     mkdir -p "$TARGET/setup"
-    # The lists are fetched once a run, and only when something is missing.
+    # The package lists are fetched once per run, and only if something is missing.
     if [ -z "${TRANSSHIP_APT_UPDATED:-}" ]; then
         as_root apt-get update -qq >"$log" 2>&1 || printf 'apt-get update failed; going on with the lists that are there\n' >&2
         export TRANSSHIP_APT_UPDATED=1
@@ -54,11 +54,11 @@ need() { debian "$@" || die "'$1' is needed and could not be installed"; }
 setup_rust() {
     have cargo || die "cargo is missing: install Rust 1.95 or newer (rustup), then run this again"
     local minor
-    # With rustup the first call fetches the version of rust-toolchain.toml, when it is not there.
+    # With rustup, the first call fetches the version of rust-toolchain.toml if it is missing.
     rustc --version >/dev/null || die "rustc does not start (with rustup: rustup toolchain install)"
     minor="$(rustc --version | sed -E 's/^rustc 1\.([0-9]+).*/\1/')"
     [ "$minor" -ge 95 ] 2>/dev/null || die "Rust 1.95 or newer is needed, this is $(rustc --version)"
-    # Two crates hold C: the cryptography and SQLite.
+    # Two crates contain C: the cryptography and SQLite.
     need cc build-essential cmake
 }
 
@@ -161,7 +161,7 @@ setup_containerd() {
     { debian containerd containerd && have ctr; } || skip "containerd cannot be installed"
 }
 
-# Volumes of a test's own: an ext4 in a file, whose copy is what a power cut leaves.
+# Volumes for single tests: an ext4 in a file. A copy of the file is what a power cut leaves.
 setup_volumes() {
     [ "$(id -u)" -eq 0 ] || skip "mounting volumes needs root"
     debian mkfs.ext4 e2fsprogs || skip "mkfs.ext4 cannot be installed"
@@ -179,7 +179,7 @@ setup_volumes() {
 
 setup_buildah() { need buildah buildah; }
 
-# libFuzzer comes as source in a crate, and is C++. What else the fuzz targets need, Rust has.
+# libFuzzer comes as C++ source in a crate. Rust has everything else that the fuzz targets need.
 setup_fuzz() {
     setup_rust
     need c++ build-essential
@@ -189,7 +189,7 @@ setup_curl() { need curl curl; }
 
 setup_nginx() { need nginx nginx-light; }
 
-# The peer of the benchmarks.
+# The registry that the benchmarks compare with.
 setup_distribution() {
     need_go
     local bin="$TARGET/tools/bin"
@@ -208,7 +208,7 @@ setup_lint() {
     cargo_install cargo-machete "$CARGO_MACHETE_VERSION"
 }
 
-# A tool for the spelling of everything. Its package has a program for each platform, so nothing is built.
+# A spelling checker for all files. Its package has a program for each platform, so nothing is built.
 setup_typos() {
     local venv="$TARGET/tools/typos"
     if [ "$("$venv/bin/typos" --version 2>/dev/null)" = "typos-cli $TYPOS_VERSION" ]; then

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # The long form of every black-box suite that draws random numbers: scripts/soak.sh [SUITE…]
-# A suite belongs to it by what it says: its file asks tests/src/soak.rs for its rounds or its seed.
-# TRANSSHIP_SOAK_MINUTES (20) is how long the suites work that go by time; TRANSSHIP_SEED sets the seed of all of them.
-# Every test prints its seed when it begins; at the end, each failed one is named with the command that runs it again.
+# A suite belongs to it if its file asks tests/src/soak.rs for its rounds, or for its seed.
+# TRANSSHIP_SOAK_MINUTES (20) is how long time-based suites run; TRANSSHIP_SEED sets the seed of all suites.
+# Every test prints its seed when it begins. At the end, each failed test is named with the command that runs it again.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
-# The outer call starts the throw-away PostgreSQL and comes back here with its address.
+# The outer call starts the throw-away PostgreSQL, which runs this script again with its address.
 if [ -z "${TRANSSHIP_TEST_POSTGRES:-}" ]; then
     exec scripts/with-postgres.sh "$0" "$@"
 fi
@@ -38,7 +38,7 @@ for suite in "${suites[@]}"; do
     cargo test --workspace --no-fail-fast --test "$suite" -- --nocapture 2>&1 | tee "$log" || status=$?
     [ "$status" -ne 0 ] || continue
     failed+=("$suite")
-    # The names stand indented by four below the last "failures:".
+    # The names of the failed tests are indented by four below the last "failures:".
     while read -r name; do
         command="$(grep -oE "\b$name: seed [0-9]+; again with: .*" "$log" | head -n 1 || true)"
         command="${command#*again with: }"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every suite: unit and property tests of the crates, then real regions with real clients.
-# A suite whose toolchain cannot be had is named at the end; with CI=true that is a failure.
+# Runs every suite: unit and property tests of the crates, then real regions with real clients.
+# A suite whose toolchain is not available is named at the end; with CI=true that is a failure.
 # Before the end it prints how long each run took, the longest first. The last line counts over all runs: "N passed, N failed".
 # shellcheck disable=SC2317 # the functions are called by name, through run
 set -euo pipefail
@@ -8,8 +8,8 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
-# The outer call starts the throw-away PostgreSQL and comes back here with its address. Whatever it starts carries the mark of this run, and
-# nothing that carries it may run any more at the end.
+# The outer call starts the throw-away PostgreSQL, which runs this script again with its address. Everything that it starts carries the mark
+# of this run, and nothing with the mark may still run at the end.
 if [ -z "${TRANSSHIP_TEST_RUN:-}" ]; then
     run="$$-$(date +%s%N)"
     counts="$(mktemp)"
@@ -42,7 +42,7 @@ times=()
 # took SECONDS NAME: notes how long something took, for the list at the end.
 took() { times+=("$(printf '%5d s  %s' "$1" "$2")"); }
 
-# run NAME COMMAND…: runs it, keeps what it printed for the count and how long it took, and goes on when it fails.
+# run NAME COMMAND…: runs the command, keeps its output for the count, notes how long it took, and goes on if it fails.
 run() {
     local name="$1" status=0 start="$SECONDS"
     shift
@@ -56,17 +56,17 @@ run() {
     esac
 }
 
-# suites NAME…: the black-box suites of these names in one run.
+# suites NAME…: runs the black-box suites of these names together.
 suites() {
     local arguments=()
     for suite in "$@"; do
         arguments+=(--test "$suite")
     done
-    # The whole workspace is named each time, so that nothing is built twice with other features.
+    # Names the whole workspace each time, so that nothing is built twice with other features.
     cargo test --workspace --no-fail-fast "${arguments[@]}"
 }
 
-# with_tools SETUP SUITE…: suites that need a toolchain first; 77 when it is not to be had.
+# with_tools SETUP SUITE…: sets up a toolchain and runs the suites that need it; 77 if it is not available.
 with_tools() {
     scripts/setup.sh "$1" || return $?
     shift
@@ -129,6 +129,6 @@ if [ ${#skipped[@]} -gt 0 ] && [ "${CI:-}" = true ]; then
 fi
 # A run can fail without a failed test: it did not compile, or the process died.
 [ "$status" -eq 0 ] || [ "$failed" -gt 0 ] || failed=$((${#failed_runs[@]} + ${#skipped[@]}))
-# The outer call says it, when it has looked for what was left behind.
+# The outer call prints the counts, after it has looked for processes that were left behind.
 printf '%s %s\n' "$passed" "$failed" >"$TRANSSHIP_TEST_COUNTS"
 exit "$status"

@@ -14,7 +14,7 @@ socket="$folder/c.sock"
 containerd_pid=""
 
 stop() {
-    # Its own child, so that nobody else's containerd is met.
+    # Stops only its own child, and nobody else's containerd.
     if [ -n "$containerd_pid" ]; then
         stop_process "$containerd_pid"
     fi

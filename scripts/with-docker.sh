@@ -14,8 +14,8 @@ socket="unix://$folder/d.sock"
 engine_pid=""
 
 stop() {
-    # Its own child, so that nobody else's engine is met; and the containerd that the engine has started, which outlives an engine that had
-    # to be killed.
+    # Stops only its own child, and nobody else's engine. Also stops the containerd that the engine has started, which outlives an engine
+    # that had to be killed.
     if [ -n "$engine_pid" ]; then
         stop_process "$engine_pid" 20
     fi
@@ -37,7 +37,7 @@ trap stop EXIT
 trap 'exit 130' INT TERM
 
 say "a docker engine in $folder"
-# No bridge and no firewall rules: it needs nothing of the machine but the right to mount.
+# No bridge and no firewall rules: the engine needs nothing of the machine but the right to mount.
 exec_as_root dockerd --iptables=false --ip6tables=false --bridge=none --storage-driver=vfs --group "$(id -gn)" \
     -H "$socket" --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/pid" >"$folder/log" 2>&1 &
 engine_pid=$!

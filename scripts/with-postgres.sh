@@ -14,7 +14,7 @@ for candidate in /usr/lib/postgresql/*/bin; do
 done
 [ -n "$bin" ] || bin="$(dirname "$(command -v initdb)")"
 
-# The server refuses to run as root: the user that Debian's package made owns the cluster then.
+# The server refuses to run as root. Then the user that Debian's package made owns the cluster.
 if [ "$(id -u)" -eq 0 ]; then
     as_owner() { runuser -u postgres -- "$@"; }
 else
@@ -29,7 +29,7 @@ stop() {
     local pid
     pid="$(head -n 1 "$folder/data/postmaster.pid" 2>/dev/null || true)"
     as_owner "$bin/pg_ctl" -D "$folder/data" -m immediate -s stop >/dev/null 2>&1 || true
-    # A server that is still starting does not hear pg_ctl.
+    # A server that is still starting ignores pg_ctl.
     if [ -n "$pid" ] && runs "$pid"; then
         stop_process "$pid"
     fi
@@ -43,7 +43,7 @@ say "PostgreSQL on port $port"
 cd /tmp
 as_owner "$bin/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$folder/initdb.log" 2>&1 ||
     die "initdb failed: $(tail -n 3 "$folder/initdb.log")"
-# What is in it may be lost: the tests kill regions, never the database, and fsync is what makes it slow.
+# The data may be lost: the tests kill regions, never the database, and fsync is what makes it slow.
 as_owner "$bin/pg_ctl" -D "$folder/data" -l "$folder/log" -w -t 60 -s start -o \
     "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$folder -c fsync=off -c max_connections=300" ||
     die "PostgreSQL does not start: $(tail -n 3 "$folder/log")"

@@ -12,10 +12,10 @@ use tokio::process::Command;
 
 use crate::environment;
 
-/// No client needs this long for what the tests ask of it, even on a busy machine.
+/// No client needs this long in the tests, even on a busy machine.
 const LIMIT: Duration = Duration::from_mins(3);
 
-/// What a command said.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Said {
     /// True for exit code 0.
@@ -38,7 +38,7 @@ pub async fn run(mut command: Command) -> Said {
     Said { ok: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
-/// Runs a command that must succeed, and gives back what it printed.
+/// Runs a command that must succeed, and returns what it printed.
 pub async fn must(command: Command) -> String {
     let name = format!("{:?}", command.as_std());
     let said = run(command).await;
@@ -91,7 +91,7 @@ impl Client {
         must(self.command(arguments)).await
     }
 
-    /// Runs it; it must fail. Gives back what a person sees.
+    /// Runs it; it must fail. Returns what a person sees.
     pub async fn refused(&self, arguments: &[&str]) -> String {
         let said = self.run(arguments).await;
         assert!(!said.ok, "{} {arguments:?} was not refused: {}\n{}", self.program.display(), said.out, said.err);
@@ -134,7 +134,7 @@ impl Layout {
         self.folder.path()
     }
 
-    /// How skopeo names a tag of it.
+    /// The name under which skopeo finds a tag of it.
     pub fn skopeo(&self, tag: &str) -> String {
         format!("oci:{}:{tag}", self.path().display())
     }
@@ -144,7 +144,7 @@ impl Layout {
         layout_digest(self.path(), tag)
     }
 
-    /// Every byte of what a tag names.
+    /// All content that a tag names: digest to bytes.
     pub fn closure(&self, tag: &str) -> BTreeMap<String, Vec<u8>> {
         closure(self.path(), &self.digest(tag))
     }
@@ -160,7 +160,7 @@ pub fn layout_digest(layout: &Path, tag: &str) -> String {
     entry["digest"].as_str().expect("a descriptor has a digest").to_owned()
 }
 
-/// What a manifest of an OCI image layout names, and itself: digest to bytes.
+/// Reads a manifest of an OCI image layout and everything that it names: digest to bytes.
 pub fn closure(layout: &Path, digest: &str) -> BTreeMap<String, Vec<u8>> {
     closure_from(digest, &|digest| {
         let file = layout.join("blobs").join(digest.replace(':', "/"));
@@ -168,7 +168,7 @@ pub fn closure(layout: &Path, digest: &str) -> BTreeMap<String, Vec<u8>> {
     })
 }
 
-/// What a manifest names, and itself: digest to bytes, however they are read.
+/// Reads a manifest and everything that it names, with `read`: digest to bytes.
 pub fn closure_from(digest: &str, read: &dyn Fn(&str) -> Vec<u8>) -> BTreeMap<String, Vec<u8>> {
     let raw = read(digest);
     let manifest: Value = serde_json::from_slice(&raw).expect("a manifest is JSON");
@@ -184,7 +184,7 @@ pub fn closure_from(digest: &str, read: &dyn Fn(&str) -> Vec<u8>) -> BTreeMap<St
     parts
 }
 
-/// Panics unless two closures are the same byte for byte. Says what differs, and not how.
+/// Panics unless two closures are the same byte for byte. The message says what differs, not how.
 pub fn assert_same(pushed: &BTreeMap<String, Vec<u8>>, pulled: &BTreeMap<String, Vec<u8>>) {
     assert_eq!(pushed.keys().collect::<Vec<_>>(), pulled.keys().collect::<Vec<_>>());
     for (digest, bytes) in pushed {

@@ -1,5 +1,5 @@
-//! Where things are: the repository, the build folder, the binary under test, and what `make test` hands over in
-//! environment variables. The only place of the tests that reads the environment.
+//! Where things are: the repository, the build folder, the binary under test, and what `make test` passes in
+//! environment variables. Only this module of the tests reads the environment.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -34,12 +34,12 @@ pub fn suite() -> String {
     name.rsplit_once('-').map_or(name.clone(), |(suite, _)| suite.to_owned())
 }
 
-/// What a variable says, if it is set and not empty.
+/// The value of a variable, if it is set and not empty.
 pub fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// What a variable says that `make test` sets.
+/// The value of a variable that `make test` sets.
 pub fn required(name: &str, script: &str) -> String {
     let value =
         variable(name).unwrap_or_else(|| panic!("{name} is not set: run this through `make test` or `{script}`"));

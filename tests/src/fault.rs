@@ -1,5 +1,6 @@
-//! Faults below a region: `tools/fault.c` is loaded into its process, and at the n-th call that puts something on the
-//! disk, counted over all threads, kills it or lets the call fail. It also puts the clock of the process forward.
+//! Faults below a region: `tools/fault.c` is loaded into its process. At the n-th call that puts something on the
+//! disk, counted over all threads, it kills the process or lets the call fail. It can also put the clock of the process
+//! forward.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -23,7 +24,7 @@ pub const WRITE: u64 = 4;
 /// The layout of `struct plan`.
 const PATH_OFFSET: usize = 40;
 const PATH_BYTES: usize = 88;
-/// Where the clock's lead is, behind the plan.
+/// Offset of the clock's lead, which follows the plan.
 const AHEAD_OFFSET: u64 = (PATH_OFFSET + PATH_BYTES) as u64;
 /// `SHORT` of the C file.
 const SHORT: u64 = 1_000_000;
@@ -35,16 +36,16 @@ pub const EIO: u64 = 5;
 /// The disk is full.
 pub const ENOSPC: u64 = 28;
 
-/// What happens at a call that is hit.
+/// What happens to a call that is hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// SIGKILL, before the call does anything.
     Kill,
-    /// The call does nothing and gives this error number.
+    /// The call does nothing and returns this error number.
     Error(u64),
     /// A write takes half of its bytes.
     Short,
-    /// A sync says that it is done and does nothing, as of a disk that lies.
+    /// A sync reports success and does nothing, like a disk that lies.
     Skip,
 }
 
@@ -57,7 +58,7 @@ pub struct Plan {
     pub path: &'static str,
     /// The first call that is hit, from 1; 0 is none.
     pub first: u64,
-    /// The last one.
+    /// The last call that is hit.
     pub last: u64,
     /// What happens to it.
     pub action: Action,
@@ -84,13 +85,13 @@ impl Faults {
         faults
     }
 
-    /// What a process needs in its environment so that its files below `root` are met.
+    /// The environment variables that a process needs so that calls on its files below `root` are counted.
     pub(crate) fn environment(&self, root: &Path) -> [(&'static str, OsString); 3] {
         let library = library().as_os_str().to_owned();
         [("LD_PRELOAD", library), ("FAULT_FILE", self.path.clone().into()), ("FAULT_ROOT", root.into())]
     }
 
-    /// From now on this plan holds, counted from 0.
+    /// Makes this plan the current one, counting from 0.
     pub fn arm(&self, plan: &Plan) {
         assert!(plan.path.len() < PATH_BYTES, "{} is too long", plan.path);
         let action = match plan.action {
@@ -117,12 +118,12 @@ impl Faults {
         self.arm(&Plan { calls, path: "", first: 0, last: 0, action: Action::Kill });
     }
 
-    /// Nothing is hit any more.
+    /// Hits no call any more.
     pub fn disarm(&self) {
         self.count(0);
     }
 
-    /// From now on the process sees the clock of the system so far ahead. Its monotonic clock goes on as it is.
+    /// From now on the process sees the clock of the system this far ahead. Its monotonic clock is unchanged.
     pub fn put_clock_forward(&self, ahead: Duration) {
         self.file.write_all_at(&ahead.as_secs().to_ne_bytes(), AHEAD_OFFSET).expect("the plan can be written");
     }

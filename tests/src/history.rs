@@ -1,10 +1,11 @@
-//! Tags that many clients write at the same time, as registers (I4): which values a read may find, whatever the order in
-//! which the region took the writes. Time is a counter, so that nothing here depends on a clock.
+//! Tags that many clients write at the same time, as registers (I4: after an acknowledged write no read returns an
+//! older value): which values a read may return, in whatever order the region took the writes. Time is a counter, so
+//! nothing here depends on a clock.
 //!
-//! [`History`] judges each read by itself, at once and for ever so many. [`Register`] judges all reads of one tag together:
-//! two reads, each of which may be right, can contradict each other.
+//! [`History`] judges each read by itself, at once, for any number of reads. [`Register`] judges all reads of one tag
+//! together: two reads, each of which may be right, can contradict each other.
 //!
-//! The oracle of one writer for each tag, with kills in between, is `oracle.rs`.
+//! The oracle for one writer per tag, with kills in between, is `oracle.rs`.
 
 #![expect(clippy::disallowed_types, reason = "each lock is a few lookups, with no await and no panic inside")]
 
@@ -17,12 +18,13 @@ use std::sync::{Mutex, MutexGuard};
 struct Write {
     value: Option<String>,
     start: u64,
-    /// When its answer came, if that has come. Without an answer it may happen at any later time.
+    /// When its answer came; `None` if none has come. A write without an answer may still take effect at any later
+    /// time.
     acknowledged: Option<u64>,
 }
 
 impl Write {
-    /// True when `later` began after the answer to this one, so that nobody finds this one's value after `later`.
+    /// True if `later` began after this one was answered, so that no read returns this one's value after `later`.
     fn is_before(&self, later: &Write) -> bool {
         self.acknowledged.is_some_and(|end| end < later.start)
     }
@@ -52,14 +54,14 @@ impl History {
         self.inner.lock().expect("nobody panics while holding it")
     }
 
-    /// A moment: each is later than all before it.
+    /// Returns a moment that is later than all before it.
     pub fn now(&self) -> u64 {
         let mut inner = self.lock();
         inner.clock += 1;
         inner.clock
     }
 
-    /// A write is about to be sent. `tag` names the repository too; `None` deletes.
+    /// Notes that a write is about to be sent. `tag` names the repository too; `None` deletes.
     pub fn begin(&self, tag: &str, value: Option<&str>) -> Begun {
         let start = self.now();
         let absent = Write { value: None, start: 0, acknowledged: Some(0) };
@@ -68,7 +70,7 @@ impl History {
         Begun { tag: tag.to_owned(), start }
     }
 
-    /// Its answer said that it was done.
+    /// Notes that the write was answered: it was done.
     pub fn acknowledge(&self, begun: &Begun) {
         let end = self.now();
         let mut inner = self.lock();
@@ -76,14 +78,14 @@ impl History {
         writes.iter_mut().find(|write| write.start == begun.start).expect("it was begun").acknowledged = Some(end);
     }
 
-    /// Its answer said that nothing was done.
+    /// Notes that the write was answered: nothing was done.
     pub fn refuse(&self, begun: &Begun) {
         let mut inner = self.lock();
         let writes = inner.tags.get_mut(&begun.tag).expect("it was begun");
         writes.retain(|write| write.start != begun.start);
     }
 
-    /// Whether nobody can find the value of this write any more.
+    /// Whether no read can return the value of this write any more.
     pub fn is_overwritten(&self, begun: &Begun) -> bool {
         let inner = self.lock();
         let writes = &inner.tags[&begun.tag];
@@ -91,7 +93,7 @@ impl History {
         writes.iter().any(|later| later.acknowledged.is_some() && own.is_before(later))
     }
 
-    /// What a read that began at `start`, and has just ended, may have found.
+    /// The values that a read may have returned that began at `start` and has just ended.
     pub fn possible(&self, tag: &str, start: u64) -> BTreeSet<Option<String>> {
         let inner = self.lock();
         let writes = &inner.tags[tag];
@@ -102,7 +104,7 @@ impl History {
         writes.iter().filter(|write| !hidden(write)).map(|write| write.value.clone()).collect()
     }
 
-    /// Panics unless a read that began at `start` may have found this.
+    /// Panics unless a read that began at `start` may have returned this value.
     pub fn read(&self, tag: &str, start: u64, found: Option<&str>) {
         let possible = self.possible(tag, start);
         let found = found.map(str::to_owned);
@@ -115,7 +117,7 @@ impl History {
     }
 }
 
-/// Everything that was done with one value of a tag: its write and the reads that found it.
+/// Everything that was done with one value of a tag: its write and the reads that returned it.
 #[derive(Clone, Debug)]
 struct Cluster {
     write_start: Option<u64>,
@@ -124,7 +126,7 @@ struct Cluster {
     first_read_end: u64,
 }
 
-/// The whole history of one tag. Every write has a value of its own, and has been answered.
+/// The whole history of one tag. Every write has its own value, and has been answered.
 #[derive(Debug, Default)]
 pub struct Register {
     clock: AtomicU64,
@@ -132,17 +134,17 @@ pub struct Register {
 }
 
 impl Register {
-    /// A moment: each is later than all before it.
+    /// Returns a moment that is later than all before it.
     pub fn now(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// A write that began at `start` has just been answered: it was done.
+    /// Notes that a write that began at `start` has just been answered: it was done.
     pub fn wrote(&self, value: &str, start: u64) {
         self.add(value, true, start, self.now());
     }
 
-    /// A read that began at `start` has just been answered with this value.
+    /// Notes that a read that began at `start` has just been answered with this value.
     pub fn read(&self, value: &str, start: u64) {
         self.add(value, false, start, self.now());
     }
@@ -160,15 +162,15 @@ impl Register {
         }
     }
 
-    /// Whether there is one order of all operations, each at a moment between its start and its end, in which every read
-    /// finds the write before it.
+    /// Checks that there is one order of all operations, each at a moment between its start and its end, in which every
+    /// read returns the value of the write before it.
     ///
-    /// A value must be there at least from the first end to the last start of what was done with it, when that is later:
-    /// no two values may be there at once, and no other value may have had its only chance meanwhile. That is enough
-    /// (P. Gibbons and E. Korach, Testing Shared Memories, 1997).
+    /// A value must be present at least from the first end to the last start of the operations on it, if that start is
+    /// later. No two values may be present at once, and no other value may have had its only chance meanwhile. These
+    /// conditions are enough (P. Gibbons and E. Korach, Testing Shared Memories, 1997).
     ///
     /// # Errors
-    /// What contradicts what.
+    /// Which operations contradict each other.
     pub fn check(&self) -> Result<(), String> {
         let clusters = self.clusters.lock().expect("nobody panics while holding it");
         let mut held: Vec<(u64, u64, &str)> = Vec::new();

@@ -62,7 +62,7 @@ pub async fn try_send(request: RequestBuilder) -> Result<Reply, reqwest::Error> 
     Ok(Reply { asked, status, headers, body })
 }
 
-/// Sends, and panics where there is no answer.
+/// Sends, and panics if there is no answer.
 pub async fn send(request: RequestBuilder) -> Reply {
     try_send(request).await.unwrap_or_else(|error| panic!("no answer: {error:?}"))
 }

@@ -1,4 +1,4 @@
-//! HTTP/2 over TLS by hand, frame by frame: what no client library would send, and answers that nobody takes.
+//! HTTP/2 over TLS by hand, frame by frame: what no client library would send, and answers that nobody reads.
 
 use std::sync::Arc;
 
@@ -17,29 +17,29 @@ use crate::region::Region;
 pub const DATA: u8 = 0;
 /// A request's or an answer's head.
 pub const HEADERS: u8 = 1;
-/// The end of one stream before its time.
+/// The early end of one stream.
 pub const RST_STREAM: u8 = 3;
-/// What one side wants of the other.
+/// The settings that one side asks of the other.
 pub const SETTINGS: u8 = 4;
-/// Asks for an answer, and is one.
+/// A probe, or its answer.
 pub const PING: u8 = 6;
 /// The end of the connection, with a reason.
 pub const GOAWAY: u8 = 7;
-/// Leave to send more.
+/// Permission to send more.
 pub const WINDOW_UPDATE: u8 = 8;
-/// Of `SETTINGS` and `PING`: this is the answer.
+/// Flag of `SETTINGS` and `PING`: this is the answer.
 pub const ACK: u8 = 1;
-/// Of `HEADERS`: no body follows.
+/// Flag of `HEADERS`: no body follows.
 pub const END_STREAM: u8 = 1;
-/// Of `HEADERS`: the head is whole.
+/// Flag of `HEADERS`: the head is complete.
 pub const END_HEADERS: u8 = 4;
-/// The setting for how much of an answer may be on its way.
+/// The setting for how many bytes of an answer may be in flight.
 pub const INITIAL_WINDOW_SIZE: u16 = 4;
-/// The largest window there is.
+/// The largest possible window.
 pub const LARGEST_WINDOW: u32 = (1 << 31) - 1;
-/// The window of a connection before anybody has said something.
+/// The initial window of a connection.
 pub const FIRST_WINDOW: u32 = 65_535;
-/// No test wants the kernel to take megabytes that its client does not read.
+/// Keeps the kernel from taking megabytes that the client does not read.
 const RECEIVE_BYTES: u32 = 16 * 1024;
 
 /// A frame that came.
@@ -66,14 +66,15 @@ pub fn setting(id: u16, value: u32) -> Vec<u8> {
     [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()
 }
 
-/// Leave for the other side to send as much as there can be, on the whole connection.
+/// Allows the other side to send as much as possible on the whole connection.
 pub fn widest_window() -> Vec<u8> {
     frame(WINDOW_UPDATE, 0, 0, &(LARGEST_WINDOW - FIRST_WINDOW).to_be_bytes())
 }
 
 /// A whole `GET` with a Bearer token.
 pub fn get(stream: u32, host: &str, path: &str, token: &str) -> Vec<u8> {
-    // By the static table of HPACK: the method and the scheme, and the names of the rest, which enters no table.
+    // Uses the static table of HPACK: whole fields for the method and the scheme, and only the names of the rest.
+    // Nothing is added to a table.
     let mut head = vec![0x82, 0x87];
     let authorization = format!("Bearer {token}");
     for (name, value) in [(&[0x01][..], host), (&[0x04], path), (&[0x0f, 23 - 15], &authorization)] {
@@ -98,7 +99,7 @@ pub fn post(stream: u32, host: &str, path: &str, headers: &[(&str, &str)]) -> Ve
     frame(HEADERS, END_HEADERS, stream, &head)
 }
 
-/// A text without the compression of Huffman: its length, and itself.
+/// Appends a text without Huffman coding: its length, then the text.
 fn put_text(head: &mut Vec<u8>, text: &str) {
     let mut rest = text.len();
     if rest < 127 {
@@ -115,7 +116,7 @@ fn put_text(head: &mut Vec<u8>, text: &str) {
     head.extend_from_slice(text.as_bytes());
 }
 
-/// The two halves of a connection that has said its preface and its settings.
+/// Connects, sends the preface and the settings, and returns the two halves of the connection.
 pub async fn connect(region: &Region, settings: &[u8]) -> (Reader, Writer) {
     let (url, authority) = region.tls();
     let address = url.strip_prefix("https://").expect("TLS has this scheme").parse().expect("an address");
@@ -151,7 +152,7 @@ pub struct Reader(ReadHalf<TlsStream<TcpStream>>);
 pub struct Writer(WriteHalf<TlsStream<TcpStream>>);
 
 impl Reader {
-    /// The next frame; nothing when the connection has ended.
+    /// The next frame; `None` if the connection has ended.
     pub async fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         self.0.read_exact(&mut head).await.ok()?;

@@ -32,7 +32,7 @@ impl User {
     }
 }
 
-/// A replication job as `sync_job` tells it.
+/// A replication job as `sync_job` lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     /// The job's number.
@@ -44,7 +44,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// True when nothing more will happen.
+    /// True if the job is final.
     pub fn is_final(&self) -> bool {
         !matches!(self.status.as_str(), "waiting" | "running")
     }
@@ -96,7 +96,7 @@ impl Manage {
         Self { host: host.to_owned(), user: user.clone(), http: http::client() }
     }
 
-    /// A signed call; `target` is path and query as they go over the wire. `None` when there is no answer.
+    /// Sends a signed call; `target` is path and query as they go over the wire. Returns `None` if there is no answer.
     pub async fn try_call(&self, method: &str, target: &str, body: Option<&[u8]>) -> Option<Reply> {
         let raw = body.unwrap_or_default().to_vec();
         let User { access_key, secret_key, .. } = &self.user;
@@ -109,7 +109,7 @@ impl Manage {
             request = request.header("Content-Type", "application/json").body(raw);
         }
         let reply = http::try_send(request).await.ok()?;
-        // Every answer carries it, the refusals too: support starts there.
+        // Every answer carries a request id, refusals too: support starts there.
         assert!(reply.header("x-request-id").is_some_and(|id| !id.is_empty()), "{}: no X-Request-Id", reply.asked);
         Some(reply)
     }
@@ -156,7 +156,7 @@ impl Manage {
         self.call("POST", &target, Some(sync.body())).await
     }
 
-    /// Calls `sync_images`, wants status 200, and gives back the array of the answer.
+    /// Calls `sync_images`, expects status 200, and returns the array of the answer.
     pub async fn sync(&self, namespace: &str, repository: &str, sync: &Sync<'_>) -> Vec<String> {
         let answer = self.sync_images(namespace, repository, sync).await.expect(200).json();
         let tags = answer.as_array().unwrap_or_else(|| panic!("sync_images answered {answer}, not an array"));

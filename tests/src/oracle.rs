@@ -1,7 +1,8 @@
-//! What a region has acknowledged to a repository's clients, and whether it is true (I1, I2, I3, I6, I7, I22).
+//! Records what a region has acknowledged to a repository's clients, and checks that it holds: I1 (durable), I2
+//! (content), I3 (closure), I6 (sessions), I7 (offsets), I22 (repeats).
 //!
-//! Each step is noted before it is sent and again when its answer has come. What was acknowledged must hold for ever;
-//! what was only sent may hold or not, and is never half of something.
+//! Each step is noted before it is sent, and again when its answer has come. What was acknowledged must hold for ever.
+//! What was only sent may hold or not, but never by half.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +24,7 @@ pub struct Oracle {
     tags: BTreeMap<String, Tag>,
     /// Sessions whose end was not acknowledged.
     sessions: Vec<Open>,
-    /// The power was cut: sessions that had no byte yet may be gone.
+    /// Whether the power was cut: then sessions that had no byte yet may be gone.
     was_power_cut: bool,
 }
 
@@ -46,19 +47,19 @@ struct Open {
 }
 
 impl Oracle {
-    /// How many tags point somewhere for sure.
+    /// Number of tags that certainly point at something.
     pub fn acknowledged_tags(&self) -> usize {
         self.tags.values().filter(|tag| tag.acknowledged.is_some()).count()
     }
 
-    /// What holds after a power cut: an open session is durable from its first byte on.
+    /// Expects what holds after a power cut: an open session is durable from its first byte on.
     #[must_use]
     pub fn after_power_cut(mut self) -> Self {
         self.was_power_cut = true;
         self
     }
 
-    /// Takes over what another one of the same repository knows, with other tags.
+    /// Takes over what another oracle of the same repository knows of other tags.
     pub fn absorb(&mut self, other: Self) {
         self.blobs.extend(other.blobs);
         self.manifests.extend(other.manifests);
@@ -70,8 +71,8 @@ impl Oracle {
         self.sessions.iter_mut().find(|open| open.session == *session).expect("it was noted at its start")
     }
 
-    /// Checks that everything acknowledged is there and everything readable is whole. Sessions that were cut short go
-    /// on and are closed; `self` then knows them as acknowledged. Gives back the digests of all blobs that are there.
+    /// Checks that everything acknowledged is there and everything readable is whole. Sessions that were cut short are
+    /// continued and closed; `self` then knows them as acknowledged. Returns the digests of all blobs that are there.
     pub async fn check(&mut self, repository: &Repository) -> BTreeSet<String> {
         for open in std::mem::take(&mut self.sessions) {
             if open.check(repository, self.was_power_cut).await {
@@ -104,7 +105,7 @@ impl Oracle {
             if found.is_some() {
                 repository.pull(name).await;
             }
-            // From now on this is what it is.
+            // From now on this is the acknowledged value.
             *tag = Tag { acknowledged: found, sent: BTreeSet::new() };
         }
         there
@@ -112,8 +113,8 @@ impl Oracle {
 }
 
 impl Open {
-    /// I7: what was acknowledged is durable, what the region claims to have is what was sent, and the rest can follow. Gives
-    /// whether the blob is there now.
+    /// I7: what was acknowledged is durable, what the region claims to have is what was sent, and the rest can follow.
+    /// Returns whether the blob is there now.
     async fn check(&self, repository: &Repository, was_power_cut: bool) -> bool {
         let digest = image::digest(&self.content);
         match self.session.offset(repository).await {
@@ -138,8 +139,8 @@ impl Open {
     }
 }
 
-/// Pushes an image with one session for each blob, and notes each step. Blobs go in chunks of `chunk_bytes`, or whole in
-/// the closing PUT when `None`.
+/// Pushes an image with one session for each blob, and notes each step. Blobs go in chunks of `chunk_bytes`; if that is
+/// `None`, they go whole in the closing PUT.
 ///
 /// # Errors
 /// The first step that was not acknowledged; nothing is tried after it.
@@ -167,10 +168,10 @@ pub async fn push(
     Ok(())
 }
 
-/// Deletes a tag, and notes it.
+/// Deletes a tag, and notes that.
 ///
 /// # Errors
-/// When that was not acknowledged.
+/// If the deletion was not acknowledged.
 pub async fn delete_tag(oracle: &Mutex<Oracle>, repository: &Repository, tag: &str) -> Result<(), Lost> {
     oracle.lock().await.tags.entry(tag.to_owned()).or_default().sent.insert(None);
     acknowledged(repository.request(Method::DELETE, &format!("manifests/{tag}")), 202).await?;

@@ -39,7 +39,7 @@ impl Default for PairSettings {
 }
 
 impl PairSettings {
-    /// Two plain regions, and `sync_images` answers after so many seconds at the latest.
+    /// Two plain regions, in which `sync_images` answers after at most this many seconds.
     pub fn waiting(sync_wait_seconds: u32) -> Self {
         let mut settings = Self::default();
         settings.source.sync_wait_seconds = sync_wait_seconds;
@@ -82,7 +82,7 @@ impl Pair {
         target.trust(&source, &source.url()).await;
         tokio::join!(source.start(), target.start());
         if !settings.users.is_empty() {
-            // The first start made the account; more users come from the command line, with the region at rest.
+            // The first start makes the account. More users are added on the command line, while the region is stopped.
             for region in [&mut source, &mut target] {
                 region.terminate().await;
                 for user in &settings.users {

@@ -1,5 +1,5 @@
-//! Ports for the regions: below the range that outgoing connections are given, and locked across test processes, so
-//! that a region that was killed finds its port again.
+//! Ports for the regions: below the range of outgoing connections, and locked across test processes, so that a killed
+//! region gets its port again.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -19,7 +19,7 @@ pub struct Port {
 impl Port {
     /// Takes a port that nobody listens on and no other test holds.
     pub fn reserve() -> Self {
-        // One folder for each user of the machine: another's lock files cannot be opened.
+        // One folder for each user of the machine: the lock files of another user cannot be opened.
         let user = std::fs::metadata("/proc/self").expect("Linux tells about this process").uid();
         let folder = std::env::temp_dir().join(format!("transship-test-ports-{user}"));
         std::fs::create_dir_all(&folder).expect("the folder of port locks can be made");

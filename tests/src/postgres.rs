@@ -3,7 +3,7 @@
 use crate::clients;
 use crate::environment;
 
-/// Makes an empty database and gives back its URL.
+/// Makes an empty database and returns its URL.
 pub async fn fresh_database() -> String {
     let server = environment::required("TRANSSHIP_TEST_POSTGRES", "scripts/with-postgres.sh cargo test …");
     let name = format!("region_{}", uuid::Uuid::new_v4().simple());

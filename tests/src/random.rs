@@ -1,4 +1,4 @@
-//! Random numbers that can be had again: every run prints its seed and how to set it.
+//! Random numbers that can be repeated: every run prints its seed and how to set it.
 
 use std::time::Duration;
 

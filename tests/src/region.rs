@@ -18,7 +18,7 @@ use crate::{clients, environment, http, wait};
 
 /// A start with a new catalog takes a second or two; a busy machine some more.
 const START_LIMIT: Duration = Duration::from_mins(1);
-/// The drain may take 30 s (requests in flight), and nothing else may.
+/// The drain of requests in flight may take 30 s; nothing else may take long.
 const STOP_LIMIT: Duration = Duration::from_secs(40);
 
 /// The account of every test.
@@ -47,8 +47,8 @@ pub struct RegionSettings {
     pub sections: Vec<String>,
     /// More lines of each `[[peer]]`.
     pub peer_lines: Vec<String>,
-    /// The data folder, on a volume of the test's own or that of another region with the same catalog and the same bytes; an own
-    /// one when `None`.
+    /// The data folder: on a volume of the test, or that of another region with the same catalog and the same bytes. A
+    /// folder of its own if `None`.
     pub data_dir: Option<PathBuf>,
 }
 
@@ -144,7 +144,7 @@ impl Region {
         self.settings.data_dir.clone().unwrap_or_else(|| self.folder.path().join("data"))
     }
 
-    /// From its next start on the region meets these faults.
+    /// Puts these faults on the region from its next start on.
     pub fn meet(&mut self, faults: &Faults) {
         self.environment = faults.environment(&self.data_dir()).into();
     }
@@ -255,7 +255,7 @@ impl Region {
     /// Starts the process and waits until it is ready.
     ///
     /// # Errors
-    /// How it ended, when it did not get there.
+    /// How the process ended, if it did not become ready.
     pub async fn try_start(&mut self) -> Result<(), ExitStatus> {
         assert!(self.process.is_none(), "region {} is running already", self.id());
         let log = OpenOptions::new().create(true).append(true).open(self.log_file()).expect("the log can be opened");
@@ -294,7 +294,7 @@ impl Region {
         died
     }
 
-    /// SIGKILL: nothing is flushed, nothing is said.
+    /// SIGKILL: nothing is flushed, nothing is logged.
     pub async fn kill9(&mut self) {
         let mut process = self.process.take().expect("the region is running");
         process.kill().await.expect("a child can be killed");
@@ -305,7 +305,7 @@ impl Region {
         let id = self.process_id();
         clients::must(clients::command("kill", &["-STOP", &id.to_string()])).await;
         let is_stopped = || async {
-            // The state is the first letter behind the name, which is in brackets.
+            // The state is the first letter after the name, which is in brackets.
             let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
             stat.rsplit_once(") ")?.1.starts_with('T').then_some(())
         };
@@ -326,7 +326,7 @@ impl Region {
         wait::until("the configuration to be read again", Duration::from_secs(10), read).await;
     }
 
-    /// SIGTERM, and the end of the drain. It must end by itself and with exit code 0.
+    /// SIGTERM, then waits for the drain. The process must end by itself, with exit code 0.
     pub async fn terminate(&mut self) {
         let mut process = self.process.take().expect("the region is running");
         let id = process.id().expect("the region is running").to_string();
@@ -366,12 +366,12 @@ impl Region {
         Registry::new(&self.url(), Some(registry::login_of(self.id(), user)))
     }
 
-    /// The registry for nobody in particular.
+    /// The registry without a login.
     pub fn anonymous(&self) -> Registry {
         Registry::new(&self.url(), None)
     }
 
-    /// The token that a user's password buys: what is told about it, and itself.
+    /// Gets an IAM token for a user's password. Returns what the answer says about it, and the token.
     pub async fn iam_token(&self, user: &User) -> (serde_json::Value, String) {
         let body = serde_json::json!({"auth": {"identity": {"methods": ["password"], "password": {"user": {
             "domain": {"name": ACCOUNT}, "name": user.name, "password": user.password}}},
@@ -445,7 +445,8 @@ impl Drop for Region {
     #[expect(clippy::print_stderr, reason = "a failed test shows what the region said")]
     fn drop(&mut self) {
         if let Some(process) = &mut self.process {
-            // Errors mean that it is gone already. kill_on_drop would do it too, but only some time later.
+            // An error means that the process is gone already. kill_on_drop would kill it too, but only some time
+            // later.
             let _ = process.start_kill();
         }
         if std::thread::panicking() && File::open(self.log_file()).is_ok() {

@@ -1,5 +1,5 @@
-//! Tokens as one region makes them for another, signed with the region's own key by openssl. The claims are written a second
-//! time on purpose.
+//! Tokens as one region makes them for another, signed with the region's own key by openssl. The claims are written a
+//! second time on purpose, so that the server's code is not used.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::clients;
 use crate::region::{ACCOUNT, Region};
 
-/// What stands before the 32 bytes of an Ed25519 key in PKCS#8.
+/// The bytes before the 32 bytes of an Ed25519 key in PKCS#8.
 const PKCS8_HEAD: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 

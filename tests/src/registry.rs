@@ -1,5 +1,5 @@
-//! A registry client of our own for what real clients cannot be made to do: many small images at once, single requests,
-//! and a pull that checks every byte of a closure. Follows the token protocol of contract 7.6.
+//! A registry client of our own, for what real clients cannot do: many small images at once, single requests, and a
+//! pull that checks every byte of a closure. Follows the token protocol of contract 7.6.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::image::{self, Image};
 use crate::manage::User;
 use crate::signature;
 
-/// Any manifest is welcome.
+/// Accepts any manifest.
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
@@ -41,7 +41,7 @@ pub fn login_of(region: &str, user: &User) -> (String, String) {
 }
 
 impl Registry {
-    /// Without a login when `login` is `None`.
+    /// A client with this login; without one if `login` is `None`.
     pub fn new(url: &str, login: Option<(String, String)>) -> Self {
         Self { url: url.to_owned(), login, http: http::client() }
     }
@@ -84,7 +84,7 @@ impl Registry {
         self.open(repository, "pull").await.pull(reference).await
     }
 
-    /// The digest a tag points at, `None` when there is no such tag or repository.
+    /// The digest a tag points at; `None` if there is no such tag or repository.
     pub async fn tag_digest(&self, repository: &str, tag: &str) -> Option<String> {
         self.open(repository, "pull").await.tag_digest(tag).await
     }
@@ -100,7 +100,7 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// A repository at this URL, with whatever token.
+    /// A repository at this URL, with any token.
     pub fn with_token(url: &str, repository: &str, token: &str) -> Self {
         Self {
             base: format!("{url}/v2/{repository}"),

@@ -27,7 +27,7 @@ impl Stage {
         Self { pair, image }
     }
 
-    /// Runs a sample with the keys and this address of the IAM service; gives back what it printed.
+    /// Runs a sample with the keys and this address of the IAM service; returns what it printed.
     pub async fn run(&self, sample: Command, iam: &str) -> String {
         self.run_at(sample, &self.pair.source.url(), iam).await
     }
@@ -46,7 +46,7 @@ impl Stage {
         clients::must(sample).await
     }
 
-    /// The image is in the target, whole, and one job says so.
+    /// Checks that the image is in the target, whole, and that one job says so.
     pub async fn check(&self) {
         let jobs = self.pair.manage().jobs(GROUP, "hello").await;
         let told: Vec<(&str, &str)> = jobs.iter().map(|job| (job.tag.as_str(), job.status.as_str())).collect();

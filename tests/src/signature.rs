@@ -1,5 +1,6 @@
 //! The request signature `SDK-HMAC-SHA256` (contract 7.2) from the client's side, and the password that a registry
-//! login derives from an access key (contract 7.5). Written a second time on purpose: the server's own code is not used.
+//! login derives from an access key (contract 7.5). Written a second time on purpose: the server's own code is not
+//! used.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -41,7 +42,7 @@ pub fn sign(method: &str, host: &str, target: &str, body: &[u8], access_key: &st
     vec![("X-Sdk-Date", date), ("Host", host.to_owned()), ("Authorization", authorization)]
 }
 
-/// Decoded as a whole, then split: an encoded slash becomes a slash here.
+/// Decodes the path as a whole and then splits it, so an encoded slash becomes a slash here.
 fn canonical_path(path: &str) -> String {
     let decoded = decode(path);
     let mut canonical: Vec<String> = decoded.split(|&byte| byte == b'/').map(encode).collect();

@@ -74,7 +74,7 @@ pub async fn ask(repository: &Repository, method: Method, path: &str) -> Reply {
     http::send(repository.request(method, path)).await
 }
 
-/// Starts an upload and gives back its path below the repository.
+/// Starts an upload and returns its path below the repository.
 pub async fn start_upload(repository: &Repository) -> String {
     let reply = http::send(repository.request(Method::POST, "blobs/uploads/").header("Content-Length", "0")).await;
     path_of(&reply.expect(202))
@@ -86,7 +86,7 @@ pub fn path_of(reply: &Reply) -> String {
     below_app(location)
 }
 
-/// The path below the usual repository that a `Link` leads to, when there is one.
+/// The path below the usual repository that a `Link` leads to, if there is one.
 pub fn next_page(reply: &Reply) -> Option<String> {
     let link = reply.header("link")?;
     assert!(link.ends_with("; rel=\"next\""), "{link}");

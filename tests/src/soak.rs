@@ -1,5 +1,6 @@
-//! Short and long forms of the random tests. `make test` runs the short ones; `make soak` sets `TRANSSHIP_SOAK=1` and runs
-//! the long ones. Every random test prints its seed with the command that runs it again; `TRANSSHIP_SEED` sets the seed.
+//! Short and long forms of the random tests. `make test` runs the short ones; `make soak` sets `TRANSSHIP_SOAK=1` and
+//! runs the long ones. Every random test prints its seed with the command that runs it again; `TRANSSHIP_SEED` sets the
+//! seed.
 
 use std::time::Duration;
 
@@ -15,8 +16,7 @@ pub fn rounds(short: u64, long: u64) -> u64 {
     if is_long() { long } else { short }
 }
 
-/// How long a test that goes by time works: `short`, or in the long form `TRANSSHIP_SOAK_MINUTES`, which are 20 when nothing
-/// is said.
+/// How long a time-based test runs: `short`, or in the long form `TRANSSHIP_SOAK_MINUTES` (20 if it is not set).
 pub fn duration(short: Duration) -> Duration {
     if !is_long() {
         return short;
@@ -28,7 +28,7 @@ pub fn duration(short: Duration) -> Duration {
     Duration::from_mins(minutes)
 }
 
-/// The seed of a test, from `TRANSSHIP_SEED` or fresh, printed with the command that runs this test with it again.
+/// The seed of a test: `TRANSSHIP_SEED`, or a new one. Prints it with the command that runs this test again with it.
 #[expect(clippy::print_stdout, reason = "the seed is what somebody needs to run a failed test again")]
 pub fn seed(test: &str) -> u64 {
     let seed = environment::variable("TRANSSHIP_SEED").map_or_else(
@@ -42,8 +42,8 @@ pub fn seed(test: &str) -> u64 {
     seed
 }
 
-/// The command that runs one test of this suite with a seed. The long form makes more rounds of the same random numbers, so
-/// it is named too.
+/// The command that runs one test of this suite with a seed. It sets the long form too, because that makes more rounds
+/// of the same random numbers.
 fn replay(test: &str, seed: u64) -> String {
     let long = if is_long() { "TRANSSHIP_SOAK=1 " } else { "" };
     format!("{long}TRANSSHIP_SEED={seed} cargo test -p transship-tests --test {} -- {test}", environment::suite())

@@ -30,7 +30,7 @@ impl Solo {
     pub async fn start_as(settings: RegionSettings) -> Self {
         let (admin, reader) = (User::named("admin"), User::named("reader"));
         let mut region = Region::prepare(settings, &admin).await;
-        // The first start makes the account; more users come from the command line, with the region at rest.
+        // The first start makes the account. More users are added on the command line, while the region is stopped.
         region.start().await;
         region.terminate().await;
         region.add_user(ACCOUNT, &reader).await;
@@ -61,7 +61,7 @@ impl Solo {
         format!("{}/{GROUP}/{name}", self.region.host())
     }
 
-    /// Anybody may pull from this repository of the organization from now on.
+    /// Makes this repository of the organization public.
     pub async fn publish(&self, repository: &str) {
         let path = repository_path(GROUP, repository);
         self.region.manage(&self.admin).call("PATCH", &path, Some(json!({"is_public": true}))).await.expect(201);

@@ -1,4 +1,4 @@
-//! Single steps of an upload, each of which may get no answer: what a client sees that outlives its region.
+//! Single steps of an upload, as a client sees them that outlives its region: each may get no answer.
 
 use reqwest::{Method, RequestBuilder};
 
@@ -6,7 +6,7 @@ use crate::http::{self, Reply};
 use crate::image;
 use crate::registry::Repository;
 
-/// Why a step was not acknowledged: no answer, or another one than hoped for.
+/// Why a step was not acknowledged: no answer, or an unexpected one.
 pub type Lost = String;
 
 /// An upload session of a repository.
@@ -16,7 +16,7 @@ pub struct Session {
     pub path: String,
 }
 
-/// Sends, and gives back the answer when it has this status.
+/// Sends, and returns the answer if it has this status.
 ///
 /// # Errors
 /// What came instead.
@@ -25,7 +25,7 @@ pub async fn acknowledged(request: RequestBuilder, status: u16) -> Result<Reply,
     if reply.status == status { Ok(reply) } else { Err(format!("{}: {} {}", reply.asked, reply.status, reply.text())) }
 }
 
-/// The number of bytes that a `Range` header of an upload tells. `0-0` is taken as none: no test sends a single byte.
+/// The number of bytes that an upload's `Range` header reports. `0-0` counts as none: no test sends a single byte.
 pub fn offset_of(reply: &Reply) -> usize {
     let range = reply.header("range").unwrap_or_else(|| panic!("{}: no Range", reply.asked));
     let last = range.strip_prefix("0-").and_then(|last| last.parse::<usize>().ok());
@@ -80,7 +80,7 @@ impl Session {
         }
     }
 
-    /// Goes on at `at` with the rest of a blob, and closes.
+    /// Continues at `at` with the rest of a blob, and closes the session.
     ///
     /// # Errors
     /// What came instead of the 201.

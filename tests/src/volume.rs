@@ -24,8 +24,8 @@ impl Volume {
         folder
     }
 
-    /// An ext4 in a file of so many MiB. It writes nothing out by itself for ten minutes: what is in the file is what was
-    /// synced.
+    /// An ext4 of so many MiB in a file. It writes nothing back by itself for ten minutes, so the file holds only what
+    /// was synced.
     pub async fn ext4(size_mib: u64) -> Self {
         let folder = Self::folder();
         let image = folder.path().join("image");
@@ -55,8 +55,8 @@ impl Volume {
         self.folder.path().join("mounted")
     }
 
-    /// The volume as it would be found if the power went now: a copy of what is in the image's file, with its journal
-    /// replayed. Whoever writes to it must be stopped meanwhile, or the copy is of no single moment.
+    /// The volume as it would be if the power failed now: a copy of the image's file, with its journal replayed.
+    /// Whatever writes to the volume must be stopped meanwhile, or the copy mixes several moments.
     pub async fn after_power_cut(&self) -> Self {
         let image = self.image.as_ref().expect("memory does not outlive its power");
         let folder = Self::folder();
@@ -66,7 +66,7 @@ impl Volume {
         Self::mount_image(folder, copy).await
     }
 
-    /// Fills it until so many bytes are left.
+    /// Fills it until this many bytes are left.
     pub fn fill(&self, left_bytes: u64) {
         let mut filler = File::create(self.filler()).expect("the volume takes a name");
         let piece = vec![7_u8; 1 << 20];
@@ -81,7 +81,7 @@ impl Volume {
         assert!(size_bytes > 0, "there was no room at all");
     }
 
-    /// Takes the filler away.
+    /// Deletes the filler.
     pub fn free(&self) {
         std::fs::remove_file(self.filler()).expect("the filler is there");
     }
@@ -107,7 +107,7 @@ impl Volume {
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        // Lazily: a process that is being killed may still hold a file.
+        // Lazy, because a process that is being killed may still hold a file.
         let _ = std::process::Command::new("umount").arg("--lazy").arg(self.path()).status();
     }
 }

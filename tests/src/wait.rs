@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-/// How often it is looked again. Short against what is waited for, long against a request.
+/// Interval between two tries: short against what is waited for, long against a request.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Asks until the answer is there, and gives it back; panics when `limit` has passed.
+/// Asks until there is an answer, and returns it. Panics when `limit` has passed.
 pub async fn until<T, F>(what: &str, limit: Duration, mut ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,

@@ -18,7 +18,7 @@ pub struct WanSettings {
     pub delay_ms: u32,
     /// Rate of each direction; 0 is unlimited.
     pub mbit: u32,
-    /// Cut every connection each time so many bytes have gone upstream; 0 is never.
+    /// Cut every connection each time this many bytes have gone upstream; 0 is never.
     pub cut_after_bytes: u64,
     /// How many times to cut.
     pub cuts: u32,
@@ -69,7 +69,7 @@ impl Wan {
         format!("http://{}", self.port.address())
     }
 
-    /// Ends the link and tells what has passed.
+    /// Ends the link and returns the bytes that have passed.
     pub async fn stop(mut self) -> WanReport {
         let id = self.process.id().expect("the link is running").to_string();
         let killed = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill starts");

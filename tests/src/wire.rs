@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Nothing that is asked here takes long, but the machine may be busy.
+/// Maximum time for an answer. No request here takes long, but the machine may be busy.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Answers of tests are small; more than this is a mistake.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
@@ -46,7 +46,7 @@ impl Answer {
     }
 }
 
-/// What a read of an answer came to.
+/// The result of reading an answer.
 #[derive(Clone, Debug)]
 pub enum Read {
     /// An answer.
@@ -107,7 +107,7 @@ impl Wire {
         Self { stream, ahead: Vec::new() }
     }
 
-    /// Sends bytes; an error only says that the other end has closed.
+    /// Sends bytes. An error only means that the other end has closed.
     ///
     /// # Errors
     /// When the other end has closed.
@@ -125,12 +125,12 @@ impl Wire {
         self.stream.set_zero_linger().expect("a socket takes the option");
     }
 
-    /// Sends and reads at the same time, as a client does whose request may be refused half-way.
+    /// Sends and reads at the same time, like a client whose request may be refused half-way.
     pub async fn exchange(&mut self, bytes: &[u8], method: &str, end: bool) -> Read {
         let Self { stream, ahead } = self;
         let (mut reader, mut writer) = stream.split();
         let sending = async {
-            // Whoever refuses a request early may close; the answer counts.
+            // A server that refuses a request early may close the connection; the answer counts.
             let sent = writer.write_all(bytes).await;
             if sent.is_ok() && end {
                 let _ = writer.shutdown().await;

@@ -1,9 +1,10 @@
-//! What a busy build server does to a region (workload W3): images of six layers, most of them shared, pushed as docker
-//! pushes (`HEAD`, mount, upload), `latest` overwritten by everybody, old images deleted. Seeded: the same seed pushes the
-//! same images in the same order, client by client.
+//! The load of a busy build server on a region (workload W3): images of six layers, most of them shared, pushed as
+//! docker pushes (`HEAD`, mount, upload). All clients overwrite `latest`, and delete old images. The same seed pushes
+//! the same images in the same order, client by client.
 //!
-//! Everything acknowledged goes into a [`History`], and every answer is checked against it: I2, I3, I4 and I5 hold for each
-//! read on the way, and [`CiPush::check`] looks at everything that must be there at the end.
+//! Everything acknowledged goes into a [`History`], and every answer is checked against it: I2 (content), I3 (closure),
+//! I4 (tag order) and I5 (no resurrection) hold for each read on the way. [`CiPush::check`] looks at everything that
+//! must be there at the end.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
@@ -16,14 +17,14 @@ use crate::image::{self, Image};
 use crate::random::Random;
 use crate::registry::{Registry, Repository};
 
-/// Layers of an image beside the one that makes it unlike all others.
+/// Layers of an image besides the one that makes it unique.
 const LAYERS: usize = 5;
 /// The spread of sizes: with a median of 300 KiB, one layer in a hundred has 80 MiB or more, as on a build server.
 const SIGMA: f64 = 2.41;
 /// Images that a client keeps before it deletes its oldest.
 const KEPT: usize = 4;
-/// A manifest is refused when a layer was collected between the client's look and its push. Such a push is repeated; more
-/// often than this in a row is not bad luck.
+/// Maximum number of times in a row that one image is pushed. A manifest is refused if a layer was collected between
+/// the client's look and its push; then the push is repeated. More often in a row is not bad luck.
 const REPEATS: usize = 20;
 
 /// How big the images are.
@@ -31,7 +32,7 @@ const REPEATS: usize = 20;
 pub struct Shape {
     /// Half of the layers are smaller.
     pub median_bytes: u32,
-    /// No layer is bigger.
+    /// No layer is larger.
     pub max_bytes: u32,
     /// Layers that images share.
     pub pool: u64,
@@ -45,7 +46,7 @@ pub struct CiPush {
     registry: Registry,
     namespace: String,
     shape: Shape,
-    /// Shared layers are the same in one run, and others in the next.
+    /// Shared layers are the same within a run, and different in the next.
     seed: u64,
     history: History,
 }
@@ -55,7 +56,7 @@ pub struct CiPush {
 pub struct Counts {
     /// Images pushed.
     pub pushed: u64,
-    /// Layers found in the repository, mounted from another, uploaded.
+    /// Layers found in the repository.
     pub found: u64,
     /// Layers mounted from another repository.
     pub mounted: u64,
@@ -89,7 +90,8 @@ impl CiPush {
         random.bytes(size)
     }
 
-    /// An image: 70 % of its layers come from the pool. One small layer makes sure that it is pushed for the first time.
+    /// Makes an image: 70 % of its layers come from the pool. One small layer makes sure that it was never pushed
+    /// before.
     pub fn image(&self, random: &mut Random) -> Image {
         let mut layers: Vec<Vec<u8>> = (0..LAYERS)
             .map(|_| {
@@ -105,7 +107,7 @@ impl CiPush {
         format!("{}/ci{number}", self.namespace)
     }
 
-    /// One client, which begins nothing new after `until`. Gives back what it did and what it has not deleted.
+    /// Runs one client, which begins nothing new after `until`. Returns what it did and what it has not deleted.
     pub async fn client(&self, number: u64, mut random: Random, until: Instant) -> (Counts, Vec<Own>) {
         let mut counts = Counts::default();
         let mut kept: VecDeque<Own> = VecDeque::new();
@@ -122,7 +124,7 @@ impl CiPush {
             kept.push_back(own);
             if kept.len() > KEPT {
                 let oldest = kept.pop_front().expect("there are some");
-                // What `latest` may still name stays: deleting it by its digest would take the tag along.
+                // An image that `latest` may still name stays: deleting it by its digest would delete the tag too.
                 if oldest.tag == "latest" && !self.history.is_overwritten(&oldest.begun) {
                     kept.push_back(oldest);
                 } else {
@@ -164,7 +166,7 @@ impl CiPush {
         self.history.read(&format!("{repository}:{tag}"), start, found.as_deref());
     }
 
-    /// Deletes an image by its digest, with its tag unless others have written that.
+    /// Deletes an image by its digest, and with it its tag, unless that is `latest`, which others write too.
     async fn delete(&self, own: &Own) {
         let key = format!("{}:{}", own.repository, own.tag);
         let is_alone = own.tag != "latest";
@@ -180,8 +182,8 @@ impl CiPush {
         self.read(&own.repository, &own.tag).await;
     }
 
-    /// When all clients have ended: every tag has a value that it may have, and is whole. What they have left and no tag names
-    /// is deleted. Gives back the size of every blob that is needed then.
+    /// Checks the region after all clients have ended: every tag has a possible value, and is whole. Deletes what the
+    /// clients have left and no tag names. Returns the size of every blob that is still needed.
     pub async fn check(&self, left: Vec<Own>) -> BTreeMap<String, usize> {
         let (mut needed, mut tagged) = (BTreeMap::new(), BTreeSet::new());
         for key in self.history.tags() {

@@ -5,10 +5,10 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// A client that hangs longer than this has found a bug, not a slow server.
+/// A request that takes longer than this has found a bug, not a slow server.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What came back.
+/// An answer.
 pub(crate) struct Answer {
     /// The status code.
     pub(crate) status: u16,
@@ -50,7 +50,7 @@ impl Connection {
         headers: &str,
         body: Option<&[u8]>,
     ) -> io::Result<Answer> {
-        // A Location may be a whole URL; its path is what counts.
+        // A Location may be a whole URL; only its path is used.
         let path = match target.strip_prefix("http://") {
             Some(rest) => &rest[rest.find('/').unwrap_or(rest.len())..],
             None => target,
@@ -62,7 +62,7 @@ impl Connection {
         head.push_str("\r\n");
         let stream = self.stream.get_mut();
         match body {
-            // Small bodies go with their head in one packet, as an ordinary client's writer buffers them.
+            // Small bodies go in one packet with their head, as the buffered writer of an ordinary client sends them.
             Some(body) if body.len() <= 4096 => stream.write_all(&[head.as_bytes(), body].concat())?,
             Some(body) => {
                 stream.write_all(head.as_bytes())?;

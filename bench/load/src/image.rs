@@ -1,4 +1,4 @@
-//! An image of one layer with bytes of its own, and how a client pushes and pulls it.
+//! An image of one unique layer, and how a client pushes and pulls it.
 
 use std::io;
 
@@ -48,7 +48,7 @@ impl Image {
         Self { tag: format!("t{seed}-{number}"), config, config_digest, layer, layer_digest, manifest }
     }
 
-    /// Gives the layer's memory back; what is left can be pulled.
+    /// Frees the layer's memory; the image can still be pulled.
     pub(crate) fn forget_layer(&mut self) {
         self.layer = Vec::new();
     }

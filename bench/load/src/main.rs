@@ -1,6 +1,6 @@
 //! Load for the benchmarks: N clients, each with one connection and one request at a time (a closed loop).
 //!
-//! Owns: requests and their times. Never: which server it is, how it was started, or what its CPU cost; see
+//! Owns: requests and their times. Never: which server is measured, how it was started, or what CPU it used; see
 //! `bench/registry.py`. Prints one line of JSON.
 #![forbid(unsafe_code)]
 
@@ -98,7 +98,7 @@ fn main() -> io::Result<()> {
             expect(&connection.call("GET", path, "", None)?, 200, path)
         })?,
         Work::Push { images } => {
-            // Made before the clock starts: hashing is the client's work and the same for every server.
+            // The images are made before the clock starts: hashing is the client's work and the same for every server.
             let made = images.make();
             shared(&arguments, images.count, |connection, number| {
                 made[usize::try_from(number).expect("an image's number")].push(connection, &images.repository)
@@ -163,7 +163,7 @@ fn get(arguments: &Arguments, method: &str, length: Duration, paths: &[String]) 
     clients(arguments.clients, &client, started)
 }
 
-/// Some numbered operations, each done once by whichever client is free.
+/// Runs numbered operations, each once, by whichever client is free.
 fn shared(
     arguments: &Arguments,
     operations: u64,
@@ -202,7 +202,7 @@ fn clients(
     Ok((times.len() as u64, took, times))
 }
 
-/// An answer that must be this one.
+/// Fails unless the answer has this status.
 pub(crate) fn expect(answer: &http::Answer, status: u16, what: &str) -> io::Result<()> {
     if answer.status == status {
         return Ok(());
@@ -210,7 +210,7 @@ pub(crate) fn expect(answer: &http::Answer, status: u16, what: &str) -> io::Resu
     Err(io::Error::other(format!("{what} answered {}, not {status}", answer.status)))
 }
 
-/// Numbers from 0, the k-th in proportion to 1/(k+1).
+/// Draws numbers from 0; the probability of k is proportional to 1/(k+1).
 struct Zipf {
     sums: Vec<f64>,
 }

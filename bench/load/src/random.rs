@@ -1,4 +1,4 @@
-//! Random bytes that a seed repeats.
+//! Random bytes that are the same for the same seed.
 
 /// xorshift64*: fast, and as random as a layer needs to be.
 pub(crate) struct Random(u64);

@@ -62,7 +62,8 @@ pub fn parse_user_auths(body: &[u8]) -> Result<Vec<UserAuth>, ApiError> {
     elements(body, "the list of permissions", "an array of permissions")?.into_iter().map(read).collect()
 }
 
-/// Reads the request of the operations that withdraw levels: an array of user ids. None at all is 4001014 (contract 1.1).
+/// Reads the request of the operations that withdraw levels: an array of user ids. An empty body or array is 4001014
+/// (contract 1.1).
 ///
 /// # Errors
 /// The contract's code for what is wrong with it.
@@ -78,7 +79,7 @@ pub fn parse_user_ids(body: &[u8]) -> Result<Vec<String>, ApiError> {
     elements(body, WHAT, "an array of user ids")?.into_iter().map(read).collect()
 }
 
-/// Nobody has an id with a NUL, and PostgreSQL cannot even be asked for one.
+/// Refuses an id with a NUL: no user has one, and PostgreSQL cannot even be asked for it.
 fn user_id(id: String) -> Result<String, ApiError> {
     if id.contains('\0') {
         let message = format!("user_id is {}; expected the id of a user", brief(&Value::String(id)));

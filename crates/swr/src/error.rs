@@ -141,7 +141,7 @@ error_codes! {
 }
 
 impl ErrorCode {
-    /// Reads a code as it stands in bodies; `None` for one that this API does not use.
+    /// Parses a code as it appears in bodies; `None` if this API does not use it.
     ///
     /// ```
     /// use transship_swr::ErrorCode;
@@ -160,7 +160,7 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// A request that is not well formed: its code, and a sentence for the caller.
+/// A malformed request: its code, and a sentence for the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
@@ -245,7 +245,7 @@ impl ErrorBody {
         }
     }
 
-    /// The code; `None` for one that this API does not use.
+    /// The code; `None` if this API does not use it.
     pub fn code(&self) -> Option<ErrorCode> {
         ErrorCode::of(&self.error_code)
     }

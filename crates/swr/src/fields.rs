@@ -1,6 +1,6 @@
-//! The fields of a JSON body, with the contract's code for each way in which one can be wrong.
+//! The fields of a JSON body, with the contract's code for each way in which a field can be wrong.
 //!
-//! Missing or empty is 4001014, another type 4000014 (contract 3.5). Fields nobody asks for are ignored.
+//! A missing or empty field is 4001014, a wrong type is 4000014 (contract 3.5). Unknown fields are ignored.
 
 use serde_json::{Map, Value};
 
@@ -19,7 +19,7 @@ impl Fields {
         }
     }
 
-    /// A field that is there and not null.
+    /// Returns a field that is present and not null.
     pub(crate) fn get(&self, key: &str) -> Option<&Value> {
         self.0.get(key).filter(|value| !value.is_null())
     }
@@ -82,7 +82,7 @@ impl From<Map<String, Value>> for Fields {
     }
 }
 
-/// The elements of a body that is an array with at least one. `what` it is about is for the caller, like `expected`.
+/// Returns the elements of a body that is a non-empty array. `what` and `expected` are for the error message.
 pub(crate) fn elements(body: &[u8], what: &str, expected: &str) -> Result<Vec<Value>, ApiError> {
     match json::parse(body)? {
         Value::Array(elements) if elements.is_empty() => Err(missing(what)),
@@ -95,7 +95,7 @@ pub(crate) fn wrong_type(what: &str, value: &Value, expected: &str) -> ApiError 
     ApiError::new(ErrorCode::BadParameter, format!("{what} is {}; expected {expected}", brief(value)))
 }
 
-/// A value as an error shows it: enough to recognise it.
+/// Shortens a value for an error message to what is enough to recognise it.
 pub(crate) fn brief(value: &Value) -> String {
     const SHOWN_CHARS: usize = 60;
     let text = value.to_string();

@@ -1,5 +1,5 @@
-//! JSON from outside: one document, no key twice. Two readers of a body must not be able to see two different calls.
-//! Great numbers of tiny values, which take many times their text's size in memory, are refused.
+//! Parses JSON from outside: one document, and no key twice, so that two readers of a body cannot see two different
+//! calls. Refuses great numbers of tiny values, which take many times the memory of their text.
 
 use std::fmt;
 
@@ -8,17 +8,17 @@ use serde_json::{Map, Value};
 
 use crate::error::{ApiError, ErrorCode};
 
-/// What the values of a body may cost together, where a text or number costs one: a call with 100 000 tags, the most that
-/// `sync_max_tags` can be set to, costs little more than that. One is about 60 bytes of memory.
+/// Maximum cost of all values of a body, where a text or a number costs one. A call with 100 000 tags, the maximum of
+/// `sync_max_tags`, costs little more than 100 000. A cost of one is about 60 bytes of memory.
 const MAX_COST: u32 = 120_000;
-/// What the key of a field costs beside its value.
+/// Cost of a field's key, in addition to its value.
 const KEY_COST: u32 = 1;
-/// What an array costs beside its elements.
+/// Cost of an array, in addition to its elements.
 const ARRAY_COST: u32 = 2;
-/// What an object costs beside its fields: it has room for eleven from the first on.
+/// Cost of an object, in addition to its fields: from the first field on it has room for eleven.
 const OBJECT_COST: u32 = 10;
 
-/// Parses a body. What is not JSON is 4001018; a key that stands twice, or too many values, 4000014.
+/// Parses a body. Text that is not JSON is 4001018; a repeated key, or too many values, is 4000014.
 pub(crate) fn parse(body: &[u8]) -> Result<Value, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let mut left = MAX_COST;
@@ -31,7 +31,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<Value, ApiError> {
 }
 
 struct Strict<'a> {
-    /// What may still be spent.
+    /// The cost that is left.
     left: &'a mut u32,
 }
 
@@ -41,7 +41,7 @@ impl Strict<'_> {
         Ok(())
     }
 
-    /// For a value inside this one.
+    /// The same budget, for a value inside this one.
     const fn inner(&mut self) -> Strict<'_> {
         Strict { left: self.left }
     }

@@ -1,8 +1,8 @@
 //! The management API of SWR ("basic edition") as data: what a server answers with, and what a client asks with.
 //!
-//! Owns the table of operations, the paths, the requests and answers, filter and paging, the error codes with the one body
-//! of an error, the request signature, all of it to read and to write; and the OpenAPI document made from them.
-//! "Contract 7.2" is a section of `docs/swr/contract.md`.
+//! Owns the table of operations, the paths, the requests and responses, filters and paging, the error codes and the
+//! error body, and the request signature, each for reading and for writing. Also owns the OpenAPI document made from
+//! them. "Contract 7.2" means a section of `docs/swr/contract.md`.
 //!
 //! It never does I/O, never waits and never reads a clock: a function that needs the time takes it as an argument.
 

@@ -1,6 +1,6 @@
-//! The OpenAPI document and the table of operations in docs/api.md, both made from the table of operations and the types.
+//! The OpenAPI document and the table of operations in docs/api.md, made from the table of operations and the types.
 //!
-//! Owns: how they are written. Never: anything that they say.
+//! Owns: how they are written. Never: what they say.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,9 +23,9 @@ use crate::repositories::{
 };
 use crate::tags::{CreateRepoTagRequestBody, ListRepositoryTagResponse, ShowReposTagResp, ShowReposTagRespV3};
 
-/// Where a server has the document, without credentials.
+/// The path of the document, which needs no credentials.
 pub const PATH: &str = "/openapi.json";
-/// The lines between which docs/api.md has the table of operations.
+/// The lines that enclose the table of operations in docs/api.md.
 pub const TABLE_MARKS: [&str; 2] = ["<!-- operations: begin -->\n", "<!-- operations: end -->\n"];
 
 /// A type of the document.

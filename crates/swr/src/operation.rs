@@ -48,7 +48,7 @@ pub enum Body {
     Strings,
 }
 
-/// What the value of a query parameter is.
+/// The type of a query parameter's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParameterKind {
     /// Text.
@@ -64,7 +64,7 @@ pub enum ParameterKind {
 pub struct Parameter {
     /// Its name.
     pub name: &'static str,
-    /// What its value is.
+    /// The type of its value.
     pub kind: ParameterKind,
     /// Whether a call without it is refused.
     pub is_required: bool,
@@ -103,21 +103,21 @@ pub struct Operation {
     pub method: Method,
     /// The template of its path; a name in braces stands for a value.
     pub path: &'static str,
-    /// The status of an answer that is no error.
+    /// The status of a successful response.
     pub status: u16,
     /// The parameters of its query string.
     pub query: &'static [Parameter],
     /// The body of a request.
     pub request: Body,
-    /// The body of an answer that is no error.
+    /// The body of a successful response.
     pub response: Body,
-    /// The headers of such an answer that belong to the operation.
+    /// The headers of a successful response that belong to the operation.
     pub response_headers: &'static [&'static str],
     /// The codes that are particular to it; [`Operation::errors`] has all.
     particular_errors: &'static [ErrorCode],
-    /// Whether a caller has to prove who it is.
+    /// Whether a caller must prove who it is.
     pub needs_credentials: bool,
-    /// Whether this server answers it. The others are 404 4040083 (no such URL).
+    /// Whether this server answers it. If not, a request is 404 4040083 (no such URL).
     pub is_built: bool,
 }
 
@@ -181,8 +181,8 @@ impl Operation {
         Self { is_built: false, ..self }
     }
 
-    /// The codes with which it may be refused: those of its credentials, its path, its query and its body, and those
-    /// that are particular to it.
+    /// Returns the codes with which it may be refused: those of its credentials, its path, its query and its body, and
+    /// those that are particular to it.
     pub fn errors(&self) -> Vec<ErrorCode> {
         use ErrorCode as E;
         let mut errors = Vec::new();
@@ -227,7 +227,7 @@ impl Operation {
     }
 }
 
-/// The name in a segment `{name}` of a template; `None` for a word that stands for itself.
+/// The name in a segment `{name}` of a template; `None` for a fixed word.
 pub(crate) fn value_name(segment: &'static str) -> Option<&'static str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }

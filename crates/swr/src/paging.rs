@@ -6,17 +6,17 @@ use std::str::FromStr;
 use crate::error::{ApiError, ErrorCode};
 use crate::query::{Query, missing};
 
-/// Records on a page when nothing is said.
+/// Page size if no limit is given.
 pub const DEFAULT_LIMIT: i64 = 100;
-/// The largest page; larger wishes are cut to it.
+/// Maximum page size; a larger limit is cut to it.
 pub const MAX_LIMIT: i64 = 1000;
 
-/// A page by position.
+/// A page of a list that is paged by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// The most records on it.
+    /// Maximum number of records on it.
     pub limit: i64,
-    /// Records before it.
+    /// Number of records before it.
     pub offset: i64,
 }
 
@@ -42,19 +42,19 @@ impl Page {
         Self::of(query)
     }
 
-    /// The same query with the two numbers of this page.
+    /// Adds the two numbers of this page to a query.
     #[must_use]
     pub fn write(self, query: Query) -> Query {
         query.with("limit", &self.limit).with("offset", &self.offset)
     }
 
-    /// The `Content-Range` of this page when it has so many records of so many.
+    /// The `Content-Range` of this page, which has `records` of the `total` records.
     pub fn range(self, records: usize, total: i64) -> ContentRange {
         ContentRange { offset: self.offset, records: i64::try_from(records).unwrap_or(i64::MAX), total }
     }
 }
 
-/// What `Content-Range` says of a page: `{offset}-{records}/{total}`. The second number is a count, not an end.
+/// The value of `Content-Range`: `{offset}-{records}/{total}`. The second number is a count, not an end.
 ///
 /// ```
 /// use transship_swr::ContentRange;
@@ -96,7 +96,7 @@ impl FromStr for ContentRange {
     }
 }
 
-/// Reads the page size of a list by marker.
+/// Reads the page size of a list that is paged by marker.
 ///
 /// # Errors
 /// [`ErrorCode::BadPageSize`]
@@ -113,7 +113,7 @@ fn number(query: &Query, key: &str) -> Result<Option<i64>, ApiError> {
     whole(text).map(Some).ok_or_else(|| bad_number(key, text))
 }
 
-/// A whole number from 0, of digits only.
+/// Parses a whole number from 0; only digits are allowed.
 fn whole(text: &str) -> Option<i64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
@@ -125,8 +125,8 @@ fn bad_number(key: &str, text: &str) -> ApiError {
     ApiError::new(ErrorCode::BadPageSize, format!("{key} is {shown:?}; expected a whole number from {least}"))
 }
 
-/// Reads `order_column` and `order_type`, both or neither, as the column and whether the order is descending. The
-/// columns are pairs of a word and what it stands for.
+/// Reads `order_column` and `order_type`, which must come together. Returns the column and whether the order is
+/// descending. `columns` are pairs of a word and what it stands for.
 ///
 /// # Errors
 /// [`ErrorCode::BadOrder`]

@@ -6,13 +6,13 @@ use std::fmt;
 
 use crate::error::{ApiError, ErrorCode};
 
-/// The most pairs of a filter that are looked at.
+/// Maximum number of pairs of a filter that are read; the rest is ignored.
 const MAX_PAIRS: usize = 64;
-/// The most characters of a value that an error shows.
+/// Maximum number of characters of a value that an error shows.
 const SHOWN_CHARS: usize = 60;
-/// What joins the pairs of a filter.
+/// Separates the pairs of a filter.
 const PAIR_END: char = '|';
-/// What joins key and value of such a pair.
+/// Separates the key and the value of a pair.
 const VALUE_START: &str = "::";
 
 /// The parameters of a call, decoded.
@@ -54,13 +54,13 @@ impl Query {
         self
     }
 
-    /// The same parameters and the order of a list; columns are those of contract 1.3.
+    /// The same parameters and the order of a list; the columns are those of contract 1.3.
     #[must_use]
     pub fn ordered_by(self, column: &str, descending: bool) -> Self {
         self.with("order_column", column).with("order_type", if descending { "desc" } else { "asc" })
     }
 
-    /// A parameter; one without a value counts as left out, since the Go SDK sends empty ones (contract 1.3).
+    /// Returns a parameter. One without a value counts as left out, because the Go SDK sends empty ones (contract 1.3).
     pub fn get(&self, key: &str) -> Option<&str> {
         self.pairs
             .iter()
@@ -69,7 +69,7 @@ impl Query {
             .filter(|value| !value.is_empty())
     }
 
-    /// The parameters that count: those of `filter` if there is one, otherwise the plain ones.
+    /// Returns the parameters that count: those of `filter` if there is one, otherwise the plain ones.
     ///
     /// # Errors
     /// [`ErrorCode::BadFilter`]
@@ -80,7 +80,7 @@ impl Query {
         }
     }
 
-    /// The pairs of `filter`, which must be there.
+    /// Returns the pairs of `filter`, which is mandatory.
     ///
     /// # Errors
     /// [`ErrorCode::ParameterMissing`] or [`ErrorCode::BadFilter`]
@@ -101,10 +101,10 @@ impl Query {
         }
     }
 
-    /// All parameters as the one parameter `filter`.
+    /// Packs all parameters into the one parameter `filter`.
     ///
     /// # Errors
-    /// [`ErrorCode::BadFilter`] if the language cannot express a pair: it has no way to quote.
+    /// [`ErrorCode::BadFilter`] if the filter language cannot express a pair: it has no way to quote.
     pub fn into_filter(self) -> Result<Self, ApiError> {
         let mut filter = String::new();
         for (key, value) in self.pairs {
@@ -128,7 +128,7 @@ impl fmt::Display for Query {
     }
 }
 
-/// `key::value|key::value`.
+/// Parses `key::value|key::value`.
 fn parse_filter(text: &str) -> Result<Query, ApiError> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     for part in text.split(PAIR_END).filter(|part| !part.is_empty()).take(MAX_PAIRS) {
@@ -142,7 +142,7 @@ fn parse_filter(text: &str) -> Result<Query, ApiError> {
     Ok(Query { pairs })
 }
 
-/// The error for a parameter whose value is not one of those that are expected.
+/// The error for a parameter whose value is none of the expected ones.
 pub fn bad_query(key: &str, value: &str, expected: &str) -> ApiError {
     let shown: String = value.chars().take(SHOWN_CHARS).collect();
     ApiError::new(ErrorCode::BadQuery, format!("{key} is {shown:?}; expected {expected}"))

@@ -32,7 +32,7 @@ pub trait Record {
 
 /// A type that has a JSON schema.
 pub trait Shape {
-    /// The schema, as it stands where the type is used.
+    /// The schema to write where the type is used.
     fn shape() -> Value;
 }
 
@@ -77,8 +77,8 @@ impl<T: Shape> Shape for BTreeMap<String, T> {
     }
 }
 
-/// Declares a JSON object. After the type of each field stands its key, and in brackets, if a reader takes an object
-/// without it, what serde needs for that.
+/// Declares a JSON object. The type of each field is followed by its key. If an object may lack the field, brackets
+/// follow, with what serde needs to read such an object.
 macro_rules! record {
     (
         $(#[doc = $about:literal])+
@@ -121,7 +121,7 @@ macro_rules! record {
     };
 }
 
-/// False: a field with something in brackets is not mandatory.
+/// Returns false: a field with something in brackets is not mandatory.
 pub(crate) const fn never(_: &str) -> bool {
     false
 }

@@ -1,7 +1,7 @@
 //! From a request to its operation, and from an operation to the path of a request.
 //!
-//! Each segment is percent-decoded once, after the path was split. In a repository's place `$` stands for `/`, and raw
-//! extra segments are taken as part of its name where that leaves no doubt (contract 1.2). Reading a path does not check
+//! Each segment is percent-decoded once, after the path was split. In the name of a repository `$` stands for `/`, and
+//! raw extra segments count as part of the name if that is unambiguous (contract 1.2). Reading a path does not check
 //! the names in it: a server does that later, when the caller is known.
 
 use std::borrow::Cow;
@@ -12,9 +12,9 @@ use transship_oci::{NamespaceName, RepositoryName, RepositoryPath, Tag};
 use crate::error::{ApiError, ErrorCode};
 use crate::operation::{Operation, OperationId, value_name};
 
-/// The name of the one value that may have several segments.
+/// The name of the only value that may have several segments.
 const REPOSITORY: &str = "repository";
-/// Everything but `A-Z a-z 0-9 - _ . ~` is encoded, as the SDKs do.
+/// The characters to encode: all but `A-Z a-z 0-9 - _ . ~`, as the SDKs do.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// The values that a path has for the names in its template, as text.
@@ -24,12 +24,12 @@ pub struct PathValues {
 }
 
 impl PathValues {
-    /// A value; empty if the template does not have that name.
+    /// Returns a value; empty if the template does not have that name.
     pub fn get(&self, name: &str) -> &str {
         self.values.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value.as_str())
     }
 
-    /// The organization, if its name keeps to the grammar.
+    /// The organization, if its name follows the grammar.
     ///
     /// # Errors
     /// [`ErrorCode::BadNamespace`]
@@ -37,7 +37,7 @@ impl PathValues {
         parse_namespace(self.get("namespace"))
     }
 
-    /// The repository with its organization, if both names keep to the grammar.
+    /// The repository with its organization, if both names follow the grammar.
     ///
     /// # Errors
     /// [`ErrorCode::BadNamespace`] or [`ErrorCode::BadRepository`]
@@ -45,7 +45,7 @@ impl PathValues {
         parse_repository(self.get("namespace"), self.get(REPOSITORY))
     }
 
-    /// The tag, if it keeps to the grammar.
+    /// The tag, if it follows the grammar.
     ///
     /// # Errors
     /// [`ErrorCode::BadTag`]
@@ -62,7 +62,7 @@ pub fn parse_namespace(text: &str) -> Result<NamespaceName, ApiError> {
     text.parse().map_err(|error: transship_oci::GrammarError| ApiError::new(ErrorCode::BadNamespace, error.to_string()))
 }
 
-/// Reads the name of a repository from that of its organization and its own, which has `/` between its parts.
+/// Parses the name of a repository from its organization and its path, in which `/` separates the parts.
 ///
 /// # Errors
 /// [`ErrorCode::BadNamespace`] or [`ErrorCode::BadRepository`]
@@ -82,7 +82,7 @@ pub fn parse_tag(text: &str) -> Result<Tag, ApiError> {
     text.parse().map_err(|error: transship_oci::GrammarError| ApiError::new(ErrorCode::BadTag, error.to_string()))
 }
 
-/// Finds the operation of a request among those that are built. `None` for a path or a method that is not served.
+/// Finds the operation of a request among those that are built; `None` if the path or the method is not served.
 ///
 /// ```
 /// use transship_swr::{OperationId, route};
@@ -102,8 +102,8 @@ pub fn find(method: &str, raw_path: &str) -> Option<(OperationId, PathValues)> {
         .iter()
         .filter(|reading| reading.operation().is_built && reading.operation().method.as_str() == method)
         .collect();
-    // There must be one reading, so that nobody reaches a resource by mistake. A name in a single segment leaves no
-    // doubt, even when its tag is called `access`.
+    // Only one reading may remain, so that nobody reaches a resource by mistake. A name in a single segment is
+    // unambiguous, even if its tag is called `access`.
     let in_doubt = found.len() > 1 || readings.iter().any(|reading| !reading.operation().is_built);
     if in_doubt {
         found.retain(|reading| reading.repository_segments <= 1);
@@ -112,7 +112,7 @@ pub fn find(method: &str, raw_path: &str) -> Option<(OperationId, PathValues)> {
     Some((reading.id, reading.values(&path)))
 }
 
-/// One way to read a path: an operation whose template fits, and how many segments the repository's name has then.
+/// One way to read a path: an operation whose template fits, and the number of segments in the repository's name.
 struct Reading {
     id: OperationId,
     template: Vec<&'static str>,
@@ -121,7 +121,7 @@ struct Reading {
 
 impl Reading {
     fn of(id: OperationId, path: &[&str]) -> Option<Self> {
-        // Most templates differ before the repository's place, which is cheap to see.
+        // Most templates differ before the repository's name, which is cheap to check.
         let mut before =
             segments(id.operation()).take_while(|segment| value_name(segment) != Some(REPOSITORY)).zip(path);
         if before.any(|(segment, piece)| value_name(segment).is_none() && segment != *piece) {
@@ -142,7 +142,7 @@ impl Reading {
         self.id.operation()
     }
 
-    /// Each segment of the template with the part of the path that it stands for.
+    /// Pairs each segment of the template with the part of the path that it stands for.
     fn pieces<'p, 'a>(&self, path: &'p [&'a str]) -> impl Iterator<Item = (&'static str, &'p [&'a str])> {
         let mut rest = path;
         self.template.iter().map(move |segment| {
@@ -162,7 +162,7 @@ impl Reading {
         PathValues { values: self.pieces(path).filter_map(value).collect() }
     }
 
-    /// Which segments of the template stand for themselves, from left to right: a word goes before a value.
+    /// Whether each segment of the template is a value, from left to right: a fixed word sorts before a value.
     fn generality(&self) -> Vec<bool> {
         self.template.iter().map(|segment| value_name(segment).is_some()).collect()
     }
@@ -175,9 +175,9 @@ impl Reading {
 
 /// Every reading of a path, whatever the method.
 ///
-/// A known ending is never part of a repository's name: nobody may delete a repository `app/tags` by a mistake in a call
-/// about the tags of `app`. Such a repository is named with `$`. Where one template is a special case of another, like
-/// `/retentions/histories`, only the special case is a reading.
+/// A known ending is never part of a repository's name. Otherwise a mistake in a call about the tags of `app` could
+/// delete a repository `app/tags`; a path names such a repository with `$`. If one template is a special case of
+/// another, like `/retentions/histories`, only the special case is a reading.
 fn readings(path: &[&str]) -> Vec<Reading> {
     let mut readings: Vec<Reading> = OperationId::ALL.iter().filter_map(|id| Reading::of(*id, path)).collect();
     if readings.iter().any(|reading| !reading.is_repository_itself()) {
@@ -188,7 +188,7 @@ fn readings(path: &[&str]) -> Vec<Reading> {
     readings
 }
 
-/// Whether `special` is `general` with words in the place of values.
+/// Whether `special` is `general` with fixed words in place of values.
 fn is_special_case(special: &[&'static str], general: &[&'static str]) -> bool {
     special.len() == general.len()
         && special != general
@@ -200,8 +200,8 @@ fn segments(operation: &'static Operation) -> impl Iterator<Item = &'static str>
     operation.path.trim_start_matches('/').split('/')
 }
 
-/// Writes the path of a request, as it stands on the wire: a `/` in the name of a repository is written `%24`, which is
-/// `$` encoded (contract 1.2).
+/// Writes the path of a request as it goes over the wire: a `/` in a repository's name becomes `%24`, the encoded `$`
+/// (contract 1.2).
 ///
 /// ```
 /// use transship_swr::{OperationId, route};

@@ -144,7 +144,7 @@ record! {
 }
 
 impl From<ShowReposTagRespV3> for ShowReposTagResp {
-    /// The same tag as v2 has it.
+    /// The same tag in the form of v2.
     fn from(tag: ShowReposTagRespV3) -> Self {
         Self {
             id: tag.id,

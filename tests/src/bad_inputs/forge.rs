@@ -1,5 +1,5 @@
-//! Registry tokens made by hand: signed with the region's own key, with others, or not at all. The derivation of the key
-//! and the encoding are written a second time on purpose.
+//! Registry tokens made by hand: signed with the region's own key, with others, or not at all. The derivation of the
+//! key and the encoding are written a second time on purpose.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,17 +10,17 @@ use sha2::Sha256;
 
 use crate::region::Region;
 
-/// What differs from a token that would be good.
+/// How a token differs from a good one.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Forged {
-    /// Members of the head, as JSON; `null` takes one away.
+    /// Members of the head, as JSON; `null` removes a member.
     pub head: Option<String>,
-    /// Members of the claims, as JSON; `null` takes one away, `"now+60"` is a time.
+    /// Members of the claims, as JSON; `null` removes a member, `"now+60"` is a time.
     pub claims: Option<String>,
-    /// `ours` (when it is not said), `public` (the region's public key as a secret), `other`, `none`.
+    /// `ours` (the default), `public` (the region's public key as a secret), `other`, `none`.
     pub key: Option<String>,
-    /// The signature, whatever it is.
+    /// The signature to use as it is.
     pub signature: Option<String>,
 }
 
@@ -33,12 +33,12 @@ pub struct Forge {
     /// The claim that names the holder, and `sub`, from a token of the region's own.
     principal: Value,
     subject: Value,
-    /// The claim that tells the numbers of the organizations.
+    /// The claim with the numbers of the organizations.
     namespaces: Value,
 }
 
 impl Forge {
-    /// The forge for a region, whose files it reads; `token` is a real one, and its holder is who the forged ones name.
+    /// The forge for a region, whose files it reads. `token` is a real token; forged ones name its holder.
     pub async fn of(region: &Region, token: &str) -> Self {
         let secret = std::fs::read_to_string(region.data_dir().join("secrets.key")).expect("the region has its key");
         let master = hex::decode(secret.trim()).expect("the key is hexadecimal");
@@ -53,7 +53,7 @@ impl Forge {
         }
     }
 
-    /// Who a token of the administrator says that it is for.
+    /// The `sub` of the administrator's token.
     pub fn subject(&self) -> &Value {
         &self.subject
     }
@@ -88,7 +88,7 @@ pub fn claims_of(token: &str) -> Value {
 
 fn changed(json: Value, change: Option<&str>, now: i64) -> String {
     let Some(change) = change else { return json.to_string() };
-    // What is no object replaces the whole.
+    // A value that is not an object replaces the whole.
     let Ok(change) = serde_json::from_str::<Map<String, Value>>(change) else { return change.to_owned() };
     let Value::Object(mut json) = json else { return change_text(change) };
     for (name, value) in change {

@@ -1,6 +1,6 @@
-//! What must hold for every answer, whatever was asked: no 5xx, an error in the API's own shape with a code of its list
-//! and nothing of the inside in it, a connection that goes on or ends in order, nothing changed by what is refused, one
-//! line in the access log, and memory that does not grow.
+//! What must hold for every answer, whatever was asked: no 5xx; an error has the API's own shape and a code of its
+//! list, and shows nothing of the inside; the connection continues or ends in order; a refused request changes nothing;
+//! the access log has one line; and memory does not grow.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::http::CODES;
 use crate::wait;
 use crate::wire::{Answer, Read, Wire};
 
-/// What an answer never says: words of the database, of the code, of a crash, and paths of the machine.
+/// Texts that an error never has: words of the database, of the code, of a crash, and paths of the machine.
 const INSIDE: [&str; 10] =
     ["SELECT ", "INSERT ", "sqlx", "sqlite", "postgres", "panicked", "backtrace", ".rs:", "/tmp/", "No such file"];
-/// A request of these tests is at most 10 MiB, and answers are small; a body that was held would show.
+/// A request of these tests has at most 10 MiB, and answers are small; a body that is held in memory would show.
 const MAX_GROWTH_KIB: u64 = 64 << 10;
 
 /// The form of an error.
@@ -33,7 +33,7 @@ pub enum Shape {
     Oauth,
     /// The management API's.
     Manage,
-    /// Only a status: what could not be read as HTTP has no API.
+    /// Only a status: a request that could not be read as HTTP belongs to no API.
     Bare,
 }
 
@@ -41,7 +41,7 @@ pub enum Shape {
 #[derive(Debug)]
 pub struct Judge<'a> {
     stage: &'a Stage,
-    /// Asks more after each request whether the connection goes on, and looks at the catalog each time.
+    /// After each request, also checks that the connection continues and that the catalog is unchanged.
     thorough: bool,
     wire: Option<Wire>,
     facts: Option<BTreeMap<String, String>>,
@@ -52,7 +52,7 @@ pub struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    /// A judge who looks at everything after each request.
+    /// A judge that checks everything after each request.
     pub fn thorough(stage: &'a Stage) -> Self {
         Self {
             stage,
@@ -66,8 +66,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// A judge for thousands of requests: the catalog is looked at in the end, and that the next request is answered
-    /// shows that the connection went on.
+    /// A judge for thousands of requests. It checks the catalog at the end, and the answer to the next request shows
+    /// that the connection continued.
     pub fn quick(stage: &'a Stage) -> Self {
         Self { thorough: false, ..Self::thorough(stage) }
     }
@@ -94,7 +94,7 @@ impl<'a> Judge<'a> {
         };
         let answer = match wire.exchange(&bytes, &method, request.ends).await {
             Read::Answer(answer) => answer,
-            // Whoever hangs up first need not be answered.
+            // A client that closes first need not be answered.
             Read::Closed { reset: false } if request.ends => Answer::default(),
             other => {
                 self.problem(what, &format!("no answer: {other:?}"));
@@ -225,7 +225,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// What a token of the token endpoint is good for, and for whom.
+    /// Checks what a token of the token endpoint allows, and for whom.
     fn grants_problem(&self, answer: &Answer, wanted: &[String]) -> Option<String> {
         let json = answer.json().unwrap_or_default();
         let Some(token) = json["token"].as_str().filter(|_| answer.status == 200) else {
@@ -254,12 +254,12 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// After each answer the connection goes on, or ends in order and only where the answer said so.
+    /// Checks that the connection continues after an answer, or ends in order and only if the answer said so.
     async fn go_on(&mut self, what: &str, request: &Request, said_close: bool, mut wire: Wire) {
         if said_close || request.closes || request.ends {
             match wire.read("GET").await {
                 Read::Closed { reset: false } => {}
-                // Bytes that nobody was there to read any more make the kernel say so.
+                // The kernel resets the connection if bytes arrive that nobody reads any more.
                 Read::Closed { reset: true } if said_close => {}
                 other => self.problem(what, &format!("the connection does not end: {other:?}")),
             }
@@ -285,7 +285,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The end: the log, the memory, the catalog; and panics when there were problems.
+    /// Checks the log, the memory and the catalog at the end, and panics if there were problems.
     pub async fn finish(mut self) {
         if !self.thorough && self.facts.is_some() {
             self.compare_facts("all of these").await;
@@ -375,7 +375,7 @@ fn only_known_members(json: &Value) -> bool {
     json.as_object().is_some_and(|body| body.len() == 1) && errors.iter().all(known)
 }
 
-/// How often each request id stands in the access log.
+/// Counts the lines of each request id in the access log.
 fn access_lines(log: &str) -> HashMap<String, usize> {
     let mut lines = HashMap::new();
     for line in log.lines().filter(|line| line.contains("transship::access")) {

@@ -21,10 +21,10 @@ pub struct Row {
     pub id: u16,
     /// What it is about.
     pub what: String,
-    /// The requests are answered alike, so that the answers tell nothing.
+    /// The answers to all requests must be alike, so that they reveal nothing.
     #[serde(default)]
     pub alike: bool,
-    /// Where the row is tested when a list of requests cannot say it: `suite::test`.
+    /// The test of the row, if a list of requests cannot express it: `suite::test`.
     #[serde(default)]
     pub test: Vec<String>,
     /// What is sent.
@@ -36,7 +36,7 @@ pub struct Row {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// Method and target; the rest of the head is made.
+    /// Method and target; the rest of the head is generated.
     pub send: Option<String>,
     /// The whole request instead, each character up to U+00FF one byte.
     pub raw: Option<String>,
@@ -53,38 +53,39 @@ pub struct Request {
     pub body: Option<String>,
     /// The body instead, each character up to U+00FF one byte.
     pub bytes: Option<String>,
-    /// The body is filled up with spaces to so many bytes.
+    /// The body is padded with spaces to this many bytes.
     pub pad_to: Option<usize>,
-    /// The body goes in chunks of so many bytes, as `Transfer-Encoding: chunked` has it.
+    /// The body goes in chunks of this many bytes, as with `Transfer-Encoding: chunked`.
     pub chunk: Option<usize>,
     /// A registry token made by hand, in place of the actor's.
     pub token: Option<super::forge::Forged>,
     /// The sender closes its half after the last byte.
     #[serde(default)]
     pub ends: bool,
-    /// The statuses that are right.
+    /// The statuses that are allowed.
     pub status: Vec<u16>,
-    /// The error codes that are right; none when the answer is no error.
+    /// The error codes that are allowed; none if the answer is no error.
     #[serde(default)]
     pub code: Vec<String>,
-    /// The shape of an error; the registry's when it is not said.
+    /// The shape of an error; by default the registry's.
     #[serde(default)]
     pub shape: Shape,
-    /// What the registry token of the answer is good for, `name:action,action` each.
+    /// What the registry token of the answer allows, each as `name:action,action`.
     pub grants: Option<Vec<String>>,
-    /// Headers that must be there, `Name: value`; `*` is any value, `^` what it begins with, `~` what it holds.
+    /// Headers that must be present, `Name: value`. A value of `*` matches anything, `^` is followed by a beginning,
+    /// `~` by a part.
     #[serde(default)]
     pub has: Vec<String>,
-    /// Headers that must not be there.
+    /// Headers that must be absent.
     #[serde(default)]
     pub lacks: Vec<String>,
-    /// Texts that the body must hold.
+    /// Texts that the body must contain.
     #[serde(default)]
     pub says: Vec<String>,
-    /// Texts that the body must not hold.
+    /// Texts that the body must not contain.
     #[serde(default)]
     pub hides: Vec<String>,
-    /// The catalog may change: the request is not refused, or the row is about what it leaves behind.
+    /// The catalog may change: the request is not refused, or the row is about what the request leaves behind.
     #[serde(default)]
     pub changes: bool,
     /// The server must close the connection, because it cannot know where the next request begins.
@@ -92,7 +93,7 @@ pub struct Request {
     pub closes: bool,
     /// The statuses of the second answer, for bytes that are two requests.
     pub second: Option<Vec<u16>>,
-    /// The body of the answer has at most so many bytes.
+    /// Maximum length of the answer's body in bytes.
     pub at_most_bytes: Option<usize>,
 }
 

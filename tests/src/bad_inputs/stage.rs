@@ -24,9 +24,9 @@ use crate::{clients, environment, http};
 
 /// Ten bytes, so that ranges and offsets are easy to read.
 pub const BLOB: &[u8] = b"0123456789";
-/// The account of somebody who has nothing to do with the others.
+/// The account of a user who has nothing to do with the others.
 const FOREIGN_ACCOUNT: &str = "foreign";
-/// Registry tokens live five minutes; they are renewed long before.
+/// How long a token is reused. Registry tokens live five minutes, so it is renewed long before.
 const TOKEN_LIFE: Duration = Duration::from_mins(2);
 /// What the administrator's token is for.
 const ADMIN_SCOPE: &str = "repository:t/app:pull,push,delete repository:t/other:pull,push,delete \
@@ -72,7 +72,7 @@ pub struct Stage {
     writer: User,
     stranger: User,
     values: BTreeMap<&'static str, String>,
-    /// Listens where nobody may be sent.
+    /// A listener to which no request may send the region.
     trap: TcpListener,
     tokens: Mutex<HashMap<Actor, (String, Instant)>>,
     facts: Mutex<Facts>,
@@ -90,7 +90,7 @@ impl Stage {
     pub async fn start() -> Self {
         let [admin, writer, stranger] = ["admin", "writer", "stranger"].map(User::named);
         let mut region = Region::prepare(RegionSettings::named("cn-north-4"), &admin).await;
-        // The first start makes the account; more people come from the command line, with the region at rest.
+        // The first start makes the account. More users are added on the command line, while the region is stopped.
         region.start().await;
         region.terminate().await;
         region.admin(&["account", "create", "--name", FOREIGN_ACCOUNT]).await;
@@ -136,7 +136,7 @@ impl Stage {
         self.values.get(name).unwrap_or_else(|| panic!("the stage has no value <<{name}>>"))
     }
 
-    /// The header line that says who asks.
+    /// The header line that identifies the actor.
     pub async fn authorization(&self, actor: Actor) -> Option<String> {
         if actor == Actor::Nobody {
             return None;
@@ -187,12 +187,12 @@ impl Stage {
         location
     }
 
-    /// Whether somebody has gone where a request wanted to send the region.
+    /// Whether the region has connected to the listener, as a request wanted.
     pub fn trap_was_used(&self) -> bool {
         self.trap.accept().is_ok()
     }
 
-    /// What the catalog holds now: for each table how many rows, and a hash of them.
+    /// What the catalog holds now: for each table the number of rows and a hash of them.
     pub async fn facts(&self) -> BTreeMap<String, String> {
         let mut facts = self.facts.lock().await;
         facts.ask.write_all(b"\n").await.expect("the look at the catalog works");

@@ -1,4 +1,4 @@
-//! Texts of the data file: what stands between `<<` and `>>` is put in, so that rows stay short and readable.
+//! Texts of the data file: placeholders between `<<` and `>>` are replaced, so that rows stay short and readable.
 //!
 //! | written | put in |
 //! | --- | --- |
@@ -20,7 +20,7 @@ use crate::image;
 #[derive(Debug, Default)]
 pub struct Context {
     session: Option<String>,
-    /// A session was made since somebody asked.
+    /// Whether a session was made since the last call of [`Context::take_made`].
     made: bool,
 }
 
@@ -31,7 +31,7 @@ impl Context {
     }
 }
 
-/// Puts everything in.
+/// Replaces all placeholders.
 pub async fn expand(stage: &Stage, context: &mut Context, actor: Actor, text: &str) -> String {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
@@ -73,7 +73,7 @@ async fn value(stage: &Stage, context: &mut Context, actor: Actor, name: &str) -
     }
 }
 
-/// The bytes of a text whose characters stand for one byte each.
+/// The bytes of a text in which each character stands for one byte.
 pub fn latin1(text: &str) -> Vec<u8> {
     text.chars().map(|char| u8::try_from(u32::from(char)).unwrap_or_else(|_| panic!("{char:?} is no byte"))).collect()
 }

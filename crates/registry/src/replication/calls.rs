@@ -16,25 +16,26 @@ use crate::error::ServiceError;
 use crate::replication::copy::TargetRefusal;
 use crate::replication::service::Replication;
 
-/// How long the checks wait for the target region. One that does not answer is no reason to refuse: the jobs are made,
-/// and tell how it went (contract 3.5).
+/// How long the checks wait for the target region. If it does not answer, the call is not refused: the jobs are made,
+/// and report how it went (contract 3.5).
 const TARGET_CHECK: Duration = Duration::from_secs(5);
-/// Jobs of which the states are read at once: a list that both databases look up by the index.
+/// Number of jobs whose states are read in one query: both databases look up a list of this length by the index.
 const PAGE: usize = 1000;
-/// The least pause between two reads, for each job that is read: about ten times what it costs, so that however many tags a
-/// call names, its reads take a tenth of one connection. One tag is told without a delay.
+/// Minimum pause between two reads, for each job that is read. It is about ten times what the read costs, so the reads
+/// of a call take a tenth of one connection, however many tags it names. A call with one tag is answered without a
+/// delay.
 const PAUSE_PER_JOB: Duration = Duration::from_micros(20);
-/// The longest of these pauses.
+/// Maximum pause between two reads.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// A job may also end in another process, which gives no signal here.
+/// Interval after which the states are read in any case: a job may end in another process, which gives no signal here.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A call of `sync_images`.
 #[derive(Clone, Debug)]
 pub struct SyncImages {
-    /// The tags to copy; one named twice counts once.
+    /// The tags to copy; a tag named twice counts once.
     pub tags: Vec<Tag>,
-    /// `remoteRegionId`, as it came.
+    /// `remoteRegionId`, as sent.
     pub region: String,
     /// The target organization.
     pub namespace: NamespaceName,
@@ -47,7 +48,7 @@ pub struct SyncImages {
 pub struct SyncOutcome {
     /// The tags, in the order of the request.
     pub tags: Vec<TagOutcome>,
-    /// Whether the call waited for its jobs at all: if not, nothing is known of them (contract 3.2).
+    /// Whether the call waited for its jobs. If not, nothing is known about them (contract 3.2).
     pub waited: bool,
 }
 
@@ -60,13 +61,13 @@ pub struct TagOutcome {
     pub state: JobState,
 }
 
-/// What a job takes up in a list: its record, and the reason of a failure, which has any length.
+/// Bytes that a job takes in a list: its record and the reason of a failure, which may have any length.
 fn job_bytes(job: &Job) -> u64 {
     ROW_BYTES + job.last_error.as_ref().map_or(0, |reason| reason.len() as u64)
 }
 
 impl Replication {
-    /// Makes one durable job for each tag, waits for them, and tells how each stands, in the order of the request.
+    /// Makes one durable job for each tag, waits for them, and returns the state of each, in the order of the request.
     pub async fn sync_images(
         &self,
         principal: &Principal,
@@ -74,8 +75,8 @@ impl Replication {
         call: SyncImages,
     ) -> Result<SyncOutcome, ServiceError> {
         let deadline = Instant::now() + self.settings().sync_wait;
-        // Source organization and repository, permission on the source. A level is needed: being public is not enough,
-        // since source and target belong to one account (contract 3.3).
+        // Checks the source organization, the repository and the permission on them. Public access is not enough, the
+        // caller needs a level: source and target belong to one account (contract 3.3).
         let (repository, access) = self.access.repository_for(principal, name, Level::Read).await?;
         if access.level < Some(Level::Read) {
             return Err(denied(principal, "read permission (1) of its own account", name));
@@ -131,9 +132,9 @@ impl Replication {
         Ok(SyncOutcome { tags: tags.collect(), waited })
     }
 
-    /// One page of a repository's jobs, and how many there are in all (contract 4.2).
+    /// Returns one page of a repository's jobs and the number of all of them (contract 4.2).
     ///
-    /// The jobs of a repository that was deleted stay readable for the administrators of its account, also when its name is in
+    /// The administrators of an account can still read the jobs of its deleted repositories, even when the name is in
     /// use again.
     pub async fn list_jobs(
         &self,
@@ -146,7 +147,7 @@ impl Replication {
         let asks = Asks::Account(&principal.account_id);
         let size = |(jobs, _): &(Vec<Job>, i64)| jobs.iter().map(job_bytes).sum();
         let of_repository = |id: i64| async move { Ok(self.catalog().list_jobs(id, limit, offset, descending).await?) };
-        // Only jobs of the own account: the name may belong to another one by now.
+        // Only jobs of the caller's account: the name may belong to another account by now.
         let with_deleted = |id: Option<i64>| async move {
             let account = &principal.account_id;
             Ok(self.catalog().list_jobs_with_deleted(id, account, name, limit, offset, descending).await?)
@@ -176,7 +177,7 @@ impl Replication {
         Err(refusal)
     }
 
-    /// Every configured region but the own one, with its registry address (contract 4.3).
+    /// Every configured region except this one, with its registry address (contract 4.3).
     pub fn list_regions(&self) -> Vec<(RegionId, String)> {
         let host = |url: &str| url.split_once("://").map_or(url, |(_, host)| host).to_owned();
         self.settings().peers.iter().map(|peer| (peer.id.clone(), host(&peer.url))).collect()
@@ -186,12 +187,12 @@ impl Replication {
         let settings = self.settings();
         let known = std::iter::once(&settings.region).chain(settings.peers.iter().map(|peer| &peer.id));
         known.into_iter().find(|known| known.as_str() == id).cloned().ok_or_else(|| {
-            // A name is echoed only as far as anybody would read it.
+            // An error echoes only the start of the name, as much as a person would read.
             ServiceError::RegionUnknown(id.chars().take(64).collect())
         })
     }
 
-    /// Target organization and permission in the target, where the target can be asked now.
+    /// Checks the target organization and the permission in the target, if the target can be asked now.
     async fn check_target(
         &self,
         principal: &Principal,
@@ -226,7 +227,8 @@ impl Replication {
         }
     }
 
-    /// The jobs' states when all are final, or when the deadline passes. Only those that were open are read again.
+    /// Returns the states of the jobs when all are final or the deadline passes. Only jobs that are still open are read
+    /// again.
     async fn wait_for_jobs(&self, ids: &[i64], deadline: Instant) -> Result<HashMap<i64, JobState>, ServiceError> {
         let mut changes = self.jobs().finished();
         let mut states = HashMap::with_capacity(ids.len());

@@ -1,7 +1,8 @@
-//! Images that go to another place: the call that asks for it, the jobs that it makes, and the copy that a job does.
+//! Copying images to another place: the call that asks for it, the jobs that it makes, and the copy that a job does.
 //!
-//! Owns: `sync_images`, when a job runs and how it ends, the order in which an image reaches its target, the other regions as this one
-//! knows them, and the tokens that regions prove themselves with. Never: what a repository or a tag is (`content`).
+//! Owns: `sync_images`, when a job runs and how it ends, the order in which an image reaches its target, what this
+//! region knows of the others, and the tokens with which regions prove themselves. Never: what a repository or a tag is
+//! (`content`).
 
 pub(crate) mod calls;
 pub(crate) mod copy;

@@ -1,7 +1,8 @@
-//! The other regions as this one knows them: how to reach each, the keys it proves itself by, and what it may ask for here.
+//! What this region knows of the others: how to reach each, the keys with which it proves itself, and what it may ask
+//! for here.
 //!
-//! Owns: everything made of `[[peer]]`, put together at once, so that all of it can be replaced at once. Never: what a user
-//! may do.
+//! Owns: everything made of `[[peer]]`. It is built as a whole, so that it can be replaced as a whole. Never: what a
+//! user may do.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,20 +17,20 @@ use crate::identity::fingerprint::{decode_public_key, fingerprint};
 use crate::identity::tokens::now_seconds;
 use crate::settings::Peer;
 
-/// The pause between two lines of the log about keys that are not pinned: anybody can send a token.
+/// Minimum interval between two log lines about keys that are not pinned: anybody can send a token.
 const COMPLAINT_PAUSE_SECONDS: u64 = 10;
 
 /// Every configured peer.
 #[derive(Default)]
 pub(crate) struct Peers(HashMap<RegionId, Arc<KnownPeer>>);
 
-/// One of them.
+/// A configured peer.
 pub(crate) struct KnownPeer {
     pub(crate) settings: Peer,
     pub(crate) client: PeerClient,
-    /// Each of its pinned keys.
+    /// Its pinned keys.
     pub(crate) keys: Vec<PinnedKey>,
-    /// When the last one was written, seconds since 1970.
+    /// When a key that is not pinned was last logged, in seconds since 1970.
     complained_at_seconds: AtomicU64,
 }
 
@@ -40,7 +41,8 @@ pub(crate) struct PinnedKey {
 }
 
 impl Peers {
-    /// Puts the peers together; `own_key` is the public key of this region. A peer that is reached as `before` keeps its client.
+    /// Builds the peers; `own_key` is the public key of this region. A peer that is reached as in `before` keeps its
+    /// client.
     ///
     /// # Errors
     /// A sentence naming the peer whose URL, key or certificate authority cannot be used.
@@ -84,7 +86,7 @@ impl Peers {
     }
 
     pub(crate) fn get(&self, region: &str) -> Option<&Arc<KnownPeer>> {
-        // Ids are checked where they are written; what a token says need not be one.
+        // Ids are checked where they are written, but a token may name anything.
         self.0.get(&region.parse::<RegionId>().ok()?)
     }
 }
@@ -94,7 +96,7 @@ impl KnownPeer {
         self.keys.iter().any(|key| key.bytes == bytes)
     }
 
-    /// Refuses what the operator of this region does not let the peer do, in sentences for the peer's operator.
+    /// Refuses what this region's operator does not allow the peer, with sentences for the peer's operator.
     pub(crate) fn admit(&self, own: &RegionId, account: &str, namespace: &str) -> Result<(), ServiceError> {
         let Peer { id, accept, accounts, namespaces, .. } = &self.settings;
         let setting = |what: &str| {
@@ -114,7 +116,7 @@ impl KnownPeer {
         Ok(())
     }
 
-    /// Says in the log that somebody signs in the peer's name with another key, unless that was said just now.
+    /// Logs that somebody signs in the peer's name with another key, unless it was just logged.
     pub(crate) fn complain_of_key(&self, seen: &str) {
         let (now, last) = (now_seconds(), self.complained_at_seconds.load(Ordering::Relaxed));
         let is_due = now >= last.saturating_add(COMPLAINT_PAUSE_SECONDS);
@@ -133,7 +135,7 @@ impl KnownPeer {
     }
 }
 
-/// Whether a region would start with these peers; `own_key` is its public key, if it has one yet.
+/// Checks that a region would start with these peers; `own_key` is its public key, if it has one yet.
 ///
 /// # Errors
 /// A sentence naming the peer whose URL, key or certificate authority cannot be used.
@@ -141,10 +143,10 @@ pub fn check_peers(peers: &[Peer], own_key: Option<&str>) -> Result<(), String> 
     Peers::new(peers, own_key.unwrap_or_default(), None).map(|_| ())
 }
 
-/// Whether a region answers at a peer's URL; the error says why not.
+/// Checks that a region answers at a peer's URL; the error says why not.
 ///
 /// # Errors
-/// When it cannot be reached, or something else answers there.
+/// If it cannot be reached, or something else answers there.
 pub async fn peer_answers(url: &str, ca_pem: Option<&[u8]>) -> Result<(), String> {
     let client = PeerClient::new(url, ca_pem).map_err(|error| error.to_string())?;
     client.probe().await.map_err(|error| error.to_string())

@@ -1,8 +1,9 @@
-//! The tokens that prove one region to another: one for a repository to write, one for a blob that was lost.
+//! The tokens that prove one region to another: one to write a repository, one to get back a lost blob.
 //!
-//! They are signed with the region's identity, name exactly what they are for, live five minutes and are good once.
+//! They are signed with the region's identity, name exactly what they are for, are valid for five minutes, and are
+//! accepted once.
 //!
-//! Owns: making them, and whether one holds. Never: what its user may do.
+//! Owns: making and verifying them. Never: what their user may do.
 
 use std::sync::Arc;
 
@@ -20,12 +21,13 @@ use crate::identity::tokens::{
 use crate::replication::peers::KnownPeer;
 use crate::replication::trust::Trust;
 
-/// How long a used token is remembered: twice its longest life, which leaves room for clocks that differ.
+/// How long a used token is remembered: twice its maximum lifetime, which leaves room for clocks that differ.
 const USED_TOKEN_KEPT_MS: i64 = 2 * 300 * 1000;
-/// Most used tokens of one region that are remembered. A region asks with one for each call of `sync_images` and each
-/// repository that it writes, every few minutes; one that was taken over must not fill the catalog.
+/// Maximum number of used tokens that are remembered for one region. A region sends one for each call of `sync_images`
+/// and, every few minutes, one for each repository that it writes. A region that was taken over must not fill the
+/// catalog.
 const MAX_USED_TOKENS: i64 = 20_000;
-/// The longest id of a token that is remembered; ours have 32 characters.
+/// Maximum length of a token's id; the ids made here have 32 characters.
 const MAX_TOKEN_ID_CHARS: usize = 64;
 /// The purpose of a token that opens a repository of the target for a copy.
 const PURPOSE_REPLICATE: &str = "replicate";
@@ -35,16 +37,16 @@ const PURPOSE_REPAIR: &str = "repair";
 /// Why the token of a region was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegionTokenError {
-    /// It has ended, or is not one for this place.
+    /// It has expired, or is not meant for this place.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// It says that it lives longer than one may.
+    /// It claims a longer lifetime than is allowed.
     #[error("the region token lives longer than {REGION_TOKEN_SECONDS} s")]
     TooLong,
     /// It was used before.
     #[error("the region token was used before; a region makes a new one for each request")]
     Used,
-    /// It is well signed, by a key that is not pinned for the region that it names; that may be a region nobody knows here.
+    /// Its signature is good, but the key is not pinned for the region that it names. That region may be unknown here.
     #[error(
         "the region token is signed by a key that is not pinned for region {region}: fingerprint {fingerprint}; compare it with public_key of that [[peer]] in this region"
     )]
@@ -56,7 +58,7 @@ pub enum RegionTokenError {
     },
 }
 
-/// What every token between regions says of itself.
+/// The claims that all tokens between regions have.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Proof {
     iss: String,
@@ -67,7 +69,7 @@ pub(crate) struct Proof {
     purpose: String,
 }
 
-/// What a region says of itself and its user; names, because ids differ between regions.
+/// The claims of a region for itself and its user. They are names, because ids differ between regions.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RegionClaims {
     #[serde(flatten)]
@@ -78,7 +80,7 @@ pub(crate) struct RegionClaims {
     pub(crate) repository: String,
 }
 
-/// What a region says that has lost a blob: which one, and who links it there.
+/// The claims of a region that has lost a blob: which one, and the accounts that link it there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RepairClaims {
     #[serde(flatten)]
@@ -89,9 +91,9 @@ pub(crate) struct RepairClaims {
 
 /// A kind of token between regions.
 pub(crate) trait RegionToken: Claims {
-    /// What the token says it is for.
+    /// The purpose that the token must state.
     const PURPOSE: &'static str;
-    /// What it says of itself.
+    /// The claims that all tokens have.
     fn proof(&self) -> &Proof;
 }
 
@@ -121,7 +123,7 @@ impl Claims for RepairClaims {
     }
 }
 
-/// Making them.
+/// Making tokens.
 impl Trust {
     /// Makes the proof that this region acts for a user on one repository of `target`.
     pub(crate) fn mint_region_token(
@@ -159,13 +161,13 @@ impl Trust {
     }
 
     fn sign_region_token(&self, claims: &impl Serialize) -> String {
-        // The key is named so that a target that pins another one can say which it saw.
+        // The key is named so that a target that has pinned another one can say which key it saw.
         let header = Header { kid: Some(self.keys().region_public_key()), ..Header::new(Algorithm::EdDSA) };
         jsonwebtoken::encode(&header, claims, self.keys().region_signing())
             .expect("claims are plain data, which always serialises")
     }
 
-    /// What to compare when a target does not believe this region.
+    /// What the operators must compare if a target refuses this region's tokens.
     pub(crate) fn own_key_hint(&self, target: &RegionId) -> String {
         let own = &self.settings().region;
         format!(
@@ -175,7 +177,7 @@ impl Trust {
     }
 }
 
-/// Believing them.
+/// Verifying tokens.
 impl Trust {
     /// Verifies a token of another region against its pinned keys.
     pub(crate) fn verify_region_token<T: RegionToken>(
@@ -205,17 +207,17 @@ impl Trust {
         if purpose != T::PURPOSE || !has_id || exp < iat {
             return Err(TokenError::Invalid.into());
         }
-        // A token from the future was refused already, so this bounds its end from now on as well.
+        // Tokens from the future were refused already, so this also limits how long the token is valid from now on.
         if exp - iat > REGION_TOKEN_SECONDS {
             return Err(RegionTokenError::TooLong);
         }
         Ok((peer, claims))
     }
 
-    /// Uses a token that was verified; it is good once, in whichever process of this region.
+    /// Marks a verified token as used. It is accepted once by all processes of this region together.
     ///
     /// # Errors
-    /// [`ServiceError::TooManyRegionTokens`]; the inner error when it was used before.
+    /// [`ServiceError::TooManyRegionTokens`]; the inner error if the token was used before.
     pub(crate) async fn use_region_token(
         &self,
         claims: &impl RegionToken,
@@ -229,8 +231,8 @@ impl Trust {
     }
 }
 
-/// The refusal of a token that no pinned key has signed. Whoever holds a key learns that this one is not pinned, whether the
-/// region is known here or not; everybody else learns nothing.
+/// The refusal of a token that no pinned key has signed. A caller that holds the key it names learns that the key is
+/// not pinned, whether this region knows the other one or not. Any other caller learns nothing.
 fn signed_by_a_stranger<T: RegionToken>(
     token: &str,
     expected: Expected<'_>,

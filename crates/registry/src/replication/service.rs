@@ -1,4 +1,4 @@
-//! The service that brings images to another place, and takes them in from other regions.
+//! The service that copies images to another place and receives them from other regions.
 
 use std::sync::Arc;
 

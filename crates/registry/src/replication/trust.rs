@@ -1,6 +1,6 @@
-//! What a region and its peers take from each other's word.
+//! What a region and its peers accept as proof from each other.
 //!
-//! Owns: the peers as they are configured now, and asking one for a registry token. Never: what is done with such a token.
+//! Owns: the peers as currently configured, and asking one for a registry token. Never: what is done with such a token.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -33,7 +33,7 @@ impl Trust {
         Ok(Self { shared, keys, peers: Arc::new(RwLock::new(peers)) })
     }
 
-    /// The peers of other settings; a peer that is reached as before keeps its client.
+    /// Builds the peers of other settings. A peer that is reached as before keeps its client.
     ///
     /// # Errors
     /// As [`Trust::new`].
@@ -41,7 +41,7 @@ impl Trust {
         Peers::new(&settings.peers, &self.keys.region_public_key(), Some(self.peers()))
     }
 
-    /// Takes other peers over, for everything that begins from now on.
+    /// Replaces the peers for everything that begins from now on.
     pub(crate) fn change_peers(&self, peers: Peers) {
         *self.peers.write().unwrap_or_else(PoisonError::into_inner) = Box::leak(Box::new(peers));
     }
@@ -50,7 +50,7 @@ impl Trust {
         *self.peers.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A configured peer, by what may be its id.
+    /// Returns a configured peer; `region` need not be a valid id.
     pub(crate) fn peer(&self, region: &str) -> Option<Arc<KnownPeer>> {
         self.peers().get(region).cloned()
     }
@@ -86,7 +86,7 @@ impl Trust {
         peer.token(&proof, &request).await.map_err(|error| self.explain_refused_proof(region, error))
     }
 
-    /// Adds to a peer's refusal of this region's word what its operators have to compare, and says it in the log.
+    /// Adds to a peer's refusal of this region's token what the operators must compare, and logs it.
     pub(crate) fn explain_refused_proof(&self, region: &RegionId, error: ClientError) -> ClientError {
         if error.status() != Some(401) {
             return error;

@@ -1,7 +1,7 @@
-//! What a region does for itself, at its own pace, beside all requests.
+//! What a region does for itself in the background, at its own pace.
 //!
-//! Owns: collecting what nothing needs, reading all bytes again and getting lost ones back, the check from the command line, and tidying
-//! what has expired. Never: an answer to a client, except to a peer that has lost a blob.
+//! Owns: collecting garbage, reading all bytes again and getting lost ones back, the check from the command line, and
+//! removing what has expired. Never: an answer to a client, except to a peer that has lost a blob.
 
 mod collection;
 pub(crate) mod fsck;

@@ -1,5 +1,4 @@
-//! Small tidying in the background: expired upload sessions and their bytes, old jobs, expired logins,
-//! used region tokens.
+//! Removes what has expired, in the background: upload sessions and their bytes, old jobs, logins, used region tokens.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use crate::upkeep::service::Upkeep;
 
 /// The pause between two rounds.
 const ROUND: Duration = Duration::from_secs(30);
-/// Most sessions taken in one round, so that a round stays short.
+/// Maximum number of sessions taken in one round, so that a round stays short.
 const BATCH: usize = 100;
 /// How long the closing PUT of an upload may be repeated. Clients that retry do so within a minute or two.
 const FINISHED_UPLOADS_KEPT_MS: i64 = 15 * 60 * 1000;
@@ -31,7 +30,7 @@ impl Upkeep {
 
     async fn reap_once(&self) -> Result<(), ServiceError> {
         for session in self.catalog().expired_uploads(BATCH).await? {
-            // It looks again: its user may have come back since the list was made.
+            // This checks again: the user may have come back since the list was made.
             self.catalog().abandon_upload(&session, Abandon::Expired).await?;
         }
         self.sweep_remains(Remains::Unread).await?;

@@ -1,4 +1,4 @@
-//! The service that keeps a region tidy and whole.
+//! The service that maintains a region.
 
 use std::sync::Arc;
 

@@ -35,7 +35,8 @@ fn nesting_beyond_reason_is_an_error_and_no_overflow() {
     assert!(Fields::parse(body.as_bytes()).is_err());
 }
 
-/// Tiny values take many times their text's size, so their number is limited; the largest call that is allowed is not.
+/// Tiny values take many times the memory of their text, so their number is limited; the largest allowed call still
+/// passes.
 #[test]
 fn a_body_has_so_many_values_at_most() {
     let tags = serde_json::json!({ "imageTag": vec!["v1"; 100_000], "remoteRegionId": "a", "remoteNamespace": "b" });

@@ -22,7 +22,7 @@ const OURS: &[(&str, &str)] = &[
     // The description has it for organizations only; both have the same type here.
     ("UserAuths", "creator_name"),
 ];
-/// What we take for less than the description: a user is known by its id.
+/// Fields that are mandatory in the description and optional here: a user is known by its id.
 const LOOSER: &[(&str, &str)] = &[("UserAuth", "user_name")];
 /// Fields of an answer that the description spells out and that are left out at the end of a list (contract 1.3).
 const LEFT_OUT: &[&str] = &["nextMarker"];

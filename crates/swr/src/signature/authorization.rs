@@ -1,27 +1,27 @@
-//! The Authorization header of a signed request, taken apart.
+//! Parses the Authorization header of a signed request.
 
 use super::SignatureError;
 
-/// The one algorithm that is served.
+/// The only algorithm that is served.
 pub const ALGORITHM: &str = "SDK-HMAC-SHA256";
-/// Longer headers are not from an SDK.
+/// Maximum number of signed headers; no SDK signs more.
 const MAX_SIGNED_HEADERS: usize = 64;
 
-/// What `Authorization: SDK-HMAC-SHA256 Access=…, SignedHeaders=…, Signature=…` says.
+/// The content of `Authorization: SDK-HMAC-SHA256 Access=…, SignedHeaders=…, Signature=…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authorization {
     /// The access key.
     pub access_key: String,
     /// Lower-case names, sorted, each once.
     pub signed_headers: Vec<String>,
-    /// 64 lower-case hex digits, or what was sent in their place.
+    /// 64 lower-case hex digits, or whatever was sent in their place.
     pub signature: String,
 }
 
-/// Reads the header; refuses lists of signed headers that are unsorted, repeated or not lower case.
+/// Parses the header. Refuses a list of signed headers that is not sorted, repeats a name or is not in lower case.
 ///
 /// # Errors
-/// What is wrong with it, without the signature.
+/// What is wrong with the header; the message does not show the signature.
 pub fn parse_authorization(value: &str) -> Result<Authorization, SignatureError> {
     let (algorithm, rest) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));
     if algorithm != ALGORITHM {

@@ -7,11 +7,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 
 use super::{SignatureError, SignedRequest, single_header};
 
-/// Everything but `A-Z a-z 0-9 - _ . ~` is encoded.
+/// The characters to encode: all but `A-Z a-z 0-9 - _ . ~`.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-/// Values that a caller may not want to find in its own log, where the message of the answer will be.
+/// Headers whose values are masked: the caller's log will have the message of the answer, and should not have these
+/// values.
 const MASKED: [&str; 4] = ["authorization", "cookie", "x-auth-token", "x-security-token"];
-/// The most of a canonical request that an error shows.
+/// Maximum number of characters of a canonical request that an error shows.
 const SHOWN_CHARS: usize = 4096;
 
 /// How the path enters the canonical form.
@@ -19,7 +20,7 @@ const SHOWN_CHARS: usize = 4096;
 pub enum PathForm {
     /// Decoded once, then encoded: what most SDKs sign.
     Decoded,
-    /// As it is on the wire, then encoded: Java and Node with a name that was given encoded.
+    /// As on the wire, then encoded: what Java and Node sign if the name was given encoded.
     Raw,
 }
 
@@ -65,7 +66,7 @@ pub fn canonical_query(query: &str) -> String {
     text
 }
 
-/// A plus is a space in a query (contract 1.3).
+/// Decodes a text of a query, in which a plus is a space (contract 1.3).
 fn decode_query(text: &str) -> Vec<u8> {
     percent_decode_str(&text.replace('+', " ")).collect()
 }
@@ -102,7 +103,7 @@ fn header_value<'a>(request: SignedRequest<'a>, name: &str) -> Result<&'a str, S
     }
 }
 
-/// The canonical request for an error message: newlines as `|`, credentials masked, not endless.
+/// The canonical request for an error message: newlines as `|`, credentials masked, cut to a maximum length.
 pub(super) fn shown(request: SignedRequest<'_>, signed_headers: &[String], payload_hash: &str) -> String {
     let mut headers = String::new();
     for name in signed_headers {

@@ -18,7 +18,7 @@ pub use authorization::{ALGORITHM, Authorization, parse_authorization};
 pub use canonical::{PathForm, canonical_query, canonical_request, canonical_uri};
 pub use signer::Signer;
 
-/// How far `X-Sdk-Date` may be from the clock of the server, before and after.
+/// Maximum difference between `X-Sdk-Date` and the server's clock, in either direction.
 pub const WINDOW_SECONDS: i64 = 15 * 60;
 /// The header with the time of signing.
 pub const DATE_HEADER: &str = "x-sdk-date";
@@ -36,13 +36,13 @@ pub enum SignatureError {
     /// The Authorization header cannot be read.
     #[error("Authorization cannot be read: {0}; expected {ALGORITHM} Access=…, SignedHeaders=a;b, Signature=…")]
     Malformed(&'static str),
-    /// The list of signed headers is not one that can be trusted.
+    /// The list of signed headers cannot be trusted.
     #[error("SignedHeaders: {0}")]
     SignedHeaders(String),
     /// A header that the signature needs is missing, repeated or unreadable.
     #[error("header {0}")]
     Header(String),
-    /// The time of signing is not near the server's.
+    /// The time of signing is not near the server's time.
     #[error("X-Sdk-Date {date} is more than 15 minutes from the time here, {now}; set the clock right")]
     Clock {
         /// What the request says.
@@ -50,10 +50,10 @@ pub enum SignatureError {
         /// What the server's clock says.
         now: String,
     },
-    /// The body is not the one that was signed, or not signed at all.
+    /// The body is not the one that was signed, or was not signed at all.
     #[error("X-Sdk-Content-Sha256 {0}")]
     Payload(&'static str),
-    /// The signature is another one.
+    /// The signature does not match.
     #[error("verify aksk signature fail, the request as it arrived: {canonical}")]
     Mismatch {
         /// The canonical request as the server saw it, with newlines shown as `|` and credentials masked.
@@ -72,7 +72,7 @@ pub struct SignedRequest<'a> {
     pub query: Option<&'a str>,
     /// All headers.
     pub headers: &'a HeaderMap,
-    /// The host when there is no Host header: `:authority` of HTTP/2.
+    /// The host if there is no Host header: `:authority` of HTTP/2.
     pub authority: Option<&'a str>,
 }
 
@@ -86,7 +86,7 @@ pub fn string_to_sign(date: &str, canonical_request: &str) -> String {
     format!("{ALGORITHM}\n{date}\n{}", hash(canonical_request.as_bytes()))
 }
 
-/// The signature of a text under a secret key, which is used as it is.
+/// Signs a text with a secret key, which is used as it is.
 pub fn sign(secret: &str, string_to_sign: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
     mac.update(string_to_sign.as_bytes());
@@ -97,7 +97,7 @@ pub fn sign(secret: &str, string_to_sign: &str) -> String {
 /// [`Signer`] does the same for a whole request.
 ///
 /// # Errors
-/// When a header to sign is missing or the time of signing is not there.
+/// If a header to sign is missing, or the time of signing is.
 pub fn authorization_header(
     request: SignedRequest<'_>,
     signed_headers: &[&str],
@@ -113,11 +113,11 @@ pub fn authorization_header(
     Ok(format!("{ALGORITHM} Access={access_key}, SignedHeaders={}, Signature={signature}", names.join(";")))
 }
 
-/// Checks whatever needs neither the body nor the secret: whether the date is signed and near `now_seconds`, whether the
-/// signed headers are there, and whether the body may go unsigned.
+/// Checks everything that needs neither the body nor the secret: whether the date is signed and near `now_seconds`,
+/// whether the signed headers are there, and whether the body may go unsigned.
 ///
 /// # Errors
-/// Why no body could make this a good request.
+/// Why the request is refused whatever its body is.
 pub fn check_head(
     request: SignedRequest<'_>,
     authorization: &Authorization,
@@ -128,7 +128,7 @@ pub fn check_head(
     canonical_request(request, &authorization.signed_headers, "", PathForm::Decoded).map(drop)
 }
 
-/// The time of signing, which is among the signed headers and near the server's.
+/// Returns the time of signing, which must be among the signed headers and near the server's time.
 fn checked_date<'a>(
     request: SignedRequest<'a>,
     authorization: &Authorization,
@@ -145,7 +145,7 @@ fn checked_date<'a>(
 /// Verifies a signature against the secret of the access key it names.
 ///
 /// # Errors
-/// Why the request is not the one that the holder of the secret signed, or not signed near `now_seconds`.
+/// Why this is not the request that the holder of the secret signed, or was not signed near `now_seconds`.
 pub fn verify(
     request: SignedRequest<'_>,
     authorization: &Authorization,
@@ -156,7 +156,7 @@ pub fn verify(
     let date = checked_date(request, authorization, now_seconds)?;
     let payload_hash = payload_hash(request.headers, body_sha256)?;
     let mut seen = String::new();
-    // Java and Node sign the path as their user gave it, which may be encoded already: hence the second form.
+    // Java and Node sign the path as the user gave it, which may be encoded already. The second form covers that.
     for form in [PathForm::Decoded, PathForm::Raw] {
         let canonical = canonical_request(request, &authorization.signed_headers, payload_hash, form)?;
         let expected = sign(secret, &string_to_sign(date, &canonical));
@@ -170,7 +170,7 @@ pub fn verify(
     Err(SignatureError::Mismatch { canonical: seen })
 }
 
-/// What goes into the last line of the canonical request: a content hash header counts only when it is true.
+/// Returns the last line of the canonical request. A content hash header counts only if it is true.
 fn payload_hash<'a>(headers: &'a HeaderMap, body_sha256: &'a str) -> Result<&'a str, SignatureError> {
     if !headers.contains_key(CONTENT_HASH_HEADER) {
         return Ok(body_sha256);
@@ -186,7 +186,7 @@ fn payload_hash<'a>(headers: &'a HeaderMap, body_sha256: &'a str) -> Result<&'a 
     }
 }
 
-/// What stands in for the hash of a body that was not signed, where that is allowed.
+/// Returns what replaces the hash of a body that was not signed, if that is allowed.
 fn unsigned_payload(headers: &HeaderMap) -> Result<Option<&str>, SignatureError> {
     if !headers.contains_key(CONTENT_HASH_HEADER) {
         return Ok(None);
@@ -207,7 +207,7 @@ fn is_json(content_type: &str) -> bool {
     essence == "application/json" || essence.ends_with("+json")
 }
 
-/// A Unix time as `X-Sdk-Date` has it; the bare number if no calendar has that time.
+/// Formats a Unix time as in `X-Sdk-Date`; the bare number if no calendar has that time.
 fn date_text(at_seconds: i64) -> String {
     jiff::Timestamp::from_second(at_seconds)
         .map_or_else(|_| at_seconds.to_string(), |at| at.strftime("%Y%m%dT%H%M%SZ").to_string())
@@ -227,7 +227,7 @@ fn check_date(date: &str, now_seconds: i64) -> Result<(), SignatureError> {
     if (at - now_seconds).abs() > WINDOW_SECONDS { Err(clock()) } else { Ok(()) }
 }
 
-/// A header that must be there exactly once.
+/// Returns a header that must be present exactly once.
 fn single_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, SignatureError> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().ok_or_else(|| SignatureError::Header(format!("{name} is missing")))?;

@@ -29,9 +29,9 @@ impl Signer {
     /// Signs a request at the time `now_seconds` (Unix time) and returns the two headers to add to it: `X-Sdk-Date` and
     /// `Authorization`.
     ///
-    /// The signature covers every header that the request has so far, and the host if `request.authority` gives it. A
-    /// header that a proxy or an HTTP library may change has to be added after signing. Names with an underscore are not
-    /// signed, as the SDKs do not sign them either (contract 7.2).
+    /// The signature covers every header that the request has so far, and the host if `request.authority` gives it.
+    /// Headers that a proxy or an HTTP library may change must be added after signing. Headers with an underscore in
+    /// the name are not signed, as the SDKs do not sign them either (contract 7.2).
     ///
     /// ```
     /// use http::{HeaderMap, header};

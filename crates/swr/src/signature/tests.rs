@@ -150,7 +150,8 @@ fn every_variation_that_must_fail_fails() {
             }
             "trailing newline of the body removed" => assert_eq!(wire.body.pop(), Some('\n')),
             "server clock more than 15 minutes away from X-Sdk-Date" => now += 15 * 60 + 1,
-            // Who holds an unknown access key has no secret here: the caller module answers before it gets this far.
+            // A caller with an unknown access key has no secret here: the caller module answers before it gets this
+            // far.
             "unknown access key" => secret = "another secret".to_owned(),
             other => panic!("variation without a test: {other}"),
         }

@@ -6,7 +6,7 @@ use transship_catalog::{JobState, NewJob};
 use super::PAGE;
 use crate::testing::{TestRegion, name};
 
-/// More jobs than are read at once, of which a few have ended here and there.
+/// More jobs than are read at once; a few of them, spread over the list, have ended.
 #[tokio::test]
 async fn the_states_of_many_jobs_are_read_by_pages() {
     const JOBS: usize = 2 * PAGE + PAGE / 2;

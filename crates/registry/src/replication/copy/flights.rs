@@ -1,7 +1,7 @@
-//! Blobs on their way: two jobs that need the same blob in the same repository send it once.
+//! Blobs in flight: if two jobs need the same blob in the same repository, it is sent once.
 //!
-//! Tags of one repository share layers, and their jobs run side by side; each was told by the target, before the other
-//! had sent it, that the layer is missing.
+//! Tags of one repository share layers, and their jobs run side by side. The target tells each job that a layer is
+//! missing before another job has sent it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use transship_oci::{Digest, RegionId, RepositoryName};
 
 use super::peer_tokens::PeerTokens;
 
-/// How long a blob that has landed is remembered: longer than any job waits between asking the target and sending.
+/// How long a sent blob is remembered: longer than a job waits between asking the target and sending.
 const REMEMBERED: Duration = Duration::from_hours(1);
-/// Most blobs remembered; at some 200 bytes each this stays below 4 MiB.
+/// Maximum number of blobs remembered. Each takes about 200 bytes, so this stays below 4 MiB.
 const MOST_REMEMBERED: u64 = 20_000;
 
-/// Tokens live minutes; those of a user who has stopped replicating are forgotten after this.
+/// How long the tokens of a user are kept after their last use. A token lives for minutes.
 const TOKENS_KEPT: Duration = Duration::from_mins(10);
-/// Most pairs of user and target repository with a token.
+/// Maximum number of pairs of user and target repository with tokens.
 const MOST_TOKENS: u64 = 1_000;
 
 type Flight = Arc<Mutex<Option<Instant>>>;
@@ -37,14 +37,14 @@ impl Default for Flights {
     }
 }
 
-/// The right to send one blob; nobody else sends it meanwhile.
+/// The exclusive right to send one blob.
 pub(crate) struct Departure {
     landed: OwnedMutexGuard<Option<Instant>>,
 }
 
 impl Flights {
-    /// Waits until nobody else is sending the blob. `None` when it has landed after `asked_at`, the moment at which the
-    /// target was asked what it has: then there is nothing to send.
+    /// Waits until nobody else is sending the blob. Returns `None` if the blob landed after `asked_at`, the moment at
+    /// which the target was asked what it has: then there is nothing to send.
     pub(crate) async fn depart(
         &self,
         region: &RegionId,
@@ -60,14 +60,14 @@ impl Flights {
 }
 
 impl Flights {
-    /// The tokens under a key, made when nobody has them yet.
+    /// Returns the tokens under a key, and makes them if there are none yet.
     pub(crate) async fn tokens(&self, key: String, make: impl FnOnce() -> PeerTokens) -> Arc<PeerTokens> {
         self.tokens.get_with(key, async { Arc::new(make()) }).await
     }
 }
 
 impl Departure {
-    /// The blob is there. Dropping the departure instead lets the next one try.
+    /// Records that the blob is in the target. If the departure is dropped instead, the next job sends the blob.
     pub(crate) fn land(mut self) {
         *self.landed = Some(Instant::now());
     }

@@ -1,4 +1,4 @@
-//! Copying an image to another organization of the own region: links and rows only, no byte moves.
+//! Copying an image to another organization of the same region: only links and rows are written, no bytes move.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -32,7 +32,7 @@ impl Replication {
         }
     }
 
-    /// Links and stores what the target lacks. `false` when that is nothing.
+    /// Links and stores what the target lacks. Returns `false` if it lacks nothing.
     async fn link_missing(&self, copy: &Copy<'_>, plan: &Plan, target: i64) -> Result<bool, JobError> {
         let mut tags: Vec<Tag> = plan.attached_tags.iter().map(|(tag, _)| tag.clone()).collect();
         tags.push(copy.tag.clone());
@@ -45,7 +45,8 @@ impl Replication {
         for Attached { tag, digest, current } in &attached {
             let (tags, condition) = (vec![(*tag).clone()], tag_condition(*current));
             match self.copy_manifest(copy.source_id, target, digest, tags, condition).await {
-                // Somebody made it since the target was looked at. One that differs stays, as in another region.
+                // Somebody wrote the tag after the target was looked at. Without override it stays, as in another
+                // region.
                 Err(JobError::Conflict(_)) if !copy.job.override_existing => attached_stays(copy, tag),
                 other => other?,
             }
@@ -84,7 +85,7 @@ impl Replication {
         let wanted: Vec<Digest> = plan.manifests.iter().flatten().cloned().collect();
         let there = self.catalog().manifest_exists(target, &wanted).await.map_err(ServiceError::from)?;
         let there: HashSet<Digest> = there.into_iter().collect();
-        // The root goes with the tag, and nobody needs it before.
+        // The root is stored together with the tag; nothing needs it before.
         let later = Some(&plan.root).filter(|root| root_follows && plan.is_highest(root));
         for digest in wanted.iter().filter(|digest| !there.contains(*digest) && Some(*digest) != later) {
             self.copy_manifest(copy.source_id, target, digest, Vec::new(), TagCondition::Always).await?;
@@ -116,7 +117,7 @@ impl Replication {
     }
 }
 
-/// The condition that a tag is still what it was when it was looked at.
+/// The condition that a tag has not changed since it was looked at.
 fn tag_condition(current: Option<&Digest>) -> TagCondition {
     current.map_or(TagCondition::IfAbsent, |digest| TagCondition::IfDigest(digest.clone()))
 }

@@ -1,8 +1,9 @@
 //! Copying one image to a target: what belongs to it, what the target lacks, and the order in which it gets there.
 //!
-//! A job resolves its tag now, pins the digest, walks the closure, asks the target once what it has, sends blobs in
-//! parallel, then children, indexes, referrers, and the tag last, and believes nothing before it has read the tag back.
-//! Owns: that order. Never: when a job runs or how often (the `jobs` module).
+//! A job resolves its tag, pins the digest, walks the closure, and asks the target in one request what it has. It sends
+//! blobs in parallel, then children, indexes and referrers. The tag is the last write, so whoever polls it gets a
+//! complete image or the previous one (I9). A copy to a peer succeeds only after the tag reads back. Owns: that order.
+//! Never: when a job runs or how often (the `jobs` module).
 
 mod flights;
 mod local;
@@ -44,10 +45,10 @@ pub mod wire {
 pub(crate) enum JobError {
     /// Worth another try.
     Retry(String),
-    /// The target, or the own catalog, cannot be reached or is too busy: worth another try, after the pause that it asked for
-    /// at the earliest.
+    /// The target, or this region's catalog, cannot be reached or is too busy. Worth another try, at the earliest after
+    /// the pause that it asked for.
     Away(Duration, String),
-    /// Somebody else wrote the tag since the target was looked at.
+    /// Somebody else wrote the tag after the target was looked at.
     Conflict(String),
     /// Trying again cannot help.
     Terminal(String),
@@ -56,12 +57,12 @@ pub(crate) enum JobError {
 impl From<ServiceError> for JobError {
     fn from(error: ServiceError) -> Self {
         match error {
-            // The own catalog is busy, which passes like the outage of a target.
+            // A busy catalog of this region passes, like the outage of a target.
             ServiceError::Unavailable(_) => Self::Away(Duration::ZERO, error.to_string()),
             ServiceError::StorageFull | ServiceError::StorageFault(_) | ServiceError::BlobUnknown(_) => {
                 Self::Retry(error.to_string())
             }
-            // The log has the reason already where it arose; the job's owner reads a sentence.
+            // The reason was logged where it arose. The owner of the job reads a general sentence.
             ServiceError::Internal(reason) => {
                 tracing::error!(reason, "a replication job met an internal error");
                 Self::Retry("internal error in the source region".to_owned())
@@ -84,7 +85,7 @@ impl From<NotWithdrawn> for JobError {
 
 impl From<ClientError> for JobError {
     fn from(error: ClientError) -> Self {
-        // What is missing there was deleted since it was asked for: the next try asks again.
+        // What the target misses was deleted there after it was asked. The next try asks again.
         if matches!(error.code(), Some("MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN" | "MANIFEST_UNKNOWN")) {
             return Self::Retry(error.to_string());
         }
@@ -135,18 +136,18 @@ struct Copy<'a> {
 }
 
 impl Replication {
-    /// Does what a job says, once. The answer is its final state, or why there is none yet.
+    /// Runs a job once. Returns its final state, or the reason why there is none yet.
     pub(crate) async fn run_copy(&self, job: &Job, progress: &Progress) -> Result<JobState, JobError> {
         let copy = self.begin_copy(job, progress).await?;
         let digest = self.content.resolve_tag(copy.source_id, &copy.tag).await?;
         let Some(digest) = digest else {
-            // An earlier run has seen it: it was deleted since.
+            // An earlier run saw the tag, so it was deleted since.
             let had = job.digest.is_some();
             return if had { Ok(JobState::Cancel) } else { Err(tag_absent(&copy.source, &copy.tag).into()) };
         };
         if job.target_before.is_some() && job.digest.as_deref() != Some(digest.as_str()) {
-            // The source's tag has moved since an earlier run wrote it there. Only the job knows of that, and only until
-            // the next digest is pinned.
+            // The source's tag has moved since an earlier run wrote it to the target. Only the job knows of that write,
+            // and only until the next digest is pinned.
             self.withdraw(job).await?;
         }
         self.catalog().pin_digest(job.id, job.attempt, &digest).await.map_err(ServiceError::from)?;
@@ -159,7 +160,8 @@ impl Replication {
         }
     }
 
-    /// The operator may have lost the right, and the repository may be gone, since the job was made.
+    /// Parses the job's names and checks its operator and source again: since the job was made, the operator may have
+    /// lost the right, and the repository may be gone.
     async fn begin_copy<'a>(&self, job: &'a Job, progress: &'a Progress) -> Result<Copy<'a>, JobError> {
         let parse = |what: &str, value: &str| JobError::Terminal(format!("the job's {what} {value:?} is not valid"));
         let namespace: NamespaceName = job.namespace.parse().map_err(|_| parse("namespace", &job.namespace))?;
@@ -192,7 +194,7 @@ impl Replication {
     }
 }
 
-/// The sentence for a target tag that must not be replaced.
+/// The error for a target tag that must not be replaced.
 fn tag_differs(copy: &Copy<'_>, current: &Digest) -> JobError {
     JobError::Terminal(format!(
         "tag {} of {} in region {} points at {current}, and override is false",

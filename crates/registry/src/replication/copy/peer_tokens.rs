@@ -1,4 +1,4 @@
-//! Registry tokens of a user for a repository of another region, renewed in time.
+//! Registry tokens of a user for a repository of another region, renewed before they expire.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use transship_oci::{RegionId, RepositoryName};
 use crate::access::policy::Principal;
 use crate::replication::trust::Trust;
 
-/// A registry token is not used in its last seconds: the request has to arrive before its end.
+/// A registry token is not used in its last seconds: the request must arrive before the token expires.
 const TOKEN_MARGIN: Duration = Duration::from_secs(20);
 
-/// The longest life that is believed of a peer's token: as long as this region lets its own be.
+/// Maximum lifetime that is accepted for a peer's token: the lifetime that this region gives its own.
 const MAX_TOKEN_LIFE: Duration = Duration::from_mins(5);
 
-/// Registry tokens of one user for one repository of another region, renewed in time.
+/// Registry tokens of one user for one repository of another region, renewed before they expire.
 pub(crate) struct PeerTokens {
     trust: Trust,
     principal: Principal,
@@ -36,9 +36,9 @@ impl PeerTokens {
         }
     }
 
-    /// A token that is good for a while.
+    /// Returns a token that is valid for a while; always a new one if `fresh`.
     pub(crate) async fn get(&self, fresh: bool) -> Result<String, ClientError> {
-        // Held while one is fetched: many blobs at once fetch one token.
+        // The lock is held while a token is fetched, so that many blobs at once fetch only one.
         let mut current = self.current.lock().await;
         if let Some((token, usable_until)) = &*current
             && !fresh
@@ -53,7 +53,7 @@ impl PeerTokens {
     }
 }
 
-/// How long a token is used that a peer says lives for so many seconds; it may say anything.
+/// How long to use a token, given the lifetime that its peer claims. A peer may claim anything.
 fn usable_for(expires_in_seconds: u64) -> Duration {
     Duration::from_secs(expires_in_seconds).min(MAX_TOKEN_LIFE).saturating_sub(TOKEN_MARGIN)
 }

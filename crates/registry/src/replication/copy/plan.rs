@@ -10,15 +10,15 @@ use transship_oci::{Digest, ManifestView, Reference, Tag};
 use super::JobError;
 use crate::replication::service::Replication;
 
-/// Deepest nesting of indexes that is followed (H14).
+/// Maximum nesting of indexes (H14: walks of a closure are limited).
 const MAX_DEPTH: usize = 8;
-/// Most manifests of one image with all that refers to it (H14).
+/// Maximum number of manifests of one image, with everything that refers to it (H14: walks of a closure are limited).
 const MAX_MANIFESTS: usize = transship_client::peer::MAX_PREPARE_MANIFESTS;
-/// Most blobs of all these together, so that a question about them stays below what the target reads.
+/// Maximum number of blobs of all these manifests: a request that names them stays below what the target reads.
 const MAX_BLOBS: usize = transship_client::peer::MAX_PREPARE_BLOBS;
 /// Page size when referrers are listed.
 const REFERRERS_PAGE: usize = 100;
-/// Endings of the tags under which signing tools keep what they attach; the empty one is the referrers tag of the OCI
+/// Endings of the tags under which signing tools keep their attachments; the empty one is the referrers tag of the OCI
 /// specification.
 const ATTACHED_TAG_ENDINGS: [&str; 4] = ["", ".sig", ".att", ".sbom"];
 
@@ -27,16 +27,16 @@ const ATTACHED_TAG_ENDINGS: [&str; 4] = ["", ".sig", ".att", ".sbom"];
 pub(super) struct Plan {
     /// The manifest that the tag will point at.
     pub(super) root: Digest,
-    /// Manifests by height: a manifest stands after every child it names. The root is among them.
+    /// Manifests by height: every manifest comes after the children it names. The root is among them.
     pub(super) manifests: Vec<Vec<Digest>>,
     /// Every blob with its size, the largest first.
     pub(super) blobs: Vec<(Digest, u64)>,
-    /// Tags of what refers to the image.
+    /// Tags of the image's attachments, with the digest of each.
     pub(super) attached_tags: Vec<(Tag, Digest)>,
 }
 
 impl Plan {
-    /// Whether no manifest stands above this one, so that none can name it.
+    /// Whether the manifest has the greatest height, so that no other manifest names it.
     pub(super) fn is_highest(&self, digest: &Digest) -> bool {
         self.manifests.last().is_some_and(|highest| highest.contains(digest))
     }
@@ -67,7 +67,7 @@ impl Replication {
         Ok(Plan { root, manifests, blobs, attached_tags })
     }
 
-    /// Visits a manifest and all below it; returns its height.
+    /// Visits a manifest and everything below it. Returns its height.
     async fn walk(
         &self,
         repository_id: i64,
@@ -92,9 +92,9 @@ impl Replication {
         };
         let view = ManifestView::parse(Some(&stored.media_type), &stored.raw)
             .map_err(|error| JobError::Terminal(format!("manifest {digest}: {error}")))?;
-        // Not held while its children are visited: it may be large, and the nesting deep.
+        // Dropped before the children are visited: it may be large, and the nesting deep.
         drop(stored);
-        // Counted before its children, so that the limit holds however the nesting is made.
+        // Counted before its children, so that the limit holds for any nesting.
         walk.heights.insert(digest.clone(), 0);
         walk.blobs.extend(view.blobs().map(|blob| (blob.digest.clone(), blob.size_bytes)));
         if walk.blobs.len() > MAX_BLOBS {
@@ -109,7 +109,7 @@ impl Replication {
         Ok(height)
     }
 
-    /// Signatures, SBOMs and attestations of everything visited, and of these again.
+    /// Visits the signatures, SBOMs and attestations of everything visited so far, and in turn theirs.
     async fn walk_referrers(
         &self,
         repository_id: i64,

@@ -20,17 +20,18 @@ use super::{Copy, JobError, PeerTokens, tag_differs};
 use crate::error::ServiceError;
 use crate::replication::service::Replication;
 
-/// Manifests of one height in flight at once: small requests, so the round trip is what costs.
+/// Maximum number of manifests of one height in flight. The requests are small, so the round trip is what costs.
 const MANIFESTS_IN_PARALLEL: usize = 8;
-/// How often a run asks the target what it has: once, and again each time somebody else writes the tag before it can.
+/// How often a run asks the target what it has: once, and again each time somebody else writes a tag first.
 const LOOKS: u32 = 4;
-/// How often the tag is read back before the target is said not to hold what it acknowledged (F25).
+/// How often the tag is read back before the run fails: a target may acknowledge a tag and still return the old one
+/// (F25).
 const READ_BACKS: u32 = 5;
-/// The pause between two of them.
+/// The pause between two read-backs.
 const READ_BACK_PAUSE: Duration = Duration::from_millis(500);
 
 impl Replication {
-    /// Copies to a peer what it lacks of an image, the tag last.
+    /// Copies to a peer what it lacks of an image. The tag is the last write (I9).
     pub(super) async fn copy_to_peer(&self, copy: &Copy<'_>, plan: &Plan) -> Result<JobState, JobError> {
         let peer = self
             .trust
@@ -49,7 +50,7 @@ impl Replication {
         }
     }
 
-    /// Sends what the target said to lack. `false` when that is nothing.
+    /// Sends what the target reported as missing. Returns `false` if that is nothing.
     async fn send_missing(
         &self,
         target: &RegistryClient,
@@ -107,7 +108,7 @@ impl Replication {
         }
     }
 
-    /// Blobs in parallel, the largest first, so that the last one to end is a small one.
+    /// Sends blobs in parallel, the largest first, so that a small one ends last.
     async fn send_blobs(
         &self,
         target: &RegistryClient,
@@ -119,7 +120,7 @@ impl Replication {
         let missing: HashSet<&Digest> = missing.iter().collect();
         let to_send: Vec<&(Digest, u64)> = plan.blobs.iter().filter(|(digest, _)| missing.contains(digest)).collect();
         let progress = copy.progress;
-        // What was sent before the target was looked at again stays counted.
+        // Bytes that were sent before the target was asked again stay counted.
         let done_bytes = progress.bytes_done.load(Ordering::Relaxed);
         progress.bytes_total.store(to_send.iter().map(|(_, size)| size).sum::<u64>() + done_bytes, Ordering::Relaxed);
         progress.blobs_done.store((plan.blobs.len() - to_send.len()) as u64, Ordering::Relaxed);
@@ -147,7 +148,7 @@ impl Replication {
     ) -> Result<(), JobError> {
         let blob = self.catalog().find_blob(copy.source_id, digest).await.map_err(ServiceError::from)?;
         let blob = blob.ok_or_else(|| {
-            // Deleted since the plan was made; the next try resolves the tag anew.
+            // The blob was deleted after the plan was made. The next try resolves the tag again.
             JobError::Retry(format!("blob {digest} is not in the source repository any more"))
         })?;
         let source =
@@ -169,7 +170,7 @@ impl Replication {
     ) -> Result<(), JobError> {
         let mut missing: HashSet<&Digest> = missing.iter().collect();
         if root_follows && plan.is_highest(&plan.root) {
-            // It goes with the tag, and nobody needs it before.
+            // The root is sent together with the tag; nothing needs it before.
             missing.remove(&plan.root);
         }
         let missing = &missing;
@@ -186,7 +187,7 @@ impl Replication {
         Ok(())
     }
 
-    /// Tags of signatures and the like, where they are not what they are here.
+    /// Writes the tags of signatures and other attachments that differ in the target.
     async fn send_attached_tags(
         &self,
         target: &RegistryClient,
@@ -195,7 +196,7 @@ impl Replication {
     ) -> Result<(), JobError> {
         for Attached { tag, digest, current } in attached {
             match self.send_tag(target, copy, digest, tag, put_condition(*current)).await {
-                // Somebody made it since the target was asked.
+                // Somebody wrote the tag after the target was asked. Without override it stays.
                 Err(JobError::Conflict(_)) if !copy.job.override_existing => attached_stays(copy, tag),
                 other => other?,
             }
@@ -224,15 +225,15 @@ impl Replication {
     }
 }
 
-/// An attached tag that differs in the target and may be written.
+/// An attached tag that is absent or different in the target and may be written.
 pub(super) struct Attached<'a> {
     pub(super) tag: &'a Tag,
     pub(super) digest: &'a Digest,
-    /// What it points at in the target.
+    /// Its digest in the target; `None` if it is absent there.
     pub(super) current: Option<&'a Digest>,
 }
 
-/// Whether the tag has to be written, by what it points at in the target.
+/// Whether the tag must be written, given its digest in the target.
 pub(super) fn must_move(copy: &Copy<'_>, plan: &Plan, current: Option<&Digest>) -> Result<bool, JobError> {
     match current {
         Some(current) if *current == plan.root => Ok(false),
@@ -241,7 +242,7 @@ pub(super) fn must_move(copy: &Copy<'_>, plan: &Plan, current: Option<&Digest>) 
     }
 }
 
-/// The attached tags to write. They follow the rule of the call: without override, one that differs stays.
+/// Returns the attached tags to write. They follow the rule of the call: without override, a tag that differs stays.
 pub(super) fn attached_to_write<'a>(
     copy: &Copy<'_>,
     plan: &'a Plan,
@@ -267,12 +268,12 @@ pub(super) fn attached_stays(copy: &Copy<'_>, tag: &Tag) {
     tracing::info!(job = copy.job.id, %tag, "an attached tag differs in the target and stays");
 }
 
-/// The condition that a tag is still what the target said it is, so that no write that came in between is lost.
+/// The condition that a tag still is what the target reported, so that no write in between is lost.
 fn put_condition(current: Option<&Digest>) -> PutCondition {
     current.map_or(PutCondition::IfAbsent, |digest| PutCondition::IfDigest(digest.clone()))
 }
 
-/// How often a run has looked at the target: again when somebody else wrote a tag in between, as often as is reasonable.
+/// Counts the looks at the target: a run looks again if somebody else wrote a tag in between, at most [`LOOKS`] times.
 pub(super) struct Looks {
     left: u32,
     has_sent: bool,
@@ -280,12 +281,13 @@ pub(super) struct Looks {
 
 impl Looks {
     pub(super) fn new(copy: &Copy<'_>, plan: &Plan) -> Self {
-        // A run before this one that wrote this tag may have lost the answer.
+        // An earlier run may have written this tag and lost the answer.
         let same = copy.job.digest.as_deref() == Some(plan.root.as_str());
         Self { left: LOOKS, has_sent: same && copy.job.target_before.is_some() }
     }
 
-    /// How the run ends after a look that has sent something or not; nothing when the target is to be looked at again.
+    /// Returns how the run ends after a look, which may have sent something; `None` if the target must be looked at
+    /// again.
     pub(super) fn end(&mut self, copy: &Copy<'_>, look: Result<bool, JobError>) -> Option<Result<JobState, JobError>> {
         self.left -= 1;
         match look {
@@ -305,7 +307,7 @@ impl Looks {
     }
 }
 
-/// Nothing is a success before the target itself says so.
+/// Reads the tag back: a copy succeeds only if the target itself returns the new digest.
 async fn read_back(target: &RegistryClient, copy: &Copy<'_>, root: &Digest) -> Result<(), JobError> {
     let reference = Reference::Tag(copy.tag.clone());
     let mut seen = None;
@@ -320,7 +322,7 @@ async fn read_back(target: &RegistryClient, copy: &Copy<'_>, root: &Digest) -> R
     Err(JobError::Retry(format!("tag {} in region {} reads back as {seen}, not {root}", copy.tag, copy.region)))
 }
 
-/// A blob of our own store, which can be opened at any offset and so be sent again.
+/// A blob of this region's store. It can be opened at any offset, and so be sent again.
 struct StoredBlob {
     store: Arc<dyn BlobStore>,
     location: Location,

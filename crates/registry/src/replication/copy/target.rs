@@ -1,8 +1,8 @@
-//! The two ends of the trust between regions: getting a registry token there, and giving one here.
+//! Both ends of the trust between regions: getting a registry token there, and issuing one here.
 //!
-//! A region proves itself and its user with a short-lived token signed by its key; the target verifies it against the
-//! pinned key, finds the same account and user in its own catalog, and checks its own permissions. So a region that is
-//! taken over can write only what its users could.
+//! A region proves itself and its user with a short-lived token that it signs with its key. The target verifies the
+//! token against the pinned key, finds the same account and user in its own catalog, and checks its own permissions. So
+//! a region that is taken over can write only what its users could.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(crate) enum TargetRefusal {
     NamespaceAbsent,
     /// The user may not write there.
     Denied(String),
-    /// It did not answer, or not to the question.
+    /// It did not answer, or its answer cannot be used.
     Other(ClientError),
 }
 
@@ -72,10 +72,11 @@ impl Replication {
 
 /// The answering side.
 impl Replication {
-    /// Whether a region token is good, which its holder may learn before the rest of the question is read; and whose it is.
+    /// Verifies a region token and returns its region. The holder may learn the result before the rest of the request
+    /// is read.
     ///
     /// # Errors
-    /// Why [`Replication::answer_token`] would not take it either.
+    /// The reason why [`Replication::answer_token`] would refuse the token too.
     pub fn check_region_token(&self, proof: &str) -> Result<RegionId, RegionTokenError> {
         self.trust.verify_region_token::<RegionClaims>(proof).map(|(peer, _)| peer.settings.id.clone())
     }
@@ -83,7 +84,7 @@ impl Replication {
     /// Answers another region that asks for a registry token.
     ///
     /// # Errors
-    /// [`ServiceError::NamespaceAbsent`], [`ServiceError::Denied`]; the inner error when the proof is no good.
+    /// [`ServiceError::NamespaceAbsent`], [`ServiceError::Denied`]; the inner error if the region token is refused.
     pub async fn answer_token(
         &self,
         proof: &str,
@@ -123,7 +124,7 @@ impl Replication {
         Ok(Ok(TokenReply { expires_in: issued.life_seconds(), token: issued.token }))
     }
 
-    /// Answers another region that asks what an image lacks here; mounts what the user may read elsewhere.
+    /// Answers another region that asks what an image lacks here. Mounts blobs that the user may read elsewhere.
     pub async fn answer_prepare(&self, grant: &Grant, request: &PrepareRequest) -> Result<PrepareReply, ServiceError> {
         let target = RepositoryName::new(request.namespace.clone(), request.repository.clone());
         let principal = grant.principal.as_ref().filter(|_| grant.allows(&target, Action::Push));
@@ -148,7 +149,7 @@ impl Replication {
             Some(repository) => repository,
             None => self.content.ensure_granted_repository(principal, grant.on(&target), attributes).await?,
         };
-        // Also where the tag is right already: of what belongs to the image anything may be gone, or new.
+        // This also runs if the tag is already right: any part of the image may be gone, or new.
         let mut tags = request.attached.clone();
         tags.push(request.tag.clone());
         let mut attached = self.catalog().resolve_tags(repository.id, &tags).await?;
@@ -158,7 +159,7 @@ impl Replication {
         let linked = self.catalog().find_linked(repository.id, &request.blobs).await?;
         let present: HashSet<Digest> = linked.into_iter().map(|(digest, _)| digest).collect();
         let absent: Vec<Digest> = request.blobs.iter().filter(|digest| !present.contains(*digest)).cloned().collect();
-        // A peer that may write some organizations only gets nothing out of the others either.
+        // A peer that is limited to some organizations must not get blobs out of the others either.
         let within = (!peer.settings.namespaces.is_everything()).then_some(repository.namespace_id);
         let mounted = self.mount_readable(repository.id, within, principal, &absent).await?;
         let missing_blobs = absent.into_iter().filter(|digest| !mounted.contains(digest)).collect();
@@ -168,7 +169,7 @@ impl Replication {
         Ok(PrepareReply { tag_digest, missing_blobs, missing_manifests, attached })
     }
 
-    /// Links what other repositories hold that the user may read; tells which digests those were.
+    /// Links blobs that the user may read in other repositories. Returns their digests.
     async fn mount_readable(
         &self,
         repository_id: i64,
@@ -205,7 +206,7 @@ fn at_most(name: &'static str, count: usize, most: usize) -> Result<(), ServiceE
     })
 }
 
-/// What a manifest is pushed to: its own digest.
+/// The reference under which a manifest is pushed: its own digest.
 pub(super) fn by_digest(digest: &Digest) -> Reference {
     Reference::Digest(digest.clone())
 }

@@ -188,7 +188,7 @@ async fn what_is_gone_in_the_target_is_there_again_after_the_same_call() {
     assert_eq!(multi().await, JobState::Success);
     assert!(region.registry.content().find_manifest(&copy, &signature_tag.parse().unwrap()).await.is_ok());
     assert_eq!(multi().await, JobState::Existed);
-    // Signed again, which moves that tag: without override the one in the target stays, as the tag of an image does.
+    // A second signature moves that tag. Without override, the tag in the target stays, as the tag of an image does.
     let second = region.push_image(&app, &signature_tag, b"second signature layer").await;
     multi().await;
     let now = async || {
@@ -227,7 +227,7 @@ async fn the_question_of_a_copy_tells_whatever_is_missing_behind_a_right_tag() {
     let reply = ask().await;
     assert_eq!((reply.missing_blobs, reply.missing_manifests), (Vec::new(), Vec::new()));
     assert_eq!((reply.tag_digest, reply.attached), (Some(index.clone()), vec![(signature, signed)]));
-    // Bytes that are known to be wrong are as good as absent, whoever names them.
+    // Quarantined bytes count as absent.
     let blob = region.registry.catalog().find_blob(id, &layer).await.unwrap().unwrap();
     assert!(region.registry.catalog().quarantine_blob(&blob, "rot").await.unwrap());
     region.registry.content().delete_manifest(&app, &target::by_digest(&amd)).await.unwrap();
@@ -275,7 +275,7 @@ async fn only_a_region_that_may_push_takes_a_tag_back() {
     );
 }
 
-/// Makes a job run, writes the target's tag in its name as far as the tag, deletes the source's tag, and lets the runner end it.
+/// Runs jobs until they have written the target's tags, deletes the source's tags, and lets the runner end the jobs.
 #[tokio::test]
 async fn a_job_that_is_cancelled_after_it_wrote_the_tag_takes_it_back() {
     let region = TestRegion::start("region-a").await;
@@ -311,7 +311,7 @@ async fn a_job_that_is_cancelled_after_it_wrote_the_tag_takes_it_back() {
     for gone in ["made", "moved", "kept"] {
         region.registry.content().delete_tag(&region.admin, &app, &gone.parse().unwrap()).await.unwrap();
     }
-    // This one is there again before anybody looked, with the same image.
+    // This tag exists again, with the same image, before the runner looks.
     region.push_image(&app, "kept", b"three").await;
     let stop = tokio_util::sync::CancellationToken::new();
     drop(region.registry.start_workers(stop.clone()).await.unwrap());

@@ -1,7 +1,8 @@
-//! Taking back what a cancelled job has written: the tag in the target is as it was before the job.
+//! Taking back what a cancelled job wrote: the target's tag becomes what it was before the job.
 //!
-//! A job notes what the target's tag was just before it writes it, so whoever ends the job, this process or the next one,
-//! knows what to undo. Owns both ends of that. Never: blobs and manifests, which nothing names then and collection takes.
+//! A job records the target's tag just before it writes it. So whatever ends the job, this process or another, knows
+//! what to undo. Owns: both ends of that. Never: blobs and manifests, which nothing names any more and collection
+//! deletes.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::access::token_grant::Grant;
 use crate::error::ServiceError;
 use crate::replication::service::Replication;
 
-/// How long the target may take. The job's lease was renewed just before, and nobody renews it meanwhile.
+/// How long the target may take. The job's lease was renewed just before, and is not renewed meanwhile.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Why a tag that a cancelled job wrote is still in the target.
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) enum NotWithdrawn {
     /// Another try may help.
     Yet(String),
-    /// No try will.
+    /// No try will help.
     Ever(String),
 }
 
@@ -56,10 +57,10 @@ struct Written {
 }
 
 impl Replication {
-    /// Makes the target's tag what it was before a job that is cancelled wrote it. Nothing is done when the job has not
-    /// written it, when somebody else has moved it since, or when the source's tag is there again with the same image.
+    /// Restores the target's tag to what it was before a cancelled job wrote it. Does nothing if the job has not
+    /// written it, if somebody else has moved it since, or if the source's tag exists again with the same image.
     pub(crate) async fn withdraw(&self, job: &Job) -> Result<(), NotWithdrawn> {
-        // The row knows what this run has noted.
+        // The row has what this run recorded.
         let row = self.catalog().find_jobs(&[job.id]).await.map_err(ServiceError::from)?.pop();
         let Some(row) = row.filter(|row| row.attempt == job.attempt) else { return Ok(()) };
         let Some(written) = written(&row) else { return Ok(()) };
@@ -91,7 +92,7 @@ impl Replication {
         Ok(())
     }
 
-    /// The repository that was made again under the name of the one that a job copied from.
+    /// Returns the repository that the same account has made again under the name of the job's source.
     async fn namesake(&self, job: &Job) -> Result<Option<i64>, ServiceError> {
         let (Ok(namespace), Ok(path)) = (job.namespace.parse(), job.repository.parse()) else { return Ok(None) };
         let found = self.catalog().find_repository(&RepositoryName::new(namespace, path)).await?;
@@ -116,14 +117,14 @@ impl Replication {
 
     /// Answers another region that takes back a tag it has written.
     ///
-    /// The right to push is enough: it is the right to have written the tag, and to overwrite it again.
+    /// The right to push is enough: with it the region could write the tag, and can overwrite it again.
     pub async fn answer_withdraw(
         &self,
         grant: &Grant,
         request: &WithdrawRequest,
     ) -> Result<WithdrawReply, ServiceError> {
         let target = RepositoryName::new(request.namespace.clone(), request.repository.clone());
-        // Only a region takes back: its token was given for a copy.
+        // Only a region may take a tag back: its token was issued for a copy.
         let principal = grant.principal.as_ref().filter(|_| grant.via.is_some() && grant.allows(&target, Action::Push));
         let Some(principal) = principal else {
             return Err(ServiceError::Denied(format!("the token does not allow a region to push to {target}")));
@@ -137,7 +138,7 @@ impl Replication {
         Ok(WithdrawReply { withdrawn })
     }
 
-    /// Takes the tag back where the user may push, in the namespace with this number if one is given.
+    /// Takes the tag back if the user may push; if `granted` is given, only in the namespace with this number.
     pub(super) async fn withdraw_here(
         &self,
         principal: &Principal,
@@ -149,7 +150,7 @@ impl Replication {
     ) -> Result<bool, ServiceError> {
         let namespace_id = self.content.pushable_namespace(principal, target).await?;
         let found = self.catalog().find_repository(target).await?;
-        // Meanwhile the organization may have become another one, where nothing of this job is.
+        // The organization may have been replaced by another one, in which this job has written nothing.
         let is_same =
             |found: &Repository| found.namespace_id == namespace_id && granted.is_none_or(|id| id == namespace_id);
         let Some(repository) = found.filter(is_same) else { return Ok(false) };
@@ -165,7 +166,8 @@ async fn ask(peer: &PeerClient, tokens: &PeerTokens, request: &WithdrawRequest) 
     }
 }
 
-/// What a job has written, if it has, and still may change. Its names were parsed before it wrote anything.
+/// Returns what a running job has written; `None` if it has written nothing. Its names were parsed before it wrote
+/// anything.
 fn written(job: &Job) -> Option<Written> {
     if job.state != JobState::Running {
         return None;

@@ -1,4 +1,4 @@
-//! The loop that claims jobs and sees each to an end.
+//! The loop that claims jobs and runs each to its end.
 
 use std::time::Duration;
 
@@ -13,37 +13,38 @@ use crate::error::ServiceError;
 use crate::replication::copy::{JobError, NotWithdrawn, Progress};
 use crate::replication::service::Replication;
 
-/// How long a claim holds without a heartbeat. A region that dies loses its jobs to another replica after this.
+/// How long a claim is valid without a heartbeat. If a process dies, another replica takes over its jobs after this
+/// time.
 const LEASE: Duration = Duration::from_secs(30);
-/// Six heartbeats fit into a lease, so a slow database does not cost the job.
+/// Interval between heartbeats. Six fit into a lease, so a slow database does not cost the job.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Progress goes to the row at most this often.
+/// Minimum interval between two writes of a job's progress.
 const PROGRESS: Duration = Duration::from_secs(1);
-/// The longest sleep between two looks for work that another process may have made.
+/// Maximum sleep between two searches for work that another process may have made.
 const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 /// The pause before the second try; it doubles with each failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause between two tries.
+/// Maximum pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How often the end of a job is written again when the catalog does not take it.
+/// How often the end of a job is written before the runner gives up, if the catalog does not take it.
 const END_WRITES: u32 = 5;
 
 /// How one run of a job ended.
 enum Run {
-    /// The copy came to an end of its own.
+    /// The copy ended by itself.
     Ended(Result<JobState, JobError>),
-    /// Another owner has it.
+    /// Another owner has the job.
     LeaseLost,
-    /// Somebody took it back.
+    /// The job was cancelled.
     Cancelled,
-    /// It was allowed no more time.
+    /// The job has used up its time.
     TimedOut,
     /// This process is stopping.
     Draining,
 }
 
 impl Replication {
-    /// Claims and runs jobs until `shutdown`, then gives those that run back.
+    /// Claims and runs jobs until `shutdown`, then gives the running ones back.
     pub(crate) async fn run_jobs(self, shutdown: CancellationToken) {
         let owner = format!("{}/{}", self.settings().region, uuid::Uuid::new_v4().simple());
         let mut running = JoinSet::new();
@@ -88,7 +89,7 @@ impl Replication {
         let progress = Progress::default();
         let deadline = Instant::now() + self.time_left(&job);
         let run = tokio::select! {
-            // A job that is to stop, or has no time left, does not begin.
+            // A job that is cancelled or has no time left does not begin.
             biased;
             () = std::future::ready(()), if job.cancel_requested => Run::Cancelled,
             () = tokio::time::sleep_until(deadline) => Run::TimedOut,
@@ -108,14 +109,14 @@ impl Replication {
                     tracing::warn!("the end of the job could not be written, trying again: {error}");
                     tokio::time::sleep(FIRST_PAUSE * attempt).await;
                 }
-                // The lease runs out and the job is claimed again: it finds its work done.
+                // The lease expires and the job is claimed again; that run finds its work done.
                 Err(error) => tracing::error!("the end of the job could not be written: {error}"),
             }
         }
         self.jobs().job_ended();
     }
 
-    /// Beats until something is wrong.
+    /// Sends heartbeats until the lease is lost or the job is cancelled.
     async fn keep_lease(&self, job: &Job, progress: &Progress) -> Run {
         let mut since_beat = Duration::ZERO;
         let mut last = progress.snapshot();
@@ -135,8 +136,8 @@ impl Replication {
         }
     }
 
-    /// Writes the last progress, and hears whether the job was cancelled meanwhile: then that is how it ends, whatever it
-    /// came to.
+    /// Writes the last progress and learns whether the job was cancelled meanwhile. If so, that is how it ends,
+    /// whatever its result.
     async fn last_beat(&self, job: &Job, progress: &Progress, run: Run) -> Run {
         match self.catalog().heartbeat(job.id, job.attempt, lease_ms(), progress.snapshot()).await {
             Ok(beat) if beat.owner && beat.cancel_requested => return Run::Cancelled,
@@ -146,8 +147,8 @@ impl Replication {
         run
     }
 
-    /// Keeps the lease until the target has answered a write of the tag that was under way when the job was cancelled: only
-    /// then it is known what there is to take back.
+    /// Keeps the lease until the target has answered a tag write that was in progress when the job was cancelled. Only
+    /// then is it known what must be taken back.
     async fn outlast_tag_write(&self, job: &Job, progress: &Progress, deadline: Instant) {
         while Instant::now() < deadline {
             if tokio::time::timeout(HEARTBEAT, progress.tag_write.answered()).await.is_ok() {
@@ -167,7 +168,7 @@ impl Replication {
             Run::Cancelled | Run::Ended(Ok(JobState::Cancel)) => match self.withdraw(job).await {
                 Ok(()) => (JobState::Cancel, Some("its tag or its repository was deleted while it ran".to_owned())),
                 Err(NotWithdrawn::Yet(reason)) if Instant::now() < deadline => {
-                    // The lease runs out, and whoever claims the job then tries again.
+                    // The lease expires, and whoever claims the job then tries again.
                     tracing::warn!("a cancelled job has written a tag that cannot be taken back yet: {reason}");
                     return Ok(());
                 }
@@ -215,7 +216,7 @@ impl Replication {
         Ok(())
     }
 
-    /// A target or a catalog that is away is no failure of the job: only its deadline ends that.
+    /// Postpones a job. A target or a catalog that is away is not a failure of the job; only its deadline ends it.
     async fn postpone(&self, job: &Job, asked: Duration, reason: &str, deadline: Instant) -> Result<(), ServiceError> {
         let pause = until(deadline, jittered(pause_after(job.away)).max(asked));
         let pause_ms = pause.as_millis();
@@ -234,7 +235,7 @@ impl Replication {
     }
 }
 
-/// What every line about a job carries.
+/// The fields of every log line about a job.
 fn job_span(job: &Job) -> tracing::Span {
     tracing::info_span!(
         "job",
@@ -248,12 +249,12 @@ fn job_span(job: &Job) -> tracing::Span {
     )
 }
 
-/// Somewhat shorter than this, so that jobs do not come back all at once.
+/// Returns half to all of a pause, at random, so that jobs do not come back all at once.
 fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(rand::rng().random_range(0.5..1.0))
 }
 
-/// No pause goes on beyond the deadline: then the job is to end.
+/// Cuts a pause at the deadline, when the job must end.
 fn until(deadline: Instant, pause: Duration) -> Duration {
     pause.min(deadline.saturating_duration_since(Instant::now()))
 }
@@ -262,7 +263,7 @@ fn milliseconds(pause: Duration) -> i64 {
     i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The longest pause after so many failures.
+/// Maximum pause after this many failures.
 pub(super) fn pause_after(failures: i64) -> Duration {
     let doublings = u32::try_from(failures).unwrap_or(u32::MAX).min(16);
     (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE)

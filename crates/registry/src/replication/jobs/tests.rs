@@ -54,7 +54,7 @@ async fn job(region: &TestRegion, id: i64) -> Job {
     region.registry.catalog().find_jobs(&[id]).await.unwrap().pop().unwrap()
 }
 
-/// Waits until something is true of a job. A test that waits in vain ends by the limit of its runner.
+/// Waits until something is true of a job. If it never is, the time limit of the test runner ends the test.
 async fn until(region: &TestRegion, id: i64, is: impl Fn(&Job) -> bool) -> Job {
     loop {
         let job = job(region, id).await;
@@ -92,7 +92,7 @@ async fn a_target_that_is_away_uses_up_no_tries() {
     assert!(job.last_error.unwrap().to_lowercase().contains("refused"));
 }
 
-/// The address of somebody who answers every request with this status and `Retry-After`.
+/// The address of a server that answers every request with this status and `Retry-After`.
 async fn busy(status: &'static str, retry_after_seconds: u32) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -104,7 +104,7 @@ async fn busy(status: &'static str, retry_after_seconds: u32) -> String {
             let answer = answer.clone();
             tokio::spawn(async move {
                 let mut request = Vec::new();
-                // The body of a question ends with the only brace behind its head.
+                // The request is complete at its first closing brace, which ends the body.
                 while !request.ends_with(b"}") && connection.read_buf(&mut request).await.is_ok_and(|read| read > 0) {}
                 connection.write_all(answer.as_bytes()).await.unwrap();
                 connection.shutdown().await.unwrap();
@@ -171,7 +171,7 @@ async fn a_target_that_stays_away_is_given_up_at_the_deadline() {
 async fn time_behind_others_is_not_the_jobs_own() {
     let region = region(|settings| settings.job_timeout = Duration::from_secs(1)).await;
     let asked = ask(&region, &region.admin, "region-a").await;
-    // Nobody runs jobs yet, which is as if others had all the slots.
+    // No jobs run yet, as if other jobs had all the slots.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     drop(region.registry.start_workers(CancellationToken::new()).await.unwrap());
     let job = until(&region, asked, |job| job.state.is_final()).await;

@@ -122,7 +122,7 @@ async fn a_key_that_is_not_pinned_is_named_and_a_stranger_learns_nothing() {
     let unknown = TestRegion::start("region-x").await;
     let refused = ask(&unknown, &target, "admin", "team/app").await.unwrap_err();
     assert!(refused.contains("not pinned for region region-x"), "{refused}");
-    // Who holds no key, or names one that did not sign, gets the general sentence.
+    // A caller that holds no key, or names a key that did not sign, gets the general sentence.
     let token = another.registry.trust().mint_region_token(&target_id(), "demo", "admin", &name("team/app"));
     let (message, _) = token.rsplit_once('.').unwrap();
     for bad in [format!("{message}."), format!("{message}.AAAA"), "a.b.c".to_owned()] {
@@ -236,7 +236,7 @@ async fn what_a_peer_says_of_a_repository_has_the_limits_of_every_other_way_in()
     let attached = vec!["a".parse().unwrap(); 4 * 1024 + 1];
     refused(PrepareRequest { attached, ..prepare(Vec::new()) }).await;
     assert!(target.registry.content().repository(&name("team/ci")).await.is_err(), "nothing was made");
-    // What a person may say, a peer may say too.
+    // A peer may send the longest description that a person may send.
     let longest = RepositoryAttributes { description: "ä".repeat(30_000), ..RepositoryAttributes::default() };
     let request = PrepareRequest { description: longest.description, ..prepare(Vec::new()) };
     target.registry.replication().answer_prepare(&grant, &request).await.unwrap();
@@ -254,14 +254,14 @@ async fn a_token_ends_with_the_organization_that_it_was_made_for() {
     target.registry.content().find_manifest(old.on(&app), &tag).await.unwrap();
     target.registry.content().delete_repository(&target.admin, &app).await.unwrap();
     target.registry.content().delete_namespace(&target.admin, app.namespace()).await.unwrap();
-    // Gone, so there is nothing to find; and somebody else may have it now.
+    // The repository is gone, so there is nothing to find; and its name may belong to somebody else now.
     assert!(matches!(
         target.registry.content().find_manifest(old.on(&app), &tag).await.unwrap_err(),
         ServiceError::RepositoryAbsent(_)
     ));
     target.namespace("team").await;
     let outdated = |error: ServiceError| assert!(matches!(error, ServiceError::GrantOutdated(_)), "{error}");
-    // Before and after there is something of that name again, in each call.
+    // The first round runs before something of that name exists again, the second after. Each call refuses in both.
     for round in 0..2 {
         let registry = &target.registry;
         outdated(registry.content().find_manifest(old.on(&app), &tag).await.unwrap_err());
@@ -280,7 +280,7 @@ async fn a_token_ends_with_the_organization_that_it_was_made_for() {
             target.push_image(&name("team/ci"), "v1", b"layer").await;
         }
     }
-    // Nor does it open a session that the same user has opened with another token since.
+    // The old token does not open a session either that the same user has opened with a newer one.
     let (registry, now) = (&target.registry, target.grant(&target.admin, &app).await);
     let session = registry.content().start_upload(&now, &app, DigestAlgorithm::Sha256).await.unwrap().session;
     let blob = Digest::of(DigestAlgorithm::Sha256, b"layer");
@@ -295,7 +295,7 @@ async fn a_token_ends_with_the_organization_that_it_was_made_for() {
     );
     outdated(registry.content().cancel_upload(&old, &app, &session).await.unwrap_err());
     assert_eq!(registry.content().upload_status(&now, &app, &session).await.unwrap().offset_bytes, 0);
-    // One that is finished says nothing to it either.
+    // It learns nothing of a finished session either.
     registry.content().finish_upload(&now, &app, &session, None, body(&[b"layer"]), blob.clone()).await.unwrap();
     outdated(registry.content().finish_upload(&old, &app, &session, None, body(&[b"layer"]), blob).await.unwrap_err());
     target.registry.content().find_manifest(target.grant(&target.admin, &app).await.on(&app), &tag).await.unwrap();

@@ -1,16 +1,16 @@
-//! Collection: what nothing needs goes away by itself, while pushes and pulls run.
+//! Garbage collection: what nothing needs is deleted, while pushes and pulls go on.
 //!
-//! Owns: the order of the steps, their pace, and the deleting of bytes. Never: which row is garbage (the catalog decides
-//! that again in the transaction that takes it away), and never a lock that anybody else waits for while bytes move.
+//! Owns: the order of the steps, their pace, and the deletion of bytes. Never: which row is garbage (the catalog
+//! decides that again in the transaction that deletes it), and never a lock that others wait for while bytes move.
 //!
-//! A round walks once through everything, in small pages with a pause behind each:
+//! A round walks once through everything, in small pages with a pause after each:
 //!
-//! 1. **unlink**: links that no manifest of the repository names, some time after they were last needed;
-//! 2. **condemn**: blobs that no repository links become tombstones of their locations;
-//! 3. **unnamed**: locations in the store that no row names become tombstones too;
-//! 4. **sweep**: the bytes of tombstones are deleted, some time after nobody could find them any more, and then their rows.
+//! 1. **unlink**: deletes links that no manifest of the repository names, some time after they were last needed;
+//! 2. **condemn**: turns blobs that no repository links into tombstones of their locations;
+//! 3. **unnamed**: makes tombstones of locations in the store that no row names, too;
+//! 4. **sweep**: deletes the bytes of tombstones, some time after they could last be found, and then their rows.
 //!
-//! Any number of processes may do this on one catalog; each finds what the others have left.
+//! Any number of processes may collect on one catalog; each works on what the others have left.
 
 use std::time::Duration;
 
@@ -23,12 +23,12 @@ use transship_store::Location;
 use crate::error::ServiceError;
 use crate::upkeep::service::Upkeep;
 
-/// Rows looked at in one statement, and taken away in one transaction at most: a few milliseconds of either.
+/// Maximum number of rows read in one statement, and of rows deleted in one transaction: each takes a few milliseconds.
 const PAGE: usize = 500;
-/// The first round begins at most so long after the start, so that a process that is often restarted collects too.
+/// Maximum time from the start to the first round, so that a process that restarts often collects too.
 const LONGEST_FIRST_WAIT: Duration = Duration::from_mins(1);
 
-/// What a round took away.
+/// What a round deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Collected {
     /// Links of repositories to blobs.
@@ -46,7 +46,7 @@ pub(crate) struct Collected {
 impl Upkeep {
     /// Collects until `shutdown`.
     pub(crate) async fn collect(self, shutdown: CancellationToken) {
-        // Replicas that start together do not walk together.
+        // Replicas that start together must not collect at the same time.
         let mut wait =
             self.settings().collection.interval.min(LONGEST_FIRST_WAIT).mul_f64(rand::rng().random_range(0.1..1.0));
         loop {
@@ -63,7 +63,7 @@ impl Upkeep {
         }
     }
 
-    /// One round. A step that fails is logged and does not keep the others from their work.
+    /// Runs one round. A step that fails is logged, and the other steps still run.
     pub(crate) async fn collect_once(&self) -> Collected {
         let mut done = Collected::default();
         for (step, result) in [
@@ -114,14 +114,15 @@ impl Upkeep {
     async fn condemn_unnamed(&self, done: &mut Collected) -> Result<(), ServiceError> {
         let mut after: Option<Location> = None;
         loop {
-            // The store first: what it has now was recorded before.
+            // The store is listed first: whatever it has now was recorded in the catalog before.
             let found = self.store().list(after.as_ref(), PAGE).await?;
             let Some(last) = found.last().cloned() else { return Ok(()) };
             let unnamed = self.catalog().unnamed_locations(&found).await?;
             if !unnamed.is_empty() {
                 let count = self.catalog().condemn_unnamed(&unnamed).await?;
                 done.unnamed += count;
-                // Expected after a kill in the middle of an upload. Many at once mean that this is not their catalog.
+                // Expected after a kill in the middle of an upload. Many at once mean that the catalog does not belong
+                // to the store.
                 tracing::warn!(
                     count,
                     example = unnamed[0],
@@ -140,7 +141,7 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Deletes the bytes of all tombstones of a kind that are due, and returns how many it could delete.
+    /// Deletes the bytes of all due tombstones of a kind. Returns how many it deleted.
     pub(crate) async fn sweep_remains(&self, remains: Remains) -> Result<u64, ServiceError> {
         let mut swept = 0;
         let mut after: Option<Tombstone> = None;
@@ -153,14 +154,14 @@ impl Upkeep {
                 }
             }
             swept += deleted;
-            // When not one of a page could be deleted, the store is at fault, and the log has enough lines.
+            // If not one of a page could be deleted, the store is at fault, and the log has enough lines.
             let Some(last) = page.into_iter().next_back().filter(|_| deleted > 0) else { return Ok(swept) };
             after = Some(last);
             self.pause().await;
         }
     }
 
-    /// Lets others write and read.
+    /// Pauses, so that others can write and read.
     async fn pause(&self) {
         tokio::time::sleep(self.settings().collection.pause).await;
     }

@@ -56,7 +56,7 @@ async fn the_graces_keep_links_and_bytes() {
     let app = name("team/app");
     let layer = region.push_blob(&app, b"pushed before its manifest").await;
     assert_eq!(region.registry.upkeep().collect_once().await, Collected::default());
-    // Deleted by a client, the link goes at once; the bytes stay for whoever is reading them, or copying them.
+    // A delete by a client removes the link at once; the bytes stay for those that are reading or copying them.
     region.registry.content().delete_blob(&app, &layer).await.unwrap();
     let done = region.registry.upkeep().collect_once().await;
     assert_eq!((done.links, done.blobs, done.swept), (0, 1, 0));
@@ -80,7 +80,7 @@ async fn bytes_that_no_row_names_are_found() {
     let done = region.registry.upkeep().collect_once().await;
     assert_eq!(done, Collected { unnamed: 1, swept: 1, ..Collected::default() });
     assert!(!locations(&region).await.contains(&orphan));
-    // The upload under way goes on.
+    // The open upload continues.
     let digest = Digest::of(DigestAlgorithm::Sha256, b"half of it");
     let body = crate::testing::body(&[b" it"]);
     region.registry.content().finish_upload(&grant, &app, &session, None, body, digest).await.unwrap();
@@ -117,8 +117,8 @@ async fn a_reader_follows_content_that_was_pushed_again() {
     assert!(matches!(absent, ServiceError::BlobAbsent(_)), "{absent:?}");
     region.push_blob(&app, b"content").await;
     assert!(region.registry.content().read_blob(&found, None).await.is_ok());
-    // Bytes that a row names and nobody finds are a fault of ours, which the log has; the blob is as good as absent until
-    // they come again.
+    // Bytes that a row names and the store lacks are a fault of the region, which it logs. The blob counts as absent
+    // until the bytes come again.
     for location in locations(&region).await {
         region.store.delete(&location).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! Rows against rows: manifests and what they name, tags, links, counters.
+//! Checks of rows against rows: manifests and what they name, tags, links, counters.
 
 use transship_catalog::HeldManifest;
 use transship_oci::{Digest, ManifestView};
@@ -6,15 +6,16 @@ use transship_oci::{Digest, ManifestView};
 use super::{Check, Finding, Problem};
 use crate::error::ServiceError;
 
-/// Manifests read together: each may have four megabytes, and is in memory several times while it is checked.
+/// Number of manifests read together. Each may have four megabytes, and is in memory several times while it is checked.
 const MANIFESTS: usize = 2;
-/// Most rows of one kind that are told; there are none, unless somebody has been at the database by hand.
+/// Maximum number of rows of one kind that are reported. There are none, unless somebody has changed the database by
+/// hand.
 const DANGLING: usize = 1000;
-/// Organizations read together.
+/// Number of organizations read together.
 const NAMESPACES: i64 = 200;
 
 impl<F: FnMut(&Finding)> Check<'_, F> {
-    /// Every manifest against its digest, and against what it names.
+    /// Checks every manifest against its digest and against what it names.
     pub(super) async fn manifests(&mut self) -> Result<(), ServiceError> {
         let mut after: Option<(i64, Digest)> = None;
         loop {
@@ -52,7 +53,7 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
         if missing.is_empty() && absent.is_empty() {
             return Ok(());
         }
-        // Deleted since it was read, with its links.
+        // The manifest was deleted after it was read, and its links with it.
         if catalog.manifest_exists(held.repository_id, std::slice::from_ref(&held.digest)).await?.is_empty() {
             return Ok(());
         }
@@ -65,7 +66,7 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
         Ok(())
     }
 
-    /// Tags and links that point at nothing.
+    /// Reports tags and links that point at nothing.
     pub(super) async fn rows(&mut self) -> Result<(), ServiceError> {
         for tag in self.upkeep.catalog().dangling_tags(DANGLING).await? {
             let subject = format!("{}:{}", tag.repository, tag.name);
@@ -78,7 +79,7 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
         Ok(())
     }
 
-    /// What each account stores.
+    /// Checks the counter of each account's stored bytes.
     pub(super) async fn accounts(&mut self) -> Result<(), ServiceError> {
         let (catalog, repair) = (self.upkeep.catalog(), self.options.repair);
         for account in catalog.list_accounts().await? {
@@ -93,7 +94,7 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
         Ok(())
     }
 
-    /// Every counter of the quotas.
+    /// Checks every counter of the quotas.
     pub(super) async fn counters(&mut self) -> Result<(), ServiceError> {
         let (catalog, mut after) = (self.upkeep.catalog(), 0);
         loop {

@@ -1,8 +1,8 @@
 //! Checking a whole region: every byte against its row, every row against what it points at, every counter.
 //!
-//! Works beside a running region as well as on a stopped one: what looks wrong is looked at again before it is told, since
-//! rows and bytes come and go meanwhile. Changes nothing unless it is told to repair, and then only what loses nothing.
-//! Memory is one page of rows.
+//! It runs beside a running region as well as on a stopped one. What looks wrong is checked again before it is
+//! reported, because rows and bytes come and go meanwhile. It changes nothing unless told to repair, and then only what
+//! loses nothing. It keeps one page of rows in memory.
 
 mod facts;
 
@@ -16,89 +16,90 @@ use crate::content::pace::Pace;
 use crate::error::ServiceError;
 use crate::upkeep::service::Upkeep;
 
-/// Rows, or locations, looked at together.
+/// Number of rows or locations checked together.
 const PAGE: usize = 500;
 
-/// How to check.
+/// The options of a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FsckOptions {
-    /// Look at sizes only, without reading the bytes.
+    /// Check sizes only, without reading the bytes.
     pub quick: bool,
-    /// Make right what can be without a loss.
+    /// Repair what can be repaired without a loss.
     pub repair: bool,
-    /// Bytes read a second; 0 is no limit.
+    /// Maximum number of bytes read per second; 0 means no limit.
     pub bytes_per_second: u64,
 }
 
-/// What can be wrong.
+/// A kind of problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Problem {
-    /// A blob's bytes are wrong or missing, or the medium does not give them back. Repaired: it is in quarantine.
+    /// A blob's bytes are wrong or missing, or the medium does not return them. Repair: the blob goes into quarantine.
     DamagedBlob,
-    /// A blob could not be read for a reason that says nothing about its bytes, such as a right that is missing.
+    /// A blob could not be read for a reason that says nothing about its bytes, such as a missing permission.
     UncheckedBlob,
     /// A blob is in quarantine and waits for its bytes.
     QuarantinedBlob,
-    /// Bytes that no row names. Repaired: they are deleted.
+    /// No row names these bytes. Repair: they are deleted.
     OrphanedBytes,
-    /// A manifest's bytes do not have its digest, or are no manifest.
+    /// A manifest's bytes do not have its digest, or are not a manifest.
     DamagedManifest,
     /// A manifest names a blob that its repository does not link.
     MissingBlob,
-    /// An index names a manifest that its repository does not hold, as deletes by clients may leave it. Only a note.
+    /// An index names a manifest that its repository does not hold. Deletes by clients may cause this, so it is only a
+    /// note.
     MissingChild,
     /// A tag points at no manifest.
     DanglingTag,
-    /// A link to a blob without a row.
+    /// A link points at a blob without a row.
     DanglingLink,
-    /// A quota's counter is wrong. Repaired: it is right.
+    /// A quota's counter is wrong. Repair: it is counted again.
     WrongCounter,
 }
 
 impl Problem {
-    /// Whether this can be without anything having gone wrong.
+    /// Whether this can occur without a fault.
     pub const fn is_note(self) -> bool {
         matches!(self, Self::MissingChild)
     }
 }
 
-/// One thing that is wrong.
+/// One problem that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is.
+    /// The kind of problem.
     pub problem: Problem,
-    /// Where: a digest, a location, a repository with a reference, an organization.
+    /// Where it is: a digest, a location, a repository with a reference, an organization.
     pub subject: String,
     /// What was seen.
     pub detail: String,
-    /// Whether it was made right.
+    /// Whether it was repaired.
     pub repaired: bool,
 }
 
-/// What was looked at, and what was wrong.
+/// Counts of what was checked and of what was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FsckReport {
-    /// Blobs looked at.
+    /// Blobs checked.
     pub blobs: u64,
-    /// Bytes of those blobs, by their rows.
+    /// Bytes of those blobs, according to their rows.
     pub blob_bytes: u64,
     /// Locations found in the store.
     pub locations: u64,
-    /// Manifests looked at.
+    /// Manifests checked.
     pub manifests: u64,
     /// Organizations counted again.
     pub namespaces: u64,
-    /// What is wrong.
+    /// Problems found.
     pub problems: u64,
-    /// What may be on purpose.
+    /// Findings that may be on purpose.
     pub notes: u64,
-    /// How many problems were made right.
+    /// Problems repaired.
     pub repaired: u64,
 }
 
-/// A check under way.
+/// A check in progress.
 struct Check<'a, F> {
     upkeep: &'a Upkeep,
     options: FsckOptions,
@@ -107,10 +108,10 @@ struct Check<'a, F> {
 }
 
 impl Upkeep {
-    /// Checks the whole region and tells each finding as it comes.
+    /// Checks the whole region, and passes each finding to `tell` as it comes.
     ///
     /// # Errors
-    /// The check could not be done: catalog or store do not answer.
+    /// If the check is not possible: the catalog or the store does not answer.
     pub async fn fsck(&self, options: FsckOptions, tell: impl FnMut(&Finding)) -> Result<FsckReport, ServiceError> {
         let mut check = Check { upkeep: self, options, report: FsckReport::default(), tell };
         check.blobs().await?;
@@ -135,7 +136,7 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
         (self.tell)(&finding);
     }
 
-    /// Every row of a blob against its bytes.
+    /// Checks every blob's row against its bytes.
     async fn blobs(&mut self) -> Result<(), ServiceError> {
         let mut pace = Pace::new(self.options.bytes_per_second);
         let mut after: Option<Digest> = None;
@@ -173,7 +174,7 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
             }
             Err(error) => return Err(error),
         };
-        // Collected or replaced meanwhile: then nothing was wrong.
+        // The blob was collected or replaced meanwhile, so nothing was wrong.
         let now = self.upkeep.catalog().stored_blob(&blob.digest).await?;
         if now.is_none_or(|now| now.blob.location != blob.location || now.quarantined.is_some()) {
             return Ok(());
@@ -183,11 +184,11 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
         Ok(())
     }
 
-    /// Every location in the store against the rows.
+    /// Checks every location in the store against the rows.
     async fn locations(&mut self) -> Result<(), ServiceError> {
         let (upkeep, mut after) = (self.upkeep, None);
         loop {
-            // Bytes first, then rows: a location is recorded before its first byte.
+            // Bytes first, then rows: a location is recorded before its first byte is written.
             let page = upkeep.store().list(after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.clone());
@@ -195,7 +196,7 @@ impl<F: FnMut(&Finding)> Check<'_, F> {
             for location in upkeep.catalog().unnamed_locations(&page).await? {
                 let place = Location::from(location.clone());
                 match upkeep.store().read(&place, Some(0..0)).await {
-                    // Swept since it was listed.
+                    // Swept after it was listed.
                     Err(StoreError::NotFound { .. }) => continue,
                     Err(error) => return Err(error.into()),
                     Ok(_) => {}

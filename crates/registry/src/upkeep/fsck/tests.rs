@@ -39,7 +39,7 @@ async fn nobodys_bytes_go_only_when_told_to() {
     region.namespace("group").await;
     let app = name("group/app");
     let grant = region.grant(&region.admin, &app).await;
-    // A session under way is somebody's.
+    // The bytes of an open session belong to somebody.
     let algorithm = transship_oci::DigestAlgorithm::Sha256;
     let session = region.registry.content().start_upload(&grant, &app, algorithm).await.unwrap().session;
     let body = crate::testing::body(&[b"half"]);

@@ -1,7 +1,8 @@
-//! Scrubbing: reading every blob again at an easy pace, taking what is wrong out of service, and getting it back.
+//! Scrubbing: reading every blob again at an easy pace, taking damaged ones out of service, and getting them back.
 //!
-//! Owns: when bytes are read and what follows. A round's place is a row, so that it goes on after a restart, and one process
-//! is at it at a time. Never: deleting wrong bytes; they stay where they are until right ones have come.
+//! Owns: when bytes are read and what follows. The position of a round is a row, so a round continues after a restart,
+//! and only one process works on it at a time. Never: deleting wrong bytes; they stay where they are until the right
+//! ones have come.
 
 mod repair;
 
@@ -16,15 +17,15 @@ use crate::content::pace::Pace;
 use crate::error::ServiceError;
 use crate::upkeep::service::Upkeep;
 
-/// How long a process may be silent before another one goes on with its round.
+/// How long a process may be silent before another one continues its round.
 const LEASE: Duration = Duration::from_mins(1);
-/// How often the place of a round is recorded: that much is read again after a crash.
+/// Interval at which the position of a round is recorded. This much is read again after a crash.
 const RECORD: Duration = Duration::from_secs(10);
-/// The longest pause between two looks for a round or a repair that is due.
+/// Maximum pause between two checks for a round or a repair that is due.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Rows read together.
+/// Number of rows read together.
 const PAGE: usize = 200;
-/// Repairs begun together.
+/// Maximum number of repairs begun together.
 const REPAIRS: usize = 10;
 
 /// What one round found.
@@ -47,7 +48,7 @@ impl Upkeep {
                 self.repair_due().await?;
                 if settings.bytes_per_second > 0 { self.scrub_round(&owner, &mut pace).await } else { Ok(()) }
             };
-            // It only reads, and each of its changes is one transaction: it may be dropped anywhere.
+            // It only reads, and each of its changes is one transaction, so it may be dropped anywhere.
             let done = tokio::select! {
                 () = shutdown.cancelled() => return,
                 done = work => done,
@@ -62,7 +63,7 @@ impl Upkeep {
         }
     }
 
-    /// Goes on with the round until its end, if it is due and nobody else is at it.
+    /// Continues the round to its end, if it is due and no other process works on it.
     async fn scrub_round(&self, owner: &str, pace: &mut Pace) -> Result<(), ServiceError> {
         let lease_ms = millis(LEASE);
         let Some(turn) = self.catalog().take_scrub(owner, lease_ms).await? else { return Ok(()) };
@@ -98,9 +99,9 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Reads one blob, and takes it out of service when its bytes are wrong; tells whether it did.
+    /// Reads one blob, and takes it out of service if its bytes are wrong. Returns whether it did.
     async fn check(&self, blob: &Blob, pace: &mut Pace, owner: &str) -> Result<bool, ServiceError> {
-        // A large blob at an easy pace outlives the lease, which goes on while it is read.
+        // Reading a large blob at an easy pace takes longer than the lease, so the lease is renewed meanwhile.
         let inspected = async {
             let beat = async {
                 loop {
@@ -119,7 +120,8 @@ impl Upkeep {
             Ok(Verdict::Sound) => Ok(false),
             Ok(Verdict::Damaged(reason)) => self.content.quarantine(blob, &reason).await,
             Err(error) => {
-                // One blob that cannot be read now is left to the next round; a store that does not answer ends this one.
+                // If one blob cannot be read now, the next round tries it. If the store does not answer, this round
+                // ends.
                 self.store().probe().await?;
                 tracing::warn!(digest = %blob.digest, reason = error.log_reason(), "could not be checked: {error}");
                 Ok(false)

@@ -1,8 +1,8 @@
-//! Getting bytes back: from the place where they lay, or from a peer that has the same digest.
+//! Getting bytes back: from their old location, or from a peer that has the same digest.
 //!
-//! The asking region proves itself with a token that names one digest and the accounts that link it; the peer gives the
-//! bytes only when an account of one of these names links the digest there too. Bytes from a peer are as little believed as
-//! those of any client: they are hashed on the way in, and linked only when they are right.
+//! The asking region proves itself with a token that names one digest and the accounts that link it. The peer gives the
+//! bytes only if an account of one of these names links the digest there too. Bytes from a peer are trusted no more
+//! than those of any client: they are hashed on the way in, and linked only if they are right.
 
 use futures::StreamExt as _;
 use transship_catalog::{Abandon, Blob, NewUpload};
@@ -18,20 +18,21 @@ use crate::replication::region_tokens::RegionTokenError;
 use crate::replication::region_tokens::RepairClaims;
 use crate::upkeep::service::Upkeep;
 
-/// The owner of the sessions of repairs: nobody who can push has this id.
+/// The owner of the upload sessions of repairs: no user who can push has this id.
 const NOBODY: &str = "!repair";
-/// As many accounts are named in one token; a blob that more link is found through one of them or not at all.
+/// Maximum number of accounts in one repair token. A blob linked by more accounts is looked up through the first of
+/// them.
 const ACCOUNTS: usize = 16;
-/// Most organizations that are looked at for one that the asking peer may have bytes of.
+/// Maximum number of organizations that are searched for one whose bytes the asking peer may have.
 const NAMESPACES: usize = 1000;
-/// How long a repair may hold its session; longer than any transfer that is still worth it.
+/// How long a repair may hold its session: longer than any transfer that is still worthwhile.
 const SESSION_MS: i64 = 86_400_000;
 
-/// What a peer did for us.
+/// The result of asking a peer.
 enum Answer {
     /// The bytes are in place.
     Repaired,
-    /// It does not have them, or not for these accounts.
+    /// The peer does not have them, or not for these accounts.
     Lacks,
 }
 
@@ -46,11 +47,11 @@ enum RepairError {
 
 /// The asking side.
 impl Upkeep {
-    /// Tries to get back what is due.
+    /// Tries every repair that is due.
     pub(super) async fn repair_due(&self) -> Result<(), ServiceError> {
         let pause_ms = millis(self.settings().scrub.repair_interval);
         for lost in self.catalog().claim_repairs(pause_ms, REPAIRS).await? {
-            // What stands in the way of one need not stand in the way of the others, which are claimed already.
+            // The failure of one repair must not stop the others, which are claimed already.
             if let Err(error) = self.repair(&lost.blob).await {
                 let (digest, reason) = (&lost.blob.digest, error.log_reason());
                 tracing::warn!(%digest, reason, "the blob could not be repaired and is tried again later: {error}");
@@ -65,8 +66,8 @@ impl Upkeep {
         let is_sound = match self.content.inspect(blob, &mut pace).await {
             Ok(verdict) => verdict == Verdict::Sound,
             Err(error) => {
-                // What this process may not read here a peer may have, and its bytes go elsewhere; a store that does not
-                // work would not take them.
+                // A peer may have what this process may not read here, and its bytes go to another location. A store
+                // that does not work would not take them, so then the repair ends.
                 self.store().probe().await?;
                 let (digest, reason) = (&blob.digest, error.log_reason());
                 tracing::warn!(%digest, reason, "the old bytes could not be checked, and peers are asked: {error}");
@@ -111,7 +112,7 @@ impl Upkeep {
         let proof = self.trust.mint_repair_token(region, &blob.digest, accounts);
         let asked = peer.blob(&proof).await.map_err(|error| self.trust.explain_refused_proof(region, error));
         let Some(stream) = asked? else { return Ok(Answer::Lacks) };
-        // An upload session records the location before its first byte, and frees it should this process die.
+        // An upload session records the location before its first byte is written, and frees it if this process dies.
         let upload = NewUpload {
             id: uuid::Uuid::new_v4().simple().to_string(),
             repository_id,
@@ -164,11 +165,11 @@ impl Upkeep {
 
 /// The answering side.
 impl Upkeep {
-    /// Answers another region that has lost a blob with its size and its bytes.
+    /// Sends the size and the bytes of a blob to another region that has lost it.
     ///
     /// # Errors
-    /// [`ServiceError::BlobAbsent`] when no account that it names links the blob here, whether the blob exists or not;
-    /// [`ServiceError::Denied`] when this peer gets none; the inner error when the proof is no good.
+    /// [`ServiceError::BlobAbsent`] if no account that it names links the blob here, whether the blob exists or not;
+    /// [`ServiceError::Denied`] if this peer gets no blobs; the inner error if the token is refused.
     pub async fn answer_repair(
         &self,
         proof: &str,

@@ -45,7 +45,7 @@ async fn bytes_that_are_gone_are_not_served_until_they_come_again() {
     assert_eq!(region.read_blob(&app, &blob.digest).await, b"content");
     let healed = only_blob(&region).await;
     assert!(healed.quarantined.is_none() && healed.blob.location != blob.location);
-    // The round finds nothing more; and what it had seen before means nothing for the new bytes.
+    // A damage that was seen in the old bytes does not quarantine the new ones, and the round finds nothing more.
     assert!(!registry.content().quarantine(&blob, "seen long ago").await.unwrap());
     registry.upkeep().scrub_round("me", &mut Pace::new(0)).await.unwrap();
     assert!(only_blob(&region).await.quarantined.is_none());
@@ -65,7 +65,7 @@ async fn bytes_that_are_put_back_are_served_again() {
     registry.upkeep().scrub_round("me", &mut Pace::new(0)).await.unwrap();
     let reason = only_blob(&region).await.quarantined.unwrap();
     assert!(reason.contains("digest"), "{reason}");
-    // A round is due once, and one process is at it.
+    // The round is not due again, and no other process can take it.
     registry.upkeep().scrub_round("me", &mut Pace::new(0)).await.unwrap();
     assert_eq!(registry.catalog().take_scrub("other", 1000).await.unwrap(), None);
 
@@ -99,7 +99,7 @@ async fn a_peer_gives_only_what_accounts_of_the_same_name_link() {
         ServiceError::BlobAbsent(_)
     ));
 
-    // Neither purpose opens the other's door, and no other key, target or region does.
+    // A token for one purpose is refused for the other, and so is one with another key, target or region.
     let request = TokenRequest { namespace: "group".parse().unwrap(), repository: "app".parse().unwrap() };
     let crossed = giving.registry.replication().answer_token(&proof(&["demo"]), &request).await.unwrap();
     assert_eq!(crossed.err(), Some(TokenError::Invalid.into()));
@@ -157,18 +157,18 @@ async fn what_the_process_lacks_is_no_damage() {
     }
     assert_eq!(only_blob(&region).await.quarantined, None);
     assert_eq!(region.read_blob(&app, &blob.digest).await, b"content");
-    // A medium is asked twice (EIO).
+    // After EIO the medium is read a second time.
     faulty.fail(Operation::ReadPiece, 1, Fault::Os(5));
     assert_eq!(registry.content().inspect(&blob, &mut Pace::new(0)).await.unwrap(), Verdict::Sound);
     faulty.fail_from(Operation::ReadPiece, 1, Fault::Os(5));
     assert!(registry.upkeep().check(&blob, &mut Pace::new(0), "me").await.unwrap());
     let reason = only_blob(&region).await.quarantined.unwrap();
     assert!(reason.starts_with("its bytes cannot be read"), "{reason}");
-    // The cable was the matter after all: the blob comes back by itself.
+    // The fault has passed, as with a loose cable: the blob comes back by itself.
     faulty.heal();
     registry.upkeep().repair_due().await.unwrap();
     assert_eq!(only_blob(&region).await.quarantined, None);
-    // A file that was put back and may not be read is asked for, and the other blob does not wait for it.
+    // If a file may not be read (EACCES), peers are asked for its blob, and the other blob does not wait for that.
     region.push_blob(&app, b"more").await;
     let all = async || registry.catalog().stored_blobs(None, 10).await.unwrap();
     for stored in all().await {

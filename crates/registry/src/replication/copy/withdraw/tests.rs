@@ -33,7 +33,7 @@ async fn ask(region: &TestRegion, target: &str, override_existing: bool) {
     region.registry.replication().sync_images(&region.admin, &name("group/app"), call).await.unwrap();
 }
 
-/// Claims a job for somebody who is dead at once.
+/// Claims a job for an owner that dies at once.
 async fn claim(region: &TestRegion) -> Job {
     tokio::time::sleep(Duration::from_millis(20)).await;
     region.registry.catalog().claim_jobs("the dead", 1, 1, 10).await.unwrap().pop().expect("a job is due")
@@ -62,7 +62,7 @@ async fn ended(region: &TestRegion, id: i64) -> Job {
     }
 }
 
-/// The first run wrote the tag and could not say so. It is the job's own, whatever the source's tag is by now.
+/// The first run wrote the tag but could not report it. The tag is the job's own, whatever the source's tag is now.
 #[tokio::test]
 async fn a_run_takes_back_what_an_earlier_one_wrote_of_another_digest() {
     for override_existing in [false, true] {
@@ -79,7 +79,7 @@ async fn a_run_takes_back_what_an_earlier_one_wrote_of_another_digest() {
         assert_eq!(again.id, job.id);
         assert_eq!(run(&region, &again).await, JobState::Success, "override: {override_existing}");
         assert_eq!(copied(&region).await, Some(second));
-        // And what was there before the job is there again when the job is cancelled.
+        // When the job is cancelled, the target is again as it was before the job.
         region.registry.content().delete_tag(&region.admin, &name("group/app"), &"v1".parse().unwrap()).await.unwrap();
         drop(region.registry.start_workers(CancellationToken::new()).await.unwrap());
         assert_eq!(ended(&region, job.id).await.state, JobState::Cancel);
@@ -96,7 +96,7 @@ async fn what_an_earlier_run_wrote_of_another_digest_does_not_count_as_sent() {
     let catalog = region.registry.catalog();
     assert!(catalog.pin_digest(job.id, job.attempt, &first).await.unwrap());
     assert!(catalog.note_target(job.id, job.attempt, &TargetBefore::Absent).await.unwrap());
-    // That write was lost, and somebody else has pushed there what the source's tag is now.
+    // That write was lost, and somebody else has pushed the source's current image to the target.
     for repository in ["group/app", "copies/app"] {
         region.push_image(&name(repository), "v1", b"second").await;
     }
@@ -172,12 +172,12 @@ impl SlowTarget {
         let reply = format!(
             "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
         );
-        // Nobody may be there any more.
+        // The source may have gone.
         drop(stream.write_all(reply.as_bytes()).await);
     }
 }
 
-/// Reads a whole request; tells its first line.
+/// Reads a whole request; returns its first line.
 async fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
