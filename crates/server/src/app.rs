@@ -22,9 +22,9 @@ use crate::iam_api::IamError;
 use crate::manage_api::error::ManageError;
 use crate::{iam_api, manage_api, oci_api, peer_api};
 
-/// How long an answer of catalog and store is good: probes may come from many sides, and cost nothing.
+/// How long a result of the readiness check is kept: probes may come from many sides, and cost nothing.
 const READY_FOR: Duration = Duration::from_secs(1);
-/// A catalog or store that is slower than this is not ready.
+/// Time limit for catalog and store; if they are slower, the process is not ready.
 const PROBE: Duration = Duration::from_secs(5);
 
 /// The part of the path space that a request is in.
@@ -34,7 +34,7 @@ pub enum Api {
     Health,
     /// The registry protocol and its token endpoint.
     Oci,
-    /// The management API, and every path that nobody else has.
+    /// The management API, and every path that belongs to no other API.
     Manage,
     /// IAM.
     Iam,
@@ -43,14 +43,14 @@ pub enum Api {
 }
 
 impl Api {
-    /// Decides by the raw path, as it is on the wire; nothing is decoded, merged or redirected.
+    /// Decides by the raw path as it is on the wire; nothing is decoded, merged or redirected.
     pub fn of(path: &str) -> Self {
         let under =
             |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if path == "/livez" || path == "/readyz" {
             Self::Health
         } else if under("/v2/manage") || under("/v3/manage") {
-            // An organization cannot be called `manage`, so this takes nothing from the registry (contract 8).
+            // An organization cannot be called `manage` (contract 8), so this takes nothing from the registry.
             Self::Manage
         } else if path.starts_with("/v2/") || under("/swr/auth") {
             Self::Oci
@@ -63,7 +63,7 @@ impl Api {
         }
     }
 
-    /// An error that is not the API's own, in the API's own shape.
+    /// An error that the API itself did not raise, in the shape of that API.
     pub fn failure(self, status: StatusCode, message: &'static str) -> Response {
         match self {
             Self::Manage => {
@@ -76,7 +76,7 @@ impl Api {
             }
             Self::Iam => IamError::new(status, message).into_response(),
             Self::Oci | Self::Peer | Self::Health => {
-                // Of the specification's codes `UNSUPPORTED` comes nearest to the rest.
+                // Of the specification's codes, `UNSUPPORTED` fits the other statuses best.
                 let code = if status == StatusCode::FORBIDDEN { "DENIED" } else { "UNSUPPORTED" };
                 let body = json!({ "errors": [{ "code": code, "message": message }] });
                 (status, axum::Json(body)).into_response()
@@ -99,7 +99,7 @@ struct Inner {
     /// The budgets of request bodies.
     bodies: Bodies,
     in_flight: AtomicUsize,
-    /// Told whenever `in_flight` falls to zero.
+    /// Notified whenever `in_flight` falls to zero.
     idle: Notify,
     ready: Mutex<Option<(Instant, Result<(), String>)>>,
 }
@@ -132,7 +132,7 @@ impl App {
         }
     }
 
-    /// Counts a request as in flight. Probes do not count: they would keep the process alive that they watch end.
+    /// Counts a request as in flight, except probes: they would keep alive the process whose end they watch.
     pub(crate) fn begin(&self, api: Api) -> Option<InFlight> {
         (api != Api::Health).then(|| {
             self.inner.in_flight.fetch_add(1, Ordering::AcqRel);
@@ -140,7 +140,7 @@ impl App {
         })
     }
 
-    /// From now on the process is not ready, and each answer closes its connection.
+    /// Makes the process not ready from now on, and makes each answer close its connection.
     pub fn start_draining(&self) {
         self.inner.draining.store(true, Ordering::Release);
     }
@@ -155,7 +155,7 @@ impl App {
         loop {
             let idle = self.inner.idle.notified();
             let mut idle = std::pin::pin!(idle);
-            // Listen first, look second: otherwise the last request could end in between.
+            // Listens before it looks: otherwise the last request could end in between.
             idle.as_mut().enable();
             if self.inner.in_flight.load(Ordering::Acquire) == 0 {
                 return;
@@ -164,7 +164,7 @@ impl App {
         }
     }
 
-    /// Answers a request by the API that its path belongs to.
+    /// Passes a request to the API that its path belongs to.
     pub async fn handle(&self, api: Api, mut request: Request<Body>) -> Response {
         let registry = self.inner.registry.clone();
         if registry.settings().access.open && origin::is_foreign(request.headers(), &registry.settings().public_url) {
@@ -200,7 +200,7 @@ impl App {
         }
     }
 
-    /// Whether this process wants requests; the reason is short and names no address, path or statement.
+    /// Whether this process is ready for requests; the reason is short and names no address, path or statement.
     async fn ready(&self) -> Result<(), &'static str> {
         if self.is_draining() {
             return Err("draining");

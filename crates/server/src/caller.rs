@@ -1,7 +1,8 @@
-//! Who calls the management and IAM APIs: exactly one of a token and a signature (contract 7; H10, H11).
+//! Proves who calls the management and IAM APIs. A request has exactly one of a token and a signature (contract 7; H10,
+//! token confusion; H11, replayed signatures).
 //!
-//! Owns: reading credentials off a request and proving them, and that no body is read for nothing. Never: what the caller
-//! may do.
+//! Owns: reading credentials from a request and proving them, and reading no body in vain. Never: what the caller may
+//! do.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -19,22 +20,22 @@ const AUTH_TOKEN: &str = "x-auth-token";
 const PROJECT_ID: &str = "x-project-id";
 const DOMAIN_ID: &str = "x-domain-id";
 
-/// Why a caller is not let in.
+/// Why a caller is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthFailure {
-    /// Nothing was sent to prove anything with.
+    /// The request has no credentials.
     #[error("authentication needed: send X-Auth-Token, or sign the request with SDK-HMAC-SHA256")]
     Missing,
-    /// Both kinds were sent, or one of them twice.
+    /// The request has both kinds, or one of them twice.
     #[error("send exactly one of X-Auth-Token and Authorization, once")]
     Ambiguous,
-    /// Another kind of credentials.
+    /// The credentials are of another kind.
     #[error("this API takes X-Auth-Token or a signature SDK-HMAC-SHA256, no other Authorization")]
     OtherScheme,
     /// The token is refused.
     #[error("{}", token_text(*.0))]
     Token(TokenError),
-    /// The access key is unknown, switched off or expired, or its user is.
+    /// The access key or its user is unknown, disabled or expired.
     #[error(
         "Incorrect IAM authentication information: secret key of this access key cannot be obtained; it is unknown, disabled or expired here"
     )]
@@ -52,7 +53,7 @@ pub enum AuthFailure {
         /// The caller's own.
         expected: String,
     },
-    /// The catalog does not answer, or worse.
+    /// The service failed, for example because the catalog does not answer.
     #[error(transparent)]
     Service(#[from] ServiceError),
 }
@@ -67,24 +68,24 @@ const fn token_text(error: TokenError) -> &'static str {
     }
 }
 
-/// Why a request does not get to its handler.
+/// Why a request does not reach its handler.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// Its sender is not let in.
+    /// Its sender is refused.
     #[error(transparent)]
     Caller(#[from] AuthFailure),
-    /// Its body is not taken.
+    /// Its body is refused.
     #[error(transparent)]
     Body(#[from] WholeBodyError),
 }
 
-/// Proves who sent a request, and reads its body whole, of at most `limit_bytes`.
+/// Proves who sent a request, and reads its whole body, at most `limit_bytes`.
 ///
-/// What the head alone can refuse is refused before a byte of the body is read. A signature covers the body, so the body is
-/// read for somebody who is not proved yet; it counts as a stranger's until then.
+/// A head that is wrong by itself is refused before a byte of the body is read. A signature covers the body, so that
+/// body is read before its sender is proved, and counts as a stranger's until then.
 ///
 /// # Errors
-/// Why the caller is not let in, or the body not taken.
+/// If the caller or the body is refused.
 pub async fn prove_and_read(
     registry: &Registry,
     parts: &Parts,
@@ -97,7 +98,7 @@ pub async fn prove_and_read(
     let known = check_head(registry, parts).await?;
     let sender = known.as_ref().map_or(Sender::Stranger, |principal| Sender::Proved(&principal.account_id));
     let body = read_whole(parts, body, limit_bytes, sender).await?;
-    // Once more also for a token: its user may have been disabled while the body was on its way.
+    // Also checks a token again: its user may have been disabled while the body was on its way.
     let principal = prove(registry, parts, &body.bytes).await?;
     let body = match sender {
         Sender::Stranger => body.hand_over(parts, &principal.account_id)?,
@@ -106,7 +107,7 @@ pub async fn prove_and_read(
     Ok((principal, body))
 }
 
-/// Refuses what no body can make good. Tells who the caller is where the head proves it.
+/// Refuses a head that no body can make valid; returns the caller if the head alone proves it.
 async fn check_head(registry: &Registry, parts: &Parts) -> Result<Option<Principal>, AuthFailure> {
     match credentials(parts)? {
         Credentials::Token(_) => Ok(Some(prove(registry, parts, &Bytes::new()).await?)),
@@ -125,7 +126,7 @@ async fn check_head(registry: &Registry, parts: &Parts) -> Result<Option<Princip
 /// Proves who sent a request, from its head and its whole body.
 ///
 /// # Errors
-/// Why the caller is not let in.
+/// If the caller is refused.
 pub async fn prove(registry: &Registry, parts: &Parts, body: &Bytes) -> Result<Principal, AuthFailure> {
     let principal = match credentials(parts)? {
         Credentials::Token(token) => registry.identity().verify_iam_token(token).await?.map_err(AuthFailure::Token)?,
@@ -154,7 +155,8 @@ fn credentials(parts: &Parts) -> Result<Credentials<'_>, AuthFailure> {
         ([], [authorization]) => {
             let text = authorization.to_str().map_err(|_| AuthFailure::OtherScheme)?;
             match signature::parse_authorization(text) {
-                // Other algorithms of the SDKs end in a hash name; Basic and Bearer are another door altogether.
+                // Names of the SDKs' other algorithms have a hyphen; one without is another scheme, such as Basic or
+                // Bearer.
                 Err(SignatureError::Algorithm(name)) if !name.contains('-') => Err(AuthFailure::OtherScheme),
                 parsed => Ok(Credentials::Signature(parsed?)),
             }
@@ -176,7 +178,7 @@ async fn verify_signature(
     };
     let now = jiff::Timestamp::now().as_second();
     let verified = signature::verify(signed_request(parts), authorization, &signature::hash(body), &secret, now);
-    // A clock that is wrong, or a header that is missing, says nothing about whether the key is known.
+    // A wrong clock or a missing header does not tell whether the caller knows the key.
     if matches!(verified, Ok(()) | Err(SignatureError::Mismatch { .. })) {
         registry.identity().end_attempt(attempt, verified.is_ok());
     }
@@ -194,7 +196,7 @@ fn signed_request(parts: &Parts) -> SignedRequest<'_> {
     }
 }
 
-/// A scope may be left out; then it is the project named like the region (contract 7.2).
+/// Checks the scope; a request without one is for the project named like the region (contract 7.2).
 fn check_scope(registry: &Registry, parts: &Parts, principal: &Principal) -> Result<(), AuthFailure> {
     let project = registry.identity().project_of(principal).id;
     for (header, what, expected) in

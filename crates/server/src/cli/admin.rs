@@ -18,7 +18,7 @@ use transship_registry::{AccessKey, Registry, User};
 use super::{open, print};
 use crate::config::Config;
 
-/// A password or secret key comes from a file of at most this size.
+/// Maximum size of a file with a password or a secret key.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// `transship admin …`.

@@ -16,18 +16,18 @@ const ACCOUNT: &str = "default";
 const USER: &str = "admin";
 /// 24 characters of 62 are 142 bits.
 const PASSWORD_CHARS: usize = 24;
-/// Lengths as the hosted service has them.
+/// The lengths that the hosted service uses.
 const ACCESS_KEY_CHARS: usize = 20;
 const SECRET_KEY_CHARS: usize = 40;
 
-/// Makes the first account while there is none, and returns the file that tells its credentials.
+/// Creates the first account if there is none, and returns the file with its credentials.
 pub(super) async fn bootstrap(registry: &Registry, data_dir: &Path) -> anyhow::Result<Option<PathBuf>> {
     if !registry.identity().list_accounts().await?.is_empty() {
         return Ok(None);
     }
     let path = data_dir.join(FILE);
-    // The file comes first: an account whose credentials nobody has would be lost. A file without an account is from a
-    // start that was cut off in between, and is used.
+    // The file is written first: an account whose credentials nobody has would be lost. A file without an account comes
+    // from a start that was interrupted in between, and is used.
     let bootstrap = match std::fs::read_to_string(&path) {
         Ok(text) => read(&text).with_context(|| format!("{} is damaged; remove it and start again", path.display()))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -41,7 +41,7 @@ pub(super) async fn bootstrap(registry: &Registry, data_dir: &Path) -> anyhow::R
     Ok(Some(path))
 }
 
-/// What to do after a start without a file, for the person who started it.
+/// The first steps after a start without a file, for the person who started it.
 pub(super) fn first_steps(made: Option<&Path>, host: &str) -> String {
     let credentials = match made {
         Some(path) => format!("the credentials of the first user are in {}", path.display()),
@@ -77,7 +77,7 @@ fn write(path: &Path, bootstrap: &Bootstrap) -> std::io::Result<()> {
          account = \"{}\"\nuser = \"{}\"\npassword = \"{}\"\naccess_key = \"{access_key}\"\nsecret_key = \"{secret_key}\"\n",
         bootstrap.account, bootstrap.user, bootstrap.password
     );
-    // Whole or not at all: a half-written file would be read at the next start.
+    // Written whole or not at all: the next start would read a half-written file.
     let temporary = path.with_extension("new");
     let _ = std::fs::remove_file(&temporary);
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
@@ -111,7 +111,7 @@ mod tests {
         let mut config = crate::config::without_file();
         config.data_dir = directory.path().join("data");
         let file = config.data_dir.join(super::FILE);
-        // A start that was cut off after it had written the file: the next one uses what is there.
+        // A start that was interrupted after it had written the file: the next one uses that file.
         crate::cli::open::prepare_data_dir(&config).unwrap();
         let made = super::make();
         super::write(&file, &made).unwrap();

@@ -1,4 +1,4 @@
-//! `transship fsck`: whether everything that the region knows is there, and right.
+//! `transship fsck`: checks that everything the region knows exists and is right.
 //!
 //! Owns: arguments, output and exit codes. Never: what is checked.
 
@@ -11,9 +11,9 @@ use transship_registry::{Finding, FsckOptions, FsckReport, Keys};
 use super::{complain, open, print, runtime};
 use crate::config::Config;
 
-/// Exit code when something is wrong, repaired or not.
+/// Exit code if something is wrong, repaired or not.
 const EXIT_PROBLEMS: u8 = 1;
-/// Exit code when the check could not be done.
+/// Exit code if the check could not be done.
 const EXIT_NOT_CHECKED: u8 = 2;
 
 /// `transship fsck`.

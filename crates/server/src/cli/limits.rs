@@ -1,9 +1,9 @@
-//! How many connections the process can serve with the files that the system lets it open.
+//! How many connections the process can serve within the limit on open files.
 
 use crate::config::Config;
 use crate::http::connections::ConnectionLimits;
 
-/// Kept back for the catalog, logs, listeners and replication.
+/// Open files reserved for the catalog, logs, listeners and replication.
 const RESERVED_FILES: usize = 128;
 
 /// How many connections a configuration allows.
@@ -15,8 +15,8 @@ pub(super) fn of_connections(config: &Config) -> ConnectionLimits {
     }
 }
 
-/// The configured number of connections, lowered when the limit on open files would not carry it: two of three files
-/// are for connections, the third for the blobs that they read and write.
+/// Returns the configured number of connections, lowered if the limit on open files is too small for it: two of three
+/// files are for connections, the third for the blobs that they read and write.
 fn connections(configured: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let Some(files) = open_files(&limits) else { return configured };

@@ -6,7 +6,7 @@ use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 
 use crate::config::{Log, LogFormat};
 
-/// What lies below the layer that writes.
+/// The layers below the one that writes.
 type Filtered = Layered<reload::Layer<EnvFilter, tracing_subscriber::Registry>, tracing_subscriber::Registry>;
 type Format = Box<dyn Layer<Filtered> + Send + Sync>;
 
@@ -20,13 +20,13 @@ pub(super) struct LogControl {
 pub(super) fn start(log: &Log) -> LogControl {
     let (filter_layer, filter) = reload::Layer::new(filter_of(log));
     let (format_layer, format) = reload::Layer::new(format_of(log));
-    // A second start in one process (tests) keeps the first.
+    // A second start in one process (in tests) keeps the first log.
     let _ = tracing_subscriber::registry().with(filter_layer).with(format_layer).try_init();
     LogControl { filter, format }
 }
 
 impl LogControl {
-    /// From the next line on these settings hold.
+    /// Applies these settings from the next line on.
     pub(super) fn change(&self, log: &Log) {
         if let Err(error) = self.filter.reload(filter_of(log)).and_then(|()| self.format.reload(format_of(log))) {
             tracing::error!("the log stays as it was: {error}");
@@ -46,7 +46,7 @@ fn format_of(log: &Log) -> Format {
     }
 }
 
-/// Starts the log of a command whose output is for people: only what went wrong.
+/// Starts the log of a command whose output is for people: only warnings and errors.
 pub(super) fn start_for_commands() {
     let filter = EnvFilter::builder().parse_lossy("warn");
     let _ = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();

@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError};
 
-/// Exit code when the configuration is wrong; clap ends with the same when the arguments are.
+/// Exit code if the configuration is wrong; clap uses the same if the arguments are.
 const EXIT_CONFIGURATION: u8 = 2;
 
 /// A container registry that exists in many regions.
@@ -79,7 +79,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    // One crypto provider for everything that asks for the default one.
+    // The one crypto provider for all code that asks for the default.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let file = cli.config.as_deref();
     let done = match cli.command {
@@ -115,7 +115,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     done.map(|()| ExitCode::SUCCESS)
 }
 
-/// The configuration of a file, or the one for no file.
+/// The configuration from a file, or the default one if there is no file.
 fn configuration(file: Option<&Path>) -> Result<Config, ConfigError> {
     file.map_or_else(|| Ok(config::without_file()), config::load)
 }
@@ -129,13 +129,13 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     let runtime = runtime()?;
     let done = runtime.block_on(work);
     if done.is_err() {
-        // What goes on by itself, such as looking up a name that nobody answers, must not hold the error up.
+        // Background work, such as resolving a name that nobody answers, must not delay the error.
         runtime.shutdown_background();
     }
     done
 }
 
-/// Prints a line for whoever called the command. A closed pipe is not an error of ours.
+/// Prints a line for the caller of the command. A closed pipe is not an error of ours.
 fn print(line: &str) -> anyhow::Result<()> {
     match writeln!(std::io::stdout().lock(), "{line}") {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

@@ -1,4 +1,4 @@
-//! Puts a region together from its configuration: directory, lock, keys, catalog, store.
+//! Assembles a region from its configuration: directory, lock, keys, catalog, store.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{Read as _, Write as _};
@@ -14,11 +14,11 @@ use transship_store::{FsStore, StoreError};
 
 use crate::config::Config;
 
-/// Held by the one process that serves an embedded catalog.
+/// Locked by the one process that serves an embedded catalog.
 const LOCK_FILE: &str = "serve.lock";
 
-/// Makes the data directory, for its owner only, unless it is there. One that other users of the machine can look into is refused: with it
-/// they may read images, or put files into the place of ours.
+/// Creates the data directory, for its owner only, if it does not exist. Refuses one that other users of the machine
+/// can access: they could read images, or replace our files with theirs.
 pub(super) fn prepare_data_dir(config: &Config) -> anyhow::Result<()> {
     let data_dir = &config.data_dir;
     DirBuilder::new()
@@ -29,7 +29,7 @@ pub(super) fn prepare_data_dir(config: &Config) -> anyhow::Result<()> {
     check_data_dir(config)
 }
 
-/// Whether only its owner can look into the data directory, where that is wanted.
+/// Checks that only its owner can access the data directory, unless the configuration allows others.
 pub(super) fn check_data_dir(config: &Config) -> anyhow::Result<()> {
     let data_dir = config.data_dir.display();
     let metadata = std::fs::metadata(&config.data_dir).with_context(|| format!("cannot look at {data_dir}"))?;
@@ -43,7 +43,7 @@ pub(super) fn check_data_dir(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes this process the only one that serves from the directory; the lock ends with the file.
+/// Makes this process the only one that serves from the directory; the lock is released when the file is closed.
 pub(super) fn lock(data_dir: &Path) -> anyhow::Result<File> {
     let path = data_dir.join(LOCK_FILE);
     let mut file = File::options()
@@ -74,15 +74,15 @@ pub(super) fn lock(data_dir: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// Opens catalog, keys and store to serve them: brings the tables up to date, and makes what a first start lacks. `listen` is where the
-/// region is reached when no public URL is configured.
+/// Opens catalog, keys and store to serve them: brings the tables up to date, and creates what a first start lacks.
+/// `listen` is the address of the region if no public URL is configured.
 pub(super) async fn region(config: &Config, listen: SocketAddr) -> anyhow::Result<Registry> {
     prepare_data_dir(config)?;
     let catalog = Catalog::open(&config.catalog_url()).await;
     put_together(config, listen, catalog, FsStore::open(blobs(config))).await
 }
 
-/// A new region in a directory, for tests of what answers its requests.
+/// A new region in a directory, for tests of request handlers.
 #[cfg(test)]
 pub(crate) async fn test_region(directory: &std::path::Path) -> Registry {
     let mut config = crate::config::without_file();
@@ -90,31 +90,31 @@ pub(crate) async fn test_region(directory: &std::path::Path) -> Registry {
     region(&config, config.listen).await.expect("a new region opens")
 }
 
-/// Opens the same for a command that may run beside a serving process: makes what a first start lacks, and leaves tables that are there
-/// as they are.
+/// Opens a region for a command that may run beside a serving process: creates what a first start lacks, and leaves
+/// existing tables as they are.
 pub(super) async fn region_beside(config: &Config) -> anyhow::Result<Registry> {
     prepare_data_dir(config)?;
     let catalog = Catalog::open_beside(&config.catalog_url()).await;
     put_together(config, config.listen, catalog, FsStore::open(blobs(config))).await
 }
 
-/// Opens a region that is there already, and changes neither its catalog's schema nor its store.
+/// Opens an existing region without changing its catalog's schema or its store.
 pub(super) async fn unchanged_region(config: &Config) -> anyhow::Result<Registry> {
     check_data_dir(config)?;
     let catalog = Catalog::open_unchanged(&config.catalog_url()).await;
     put_together(config, config.listen, catalog, FsStore::open_unchanged(blobs(config))).await
 }
 
-/// Opens the catalog of a region that is there already.
+/// Opens the catalog of an existing region without changing its schema.
 pub(super) async fn unchanged_catalog(config: &Config) -> anyhow::Result<Catalog> {
     catalog_or_reason(config, Catalog::open_unchanged(&config.catalog_url()).await)
 }
 
-/// The public key of the region; makes the keys when there is no region yet.
+/// Returns the public key of the region; creates the keys if there is no region yet.
 pub(super) async fn region_key(config: &Config) -> anyhow::Result<String> {
     prepare_data_dir(config)?;
     let complete = Keys::FILES.iter().all(|file| config.data_dir.join(file).exists());
-    // A catalog elsewhere may not be to be reached yet; `serve` asks it in any case whether these are its keys.
+    // A catalog elsewhere may not be reachable yet; `serve` checks in any case that these keys belong to it.
     let keys = if !complete && config.catalog_is_embedded() && config.data_dir.join("catalog.db").exists() {
         Keys::of_catalog(&config.data_dir, &unchanged_catalog(config).await?).await?
     } else {
@@ -140,7 +140,7 @@ async fn put_together(
     Registry::open(config.settings(listen), catalog, Arc::new(store), keys).map_err(anyhow::Error::msg)
 }
 
-/// Where the bytes lie.
+/// The directory of the blobs.
 pub(super) fn blobs(config: &Config) -> PathBuf {
     config.data_dir.join("blobs")
 }

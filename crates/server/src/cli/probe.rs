@@ -1,6 +1,6 @@
-//! `transship check-config --probe`: whether what the file names is there, fits together and answers.
+//! `transship check-config --probe`: checks that everything the file names exists, fits together and answers.
 //!
-//! Owns: what is looked at and the lines about it. Changes nothing: neither directory nor tables are made.
+//! Owns: what is checked, and the lines about it. Changes nothing: creates neither directory nor tables.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use transship_registry::{FoundKeys, Keys, check_peers};
 use super::{open, print};
 use crate::config::{Config, PeerConfig};
 
-/// A peer that does not answer in this time is not to be reached.
+/// Time limit for a peer's answer; a slower peer counts as unreachable.
 const PEER_LIMIT: Duration = Duration::from_secs(10);
 
-/// Looks at everything and prints a line about each.
+/// Checks everything and prints a line about each.
 pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
     let mut found = vec![data_dir(config)];
     let (line, catalog) = self::catalog(config).await;
@@ -64,14 +64,14 @@ fn data_dir(config: &Config) -> Result<String, String> {
     Ok(line("good"))
 }
 
-/// Whether a file can be made in a directory; tried, since modes alone do not tell.
+/// Whether a file can be created in a directory; tries it, since modes alone do not tell.
 fn is_writable(directory: &Path) -> bool {
     let path = directory.join(format!(".transship-probe-{}", std::process::id()));
     let made = std::fs::File::options().write(true).create_new(true).open(&path).is_ok();
     made && std::fs::remove_file(&path).is_ok()
 }
 
-/// A line about the catalog, and the catalog where there is one that keys can be compared with.
+/// Returns a line about the catalog, and the catalog itself if keys can be compared with it.
 async fn catalog(config: &Config) -> (Result<String, String>, Option<Catalog>) {
     let file = config.data_dir.join("catalog.db");
     if config.catalog_is_embedded() && !file.exists() {
@@ -99,7 +99,7 @@ async fn catalog(config: &Config) -> (Result<String, String>, Option<Catalog>) {
     (line, None)
 }
 
-/// A line about the key files, judged as the start judges them, and the public key of the region where it has one.
+/// Returns a line about the key files, judged as the start judges them, and the public key of the region if it has one.
 async fn keys(config: &Config, catalog: Option<&Catalog>) -> Result<(String, Option<String>), String> {
     let found = match catalog {
         Some(catalog) => Keys::compare(&config.data_dir, catalog).await,

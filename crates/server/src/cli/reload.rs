@@ -1,6 +1,6 @@
-//! SIGHUP: the file is read again, and what can change without a restart changes.
+//! SIGHUP: reads the file again, and changes what can change without a restart.
 //!
-//! Owns: what happens at a hang-up, and what the log says of it. Never: which settings those are (see `config::Change`).
+//! Owns: what a hang-up does, and what the log says about it. Never: which settings can change (see `config::Change`).
 
 use std::path::Path;
 
@@ -12,19 +12,19 @@ use super::logging::LogControl;
 use crate::config::{self, Config, TlsFiles};
 use crate::http::server::Server;
 
-/// What can be changed in a running process, and what it runs with.
+/// The parts of a running process that can change, and its configuration.
 pub(super) struct Reload<'a> {
-    /// The configuration that holds.
+    /// The configuration in force.
     pub(super) config: Config,
     pub(super) registry: &'a Registry,
     pub(super) server: &'a Server,
     pub(super) log: &'a LogControl,
-    /// Asks for a look at these certificate files.
+    /// Asks for these certificate files to be read.
     pub(super) certificates: Option<UnboundedSender<TlsFiles>>,
 }
 
 impl Reload<'_> {
-    /// Reads the file again. One that is not good changes nothing.
+    /// Reads the file again; an invalid one changes nothing.
     pub(super) fn run(&mut self) {
         if let Some(file) = self.config.file.clone() {
             self.take_over(&file);
@@ -56,7 +56,7 @@ impl Reload<'_> {
         }
         let change = self.config.change_to(new);
         let listen = self.registry.settings();
-        // Where the region is reached does not change while it runs.
+        // The address of the region does not change while it runs.
         let mut settings = change.config.settings(change.config.listen);
         settings.public_url.clone_from(&listen.public_url);
         settings.registry_host.clone_from(&listen.registry_host);
@@ -65,7 +65,7 @@ impl Reload<'_> {
             return;
         }
         self.server.set_limits(limits::of_connections(&change.config));
-        // First of all the line that says so, in the old form: whoever reads the log knows from it that the form changes.
+        // This line comes first, in the old format: it tells readers of the log that the format changes.
         let (taken_over, needs_restart) = (change.taken_over.join(", "), change.needs_restart.join(", "));
         if taken_over.is_empty() && needs_restart.is_empty() {
             tracing::info!(file = %shown, "the configuration was read again; nothing has changed");

@@ -1,4 +1,4 @@
-//! `transship serve`: from the configuration to a running region, and down again.
+//! `transship serve`: from the configuration to a running region, and back down.
 //!
 //! Owns: the order of start and stop. Never: what happens in between.
 
@@ -20,13 +20,14 @@ use crate::http::tls_reload::Reloader;
 
 /// How long requests in flight may go on after a signal.
 const DRAIN: Duration = Duration::from_secs(30);
-/// How often a process asks whether its keys have been replaced. Two small queries; tokens of the old key end as soon.
+/// Interval between checks whether the keys have been replaced; tokens of the old key end as soon. A check is two small
+/// queries.
 const LOOK_AT_KEYS: Duration = Duration::from_secs(10);
 
 /// Runs the region until a signal ends it.
 pub(super) async fn serve(mut config: Config, log: &LogControl) -> anyhow::Result<()> {
     let (mut signals, mut hang_up) = Signals::new()?;
-    // Error messages and the catalog's URL must not depend on a directory that somebody may change.
+    // Error messages and the catalog's URL must not depend on the working directory, which somebody may change.
     config.data_dir = std::path::absolute(&config.data_dir)?;
     open::prepare_data_dir(&config)?;
     let _lock = if config.catalog_is_embedded() { Some(open::lock(&config.data_dir)?) } else { None };
@@ -84,7 +85,8 @@ pub(super) async fn serve(mut config: Config, log: &LogControl) -> anyhow::Resul
     if let Some((_, reloader)) = certificates {
         reloader.abort();
     }
-    // Not ready first, so that nothing new is sent here; then no new job, and leases go back.
+    // First the process becomes not ready, so that no new requests are sent here. Then it starts no job, and gives
+    // leases back.
     app.start_draining();
     stop.cancel();
     let down = async {
@@ -113,19 +115,19 @@ enum End {
     KeyReplaced(&'static str),
 }
 
-/// Returns when a key has been replaced, with the name of its file. Only a catalog that other machines reach can see that: beside an
-/// embedded one `rekey` is refused while a process serves.
+/// Returns the name of a key's file once that key has been replaced. Only a catalog that other machines reach can show
+/// that: with an embedded one, `rekey` is refused while a process serves.
 async fn key_replaced(registry: &Registry) -> &'static str {
     loop {
         tokio::time::sleep(LOOK_AT_KEYS).await;
-        // Whether the catalog answers at all is for others to say.
+        // Other code reports whether the catalog answers at all.
         if let Ok(Some(file)) = registry.identity().replaced_key().await {
             return file;
         }
     }
 }
 
-/// Makes the first account while the catalog has none.
+/// Creates the first account if the catalog has none.
 async fn bootstrap(config: &Config, registry: &Registry) -> anyhow::Result<()> {
     match &config.bootstrap {
         Some(bootstrap) => {
@@ -153,13 +155,13 @@ struct Signals {
 }
 
 impl Signals {
-    /// These, and the hang-up. From now on none of them ends the process by itself.
+    /// These signals, and SIGHUP. From now on none of them ends the process by itself.
     fn new() -> std::io::Result<(Self, Signal)> {
         let ending = Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
         Ok((ending, signal(SignalKind::hangup())?))
     }
 
-    /// Waits for one that ends the process.
+    /// Waits for a signal that ends the process.
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

@@ -1,4 +1,4 @@
-//! What another reading of the file changes in a running process.
+//! The changes that a reload of the file makes in a running process.
 //!
 //! Owns: which settings may change without a restart. Never: changing anything.
 
@@ -7,19 +7,21 @@ use super::{Config, PeerConfig};
 /// The difference between the configuration of a running process and its file.
 #[derive(Debug)]
 pub struct Change {
-    /// The running configuration with everything that can be taken over.
+    /// The running configuration with all changes that can be taken over.
     pub config: Config,
-    /// What is taken over: sections, and each `[[peer]]` by its id.
+    /// The changes that are taken over: sections, and each `[[peer]]` by its id.
     pub taken_over: Vec<String>,
-    /// What differs and holds only after a restart: sections, and single keys of `[region]`.
+    /// The changes that take effect only after a restart: sections, and single keys of `[region]`.
     pub needs_restart: Vec<&'static str>,
 }
 
 impl Config {
-    /// What changes when the file says `new`. `[bootstrap]` is left out: it means something only while there is no account.
+    /// Returns what changes if the file says `new`. `[bootstrap]` is left out: it matters only while there is no
+    /// account.
     #[must_use]
     pub fn change_to(&self, new: Self) -> Change {
-        // The file was judged by the addresses in it. This process goes on with its own, and an open region is for loopback only.
+        // The file was checked with the addresses in it. This process keeps its own, and an open region is for loopback
+        // only.
         let listeners = [Some(self.listen), self.listen_tls];
         let exposed = new.access.open
             && listeners.into_iter().flatten().any(|address| !address.ip().to_canonical().is_loopback());
@@ -27,7 +29,7 @@ impl Config {
         for (section, differs) in [
             ("access", self.access != new.access && !exposed),
             ("limits", self.limits != new.limits),
-            // Its grace must not be shorter than an upload session lives, which is one of the limits.
+            // Changes together with the limits: its grace must not be shorter than the life of an upload session.
             ("collection", self.collection != new.collection),
             ("log", self.log != new.log),
             ("tls", self.tls.is_some() && new.tls.is_some() && self.tls != new.tls),

@@ -17,19 +17,19 @@ use super::{
 use crate::http::address::TrustedProxies;
 use crate::http::tls;
 
-/// A configuration file is written by hand; what is larger is something else.
+/// Maximum size of a configuration file. It is written by hand; a larger file is something else.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Reads and checks a configuration file, its secrets and certificates included.
+/// Reads and checks a configuration file, including its secrets and certificates.
 ///
 /// # Errors
-/// Everything that is wrong with it, as far as it can be read at all.
+/// Everything that is wrong with the file, as far as it can be read at all.
 pub fn load(file: &Path) -> Result<Config, ConfigError> {
     load_with(file, true)
 }
 
-/// The same for a process that serves already: whether certificate and key can be used is left to whoever replaces them, so that a pair
-/// that is not good yet does not hold up everything else.
+/// Like [`load`], for a process that already serves. Does not check whether certificate and key can be used: the code
+/// that replaces them does, so that a pair that is not valid yet does not hold up everything else.
 ///
 /// # Errors
 /// As [`load`].
@@ -71,7 +71,7 @@ fn check(root: toml::Table, base: &Path, file: Option<&Path>, check_tls: bool) -
     }
 }
 
-/// Nothing only when a problem was noted; every section is read in any case, so that all problems are found.
+/// Returns `None` only if a problem was noted; reads every section in any case, so that all problems are found.
 fn read_all(reader: &mut Reader, file: Option<&Path>, check_tls: bool) -> Option<Config> {
     let region = reader.section("region");
     reader.refuse_unknown(&region);
@@ -142,7 +142,7 @@ fn read_catalog_url(reader: &mut Reader) -> Option<Secret> {
     let section = reader.section("catalog");
     reader.refuse_unknown(&section);
     let (label, value) = reader.value(&section, "url")?;
-    // A plain string may hold a password as well, so no sentence repeats it.
+    // A plain string may hold a password too, so no message repeats it.
     let url = if let Value::String(text) = value { Secret::new(text) } else { reader.secret(&section, "url")? };
     if url.expose().starts_with("postgres://") || url.expose().starts_with("postgresql://") {
         return Some(url);
@@ -184,7 +184,7 @@ fn read_registry(reader: &mut Reader) -> Option<RegistryConfig> {
     Some(RegistryConfig { sparse_indexes: reader.read(&section, "sparse_indexes", parse::boolean)? })
 }
 
-/// An open region takes everything from everybody who reaches it, so nobody but this machine may.
+/// An open region takes everything from everybody who reaches it, so it may be reached from this machine only.
 fn read_access(reader: &mut Reader, listeners: &[(&str, Option<SocketAddr>)]) -> Option<AccessSettings> {
     let section = reader.section("access");
     reader.refuse_unknown(&section);
@@ -206,7 +206,7 @@ fn read_limits(reader: &mut Reader) -> Option<Limits> {
     let namespaces = reader.read(&section, "namespaces_per_account", parse::whole_number(1..=1_000_000));
     let mut quota = |name| {
         let number = reader.read(&section, name, parse::whole_number(0..=1 << 60));
-        // 0 is no limit.
+        // 0 means no limit.
         number.map(|number| Some(number).filter(|number| *number > 0))
     };
     let (bytes, repositories, tags) =
@@ -316,7 +316,7 @@ fn read_peers(reader: &mut Reader, own: Option<&RegionId>) -> Vec<PeerConfig> {
     let mut peers: Vec<PeerConfig> = Vec::new();
     for (index, section) in reader.sections("peer").into_iter().enumerate() {
         if reader.read(&section, "kind", parse::peer_kind).is_none() {
-            // The other keys belong to a kind that is not known here.
+            // The other keys belong to an unknown kind.
             continue;
         }
         reader.refuse_unknown(&section);

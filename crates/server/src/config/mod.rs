@@ -1,7 +1,7 @@
-//! What the operator decides: one TOML file, checked as a whole before anything starts.
+//! The operator's settings: one TOML file, checked as a whole before anything starts.
 //!
-//! Owns: the file, its defaults, its secrets and every sentence about what is wrong with it. Never: the environment of
-//! anything but a secret that says `{ env = "…" }`, and no default that is not in [`reference::KEYS`].
+//! Owns: the file, its defaults, its secrets and every message about what is wrong with it. Never: the environment,
+//! except for a secret that says `{ env = "…" }`; nor a default that is not in [`reference::KEYS`].
 
 mod change;
 mod load;
@@ -34,37 +34,37 @@ pub const TOKEN_SERVICE: &str = "dockyard";
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where it came from; nothing when there was no file.
+    /// The file that it was read from; `None` if there was no file.
     pub file: Option<PathBuf>,
     /// The id of this region.
     pub region: RegionId,
-    /// Plain HTTP.
+    /// Address for plain HTTP.
     pub listen: SocketAddr,
-    /// The same routes over TLS.
+    /// Address for TLS, with the same routes.
     pub listen_tls: Option<SocketAddr>,
-    /// Where clients reach the region, without a slash at the end; `http://` and `listen` when not given.
+    /// Where clients reach the region, without a slash at the end; `None` means `http://` and `listen`.
     pub public_url: Option<String>,
-    /// Keys, and by default catalog and blobs.
+    /// Directory of the keys, and by default of catalog and blobs.
     pub data_dir: PathBuf,
-    /// Whether others may look into `data_dir`.
+    /// Whether other users may access `data_dir`.
     pub allow_shared_data_dir: bool,
     /// Certificate and key for `listen_tls`.
     pub tls: Option<TlsFiles>,
-    /// The catalog, when it is not SQLite in `data_dir`.
+    /// URL of the catalog; `None` for SQLite in `data_dir`.
     pub catalog_url: Option<Secret>,
-    /// How replication behaves.
+    /// Settings for replication.
     pub replication: Replication,
-    /// What the registry protocol takes.
+    /// Settings for the registry protocol.
     pub registry: RegistryConfig,
     /// What is allowed without a login.
     pub access: AccessSettings,
-    /// What one caller may use.
+    /// Limits on what one caller may use.
     pub limits: Limits,
-    /// How garbage goes away.
+    /// Settings for garbage collection.
     pub collection: Collection,
-    /// How blobs are checked.
+    /// Settings for the check of blobs.
     pub scrub: ScrubSettings,
-    /// How long tokens and logins live.
+    /// Lifetimes of tokens and logins.
     pub tokens: Tokens,
     /// The first account.
     pub bootstrap: Option<BootstrapConfig>,
@@ -88,31 +88,31 @@ pub struct TlsFiles {
 pub struct Replication {
     /// How long `sync_images` waits for its jobs.
     pub sync_wait: Duration,
-    /// What the array in its answer lists.
+    /// The tags that the array in its answer lists.
     pub sync_images_response: SyncImagesResponse,
-    /// Most distinct tags in one call.
+    /// Maximum number of distinct tags in one call.
     pub sync_max_tags: usize,
-    /// Most failures of one job before it is given up.
+    /// Maximum number of failures before a job is given up.
     pub max_attempts: i64,
-    /// Longest time from a job's creation to its end.
+    /// Maximum time from a job's creation to its end.
     pub job_timeout: Duration,
-    /// Jobs running at once for each target region.
+    /// Maximum number of jobs running at once for each target region.
     pub slots_per_region: usize,
-    /// Blobs in flight at once in one job.
+    /// Maximum number of blobs in flight at once in one job.
     pub blobs_in_parallel: usize,
-    /// Most open jobs of one account.
+    /// Maximum number of open jobs of one account.
     pub max_open_jobs_per_account: i64,
-    /// Whether signatures and whatever else refers to an image go with it.
+    /// Whether signatures and other referrers are copied with an image.
     pub copy_referrers: bool,
     /// How long finished jobs are kept.
     pub job_retention: Duration,
 }
 
-/// The two readings of the array that `sync_images` answers with (contract 3.1). Every management request carries the
+/// The two readings of the array in the answer of `sync_images` (contract 3.1). Every management request carries the
 /// configured one in its extensions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SyncImagesResponse {
-    /// Reading A: the tags that did not get to the target.
+    /// Reading A: the tags that did not reach the target.
     #[default]
     Failed,
     /// Reading B: the tags that did.
@@ -129,36 +129,36 @@ pub struct RegistryConfig {
 /// `[limits]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Organizations of one account in this region (contract 2.2).
+    /// Maximum number of organizations of one account in this region (contract 2.2).
     pub namespaces_per_account: i64,
-    /// What an organization may use.
+    /// Default quotas of an organization.
     pub quotas: Quotas,
-    /// Connections at once, over all listeners.
+    /// Maximum number of connections at once, over all listeners.
     pub connections: usize,
-    /// Connections at once of one address.
+    /// Maximum number of connections at once from one address.
     pub connections_per_address: usize,
-    /// Life of an upload session after its last byte.
+    /// Lifetime of an upload session after its last byte.
     pub upload_expiry: Duration,
-    /// Open upload sessions of one user.
+    /// Maximum number of open upload sessions of one user.
     pub upload_sessions_per_user: i64,
-    /// When failed logins are held back.
+    /// When failed logins are throttled.
     pub logins: LoginLimits,
-    /// Proxies whose `X-Forwarded-For` counts.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: TrustedProxies,
 }
 
 /// `[tokens]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
-    /// Life of a registry token.
+    /// Lifetime of a registry token.
     pub registry_seconds: u64,
-    /// Longest life of a refresh token.
+    /// Maximum lifetime of a refresh token.
     pub refresh_seconds: u64,
-    /// Life of an IAM token.
+    /// Lifetime of an IAM token.
     pub iam_seconds: u64,
-    /// Life of a temporary login unless the caller names one.
+    /// Lifetime of a temporary login if the caller names none.
     pub login_seconds: u64,
-    /// Temporary logins that one user has at once.
+    /// Maximum number of temporary logins of one user at once.
     pub logins_per_user: i64,
 }
 
@@ -178,21 +178,21 @@ pub struct BootstrapConfig {
 /// One `[[peer]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerConfig {
-    /// The key that `remoteRegionId` looks up.
+    /// Its region id, which callers name in `remoteRegionId`.
     pub id: RegionId,
-    /// Where this region reaches it, without a slash at the end.
+    /// URL at which this region reaches it, without a slash at the end.
     pub url: String,
-    /// Its region keys, pinned.
+    /// Its pinned region keys.
     pub public_keys: Vec<String>,
     /// A certificate authority to trust beside the built-in ones, as PEM.
     pub ca_pem: Option<Vec<u8>>,
-    /// Whether bytes that were lost on one side may come from the other.
+    /// Whether either region may restore lost bytes from the other.
     pub repair: bool,
     /// Whether it may write here.
     pub accept: bool,
     /// The accounts that it may act for.
     pub accounts: NamePatterns,
-    /// The organizations that it may write.
+    /// The organizations that it may write to.
     pub namespaces: NamePatterns,
     /// Whether it may act for administrators.
     pub administrators: bool,
@@ -203,11 +203,11 @@ pub struct PeerConfig {
 pub struct Log {
     /// A filter such as `info` or `info,transship_registry=debug`.
     pub level: String,
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
 }
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object.
@@ -223,17 +223,17 @@ impl Config {
         if let Some(url) = &self.catalog_url {
             return url.expose().to_owned();
         }
-        // A path may hold what means something in a URL.
+        // A path may hold characters that have a meaning in a URL.
         let path = self.data_dir.join("catalog.db").display().to_string();
         format!("sqlite://{}?mode=rwc", path.replace('%', "%25").replace('?', "%3F").replace('#', "%23"))
     }
 
-    /// Whether the catalog is a file that only one serving process may own.
+    /// Whether the catalog is a file, which only one serving process may own.
     pub fn catalog_is_embedded(&self) -> bool {
         self.catalog_url.is_none()
     }
 
-    /// What clients call the region when it listens on `listen`.
+    /// The URL of the region for clients, if it listens on `listen`.
     pub fn public_url(&self, listen: SocketAddr) -> String {
         self.public_url.clone().unwrap_or_else(|| format!("http://{listen}"))
     }

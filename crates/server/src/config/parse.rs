@@ -1,4 +1,4 @@
-//! Parsers for single values; the error of each is what it expected.
+//! Parsers for single values; the error of each says what it expected.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -22,7 +22,7 @@ pub(super) fn address(value: &Value) -> Result<SocketAddr, String> {
     value.as_str().ok_or_else(expected)?.parse().map_err(|_| expected())
 }
 
-/// `scheme://host[:port]` and nothing after it but one slash, which is dropped.
+/// `scheme://host[:port]`, followed by at most one slash, which is dropped.
 pub(super) fn url(value: &Value) -> Result<String, String> {
     let expected =
         || "http:// or https:// with host and port, and no path, such as \"http://127.0.0.1:8080\"".to_owned();
@@ -50,12 +50,12 @@ pub(super) fn name(value: &Value) -> Result<String, String> {
     found.ok_or_else(|| "1 to 64 characters of A-Z, a-z, 0-9, - _ .".to_owned())
 }
 
-/// What can stand in a login, `region@access key`, and in an Authorization header.
+/// A name that fits into a login, `region@access key`, and into an Authorization header.
 pub(super) fn access_key(value: &Value) -> Result<String, String> {
     name(value)
 }
 
-/// Most keys of one peer: the old one, the new one, and room for a mistake.
+/// Maximum number of keys of one peer: the old one, the new one, and room for a mistake.
 const MAX_PUBLIC_KEYS: usize = 4;
 
 /// One key, or a list of keys.
@@ -135,7 +135,7 @@ pub(super) fn log_level(value: &Value) -> Result<String, String> {
         || "error, warn, info, debug or trace, or a list such as \"info,transship_registry=debug\"".to_owned();
     let text = value.as_str().filter(|text| !text.is_empty()).ok_or_else(expected)?;
     tracing_subscriber::EnvFilter::builder().parse(text).map_err(|_| expected())?;
-    // The filter takes any word for the name of a module; a lone word that is no level is a slip of the pen.
+    // The filter takes any word for the name of a module. Without any `=`, a word that is no level is a typing error.
     let words = ["error", "warn", "info", "debug", "trace", "off"];
     if !text.contains('=') && text.split(',').any(|word| !words.contains(&word.trim().to_ascii_lowercase().as_str())) {
         return Err(expected());

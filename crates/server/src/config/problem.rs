@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The most of a bad value that a sentence shows.
+/// Maximum number of characters of a bad value that a message shows.
 const SHOWN_CHARS: usize = 80;
 
 /// One thing that is wrong.
@@ -13,7 +13,7 @@ pub struct Problem {
     pub key: String,
     /// What was found, as a part of a sentence: `is 500`, `is missing`.
     pub found: String,
-    /// What would have been right.
+    /// What was expected.
     pub expected: String,
 }
 
@@ -27,7 +27,7 @@ impl Problem {
         Self { key, found: format!("is {shown}"), expected: expected.into() }
     }
 
-    /// Something else that is wrong with a key.
+    /// Another problem with a key.
     pub(super) fn new(key: impl Into<String>, found: impl Into<String>, expected: impl Into<String>) -> Self {
         Self { key: key.into(), found: found.into(), expected: expected.into() }
     }

@@ -1,4 +1,4 @@
-//! Takes values out of the parsed file, section by section, and collects what is wrong instead of stopping at it.
+//! Takes values out of the parsed file, section by section, and collects problems instead of stopping at the first.
 
 use std::path::{Path, PathBuf};
 
@@ -12,12 +12,12 @@ use super::secret::{self, Secret};
 #[derive(Clone, Debug)]
 pub(super) struct Section {
     name: &'static str,
-    /// What a sentence calls it: `peer[0]` for the first of many.
+    /// Its name in messages: `peer[0]` for the first of many.
     label: String,
     table: Table,
 }
 
-/// What is read, and what was wrong so far.
+/// The parsed file, and the problems so far.
 #[derive(Debug)]
 pub(super) struct Reader {
     root: Table,
@@ -26,7 +26,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Starts on a parsed file; relative paths count from `base`.
+    /// Starts on a parsed file; relative paths start at `base`.
     pub(super) fn new(root: Table, base: &Path) -> Self {
         let mut reader = Self { root, base: base.to_owned(), problems: Vec::new() };
         let known: Vec<&str> = reference::SECTIONS.iter().map(|section| section.name).collect();
@@ -79,7 +79,7 @@ impl Reader {
         }
     }
 
-    /// Names the keys of a section that nobody knows.
+    /// Reports the unknown keys of a section.
     pub(super) fn refuse_unknown(&mut self, section: &Section) {
         for key in section.table.keys() {
             if reference::find(section.name, key).is_none() {
@@ -90,7 +90,8 @@ impl Reader {
         }
     }
 
-    /// The value of a key, its default, or nothing; `parse` says what it expected.
+    /// Returns the value of a key, or its default; `None` if there is neither or it is wrong. `parse` says what it
+    /// expected.
     pub(super) fn read<T>(
         &mut self,
         section: &Section,
@@ -107,7 +108,7 @@ impl Reader {
         }
     }
 
-    /// The secret that a key refers to, or nothing.
+    /// Returns the secret that a key refers to; `None` if there is none or it is wrong.
     pub(super) fn secret(&mut self, section: &Section, name: &'static str) -> Option<Secret> {
         let (label, value) = self.value(section, name)?;
         match secret::resolve(&value, &self.base) {
@@ -119,7 +120,7 @@ impl Reader {
         }
     }
 
-    /// A path, counted from the directory of the file.
+    /// A path, relative to the directory of the file.
     pub(super) fn path(&mut self, section: &Section, name: &'static str) -> Option<PathBuf> {
         let base = self.base.clone();
         self.read(section, name, |value| match value.as_str() {
@@ -128,7 +129,7 @@ impl Reader {
         })
     }
 
-    /// The raw value of a key with its full name; a mandatory key that is missing is a problem.
+    /// Returns the raw value of a key with its full name; reports a mandatory key that is missing.
     pub(super) fn value(&mut self, section: &Section, name: &'static str) -> Option<(String, Value)> {
         let key = reference::find(section.name, name).expect("every key that is read is in the reference");
         let label = format!("{}.{name}", section.label);

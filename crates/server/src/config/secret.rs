@@ -5,7 +5,7 @@ use std::path::Path;
 
 use toml::Value;
 
-/// No secret of ours is longer; a larger file is the wrong file.
+/// Maximum size of a secret; a larger file is the wrong file.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// A secret value, read from its file or environment variable. `Debug` does not show it.
@@ -30,7 +30,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where a secret is to be had, as a sentence wants it.
+/// The forms of a secret, as messages name them.
 pub(super) const EXPECTED: &str = r#"{ file = "path" } or { env = "NAME" }"#;
 
 /// Resolves `{ file = "…" }` or `{ env = "…" }`; the error is (what was found, what was expected).

@@ -88,7 +88,7 @@ fn a_full_file_is_taken_as_it_is_written() {
     assert_eq!(collection.pause.as_millis(), 7);
     assert_eq!(collection.unlink_grace.as_secs(), 90_000, "as long as an upload session may live");
     let bootstrap = config.bootstrap.as_ref().unwrap();
-    // One newline at the end goes, nothing else.
+    // One newline at the end is removed, nothing else.
     assert_eq!(bootstrap.password.expose(), "two words ");
     assert_eq!(bootstrap.access_key.as_ref().unwrap().1.expose(), "s3cret\n");
     assert_eq!(config.peers.len(), 1);
@@ -284,7 +284,7 @@ fn a_file_that_is_not_there_is_an_error_of_configuration() {
     assert!(error.to_string().starts_with("/nowhere/transship.toml: cannot be read"), "{error}");
 }
 
-/// The file is judged by the addresses in it, and a running process keeps those that it began with.
+/// The file is checked with the addresses in it; a running process keeps those that it began with.
 #[test]
 fn a_process_that_others_reach_is_not_opened_by_a_new_file() {
     let file = |listen: &str, more: &str| {
@@ -307,7 +307,7 @@ fn a_process_that_others_reach_is_not_opened_by_a_new_file() {
         assert!(!change.needs_restart.contains(&"access"), "{:?}", change.needs_restart);
         assert!(!change.config.change_to(running.clone()).config.access.open, "and shut again");
     }
-    // What needs no loopback is taken over wherever the process listens.
+    // Settings that do not depend on loopback are taken over wherever the process listens.
     let strict = file("127.0.0.1:8080", "[access]\nanonymous = \"none\"\n");
     assert_eq!(file("0.0.0.0:8080", "").change_to(strict.clone()).config.access, strict.access);
 }

@@ -1,4 +1,4 @@
-//! One line for each request, written when its answer has gone out or can no longer.
+//! One log line per request, written once its answer has been sent or can no longer be sent.
 //!
 //! Owns: the fields of that line. Never: query strings, headers or bodies, which may hold secrets.
 
@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 
 use super::context::RequestContext;
 
-/// What is logged when a handler never answered because the client had gone.
+/// Status logged if the client disconnected before the handler answered.
 const CLIENT_CLOSED: u16 = 499;
 
 /// A request and its answer, from the first to the last byte. The log line is written on drop.
@@ -18,7 +18,7 @@ pub(super) struct Exchange {
     context: Arc<RequestContext>,
     method: Method,
     path: String,
-    /// Health probes: only when somebody debugs.
+    /// Set for health probes, whose lines are logged at debug level.
     quiet: bool,
     started: Instant,
     status: Option<StatusCode>,
@@ -44,21 +44,21 @@ impl Exchange {
         }
     }
 
-    /// The head of the answer is known; `length` is that of the body, when it says one.
+    /// Records the head of the answer; `length` is the length of the body, if the head gives one.
     pub(super) const fn answered(&mut self, status: StatusCode, has_body: bool, length: Option<u64>) {
         self.status = Some(status);
         self.complete = !has_body;
         self.length = length;
     }
 
-    /// So many bytes of the body went out; when they are all, it is complete.
+    /// Counts bytes of the body that were sent; `last` says that the body has ended.
     pub(super) const fn sent(&mut self, bytes: usize, last: bool) {
         self.bytes += bytes as u64;
-        // After the last announced byte nobody asks the body whether there is more.
+        // Nobody polls the body again after the last announced byte, so `last` may never come.
         self.complete = last || matches!(self.length, Some(length) if length == self.bytes);
     }
 
-    /// The body could not be made to its end.
+    /// Records why the body ended early.
     pub(super) fn broken(&mut self, error: &dyn std::fmt::Display) {
         self.error = Some(error.to_string());
     }

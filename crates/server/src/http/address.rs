@@ -1,6 +1,6 @@
-//! Where a request comes from: the peer of the connection, or the client that a trusted proxy names.
+//! The address that a request comes from: the peer of the connection, or the client that a trusted proxy names.
 //!
-//! Owns: `X-Forwarded-For`, and who may use it. Never: what is counted of an address.
+//! Owns: `X-Forwarded-For`, and who may use it. Never: what is counted per address.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -43,17 +43,17 @@ impl AddressRange {
             (IpAddr::V6(first), IpAddr::V6(address)) => first.to_bits() ^ address.to_bits(),
             _ => return false,
         };
-        // A shift by all 128 bits is none at all.
+        // A prefix of 0 bits matches every address; `checked_shr` returns `None` for the shift by 128 bits.
         difference.checked_shr(128 - self.bits).is_none_or(|rest| rest == 0)
     }
 }
 
-/// The proxies whose word counts. Cheap to clone.
+/// The proxies whose `X-Forwarded-For` is trusted. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Arc<[AddressRange]>);
 
 impl TrustedProxies {
-    /// These ranges.
+    /// Trusts the proxies in these ranges.
     pub fn new(ranges: Vec<AddressRange>) -> Self {
         Self(ranges.into())
     }
@@ -62,8 +62,8 @@ impl TrustedProxies {
         self.0.iter().any(|range| range.holds(address))
     }
 
-    /// The client of a request: the last address that no trusted proxy has. What stands further left in the header was
-    /// written by that client, and is no evidence.
+    /// Returns the client of a request: the last address that is not a trusted proxy. Addresses further left in the
+    /// header were written by that client and prove nothing.
     pub(super) fn client(&self, remote: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = remote;
         let values: Vec<_> = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();

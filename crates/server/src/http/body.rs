@@ -1,4 +1,4 @@
-//! Bodies with a limit on silence (requests) and with an account of what went out (responses).
+//! Request bodies with a limit on silence, and response bodies whose bytes are counted.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,21 +17,21 @@ use super::busy::Flowing;
 /// How long a client may pause in the middle of a request body.
 pub(super) const BODY_IDLE: Duration = Duration::from_mins(1);
 
-/// How much of a body that its handler left unread is still read and thrown away, so that its sender gets to see the
-/// answer instead of a broken connection. A manifest of twice the size that is taken fits.
+/// Maximum number of bytes that are read and thrown away of a body that its handler left unread, so that the sender
+/// sees the answer instead of a broken connection. A manifest of twice the maximum size fits.
 const DISCARDED_BYTES: usize = 16 * 1024 * 1024;
-/// How long that may take before the answer, and how long again beside it.
+/// Time limit for discarding before the answer, and again for discarding in the background beside it.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 /// A sender that pauses for this long gets its answer first: it may be waiting for it.
 const DISCARD_PAUSE: Duration = Duration::from_millis(250);
 
-/// A request body that ends with an error when the client goes silent, and hands over what its handler leaves of it.
+/// A request body that fails when the client goes silent, and hands over what its handler leaves unread.
 #[derive(Debug)]
 pub(super) struct TimedBody<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> {
-    /// Gone once the body has ended.
+    /// `None` once the body has ended.
     inner: Option<B>,
     deadline: Pin<Box<Sleep>>,
-    /// Who takes care of what is left.
+    /// Takes the unread rest.
     leaves_to: Option<oneshot::Sender<B>>,
 }
 
@@ -40,8 +40,8 @@ impl<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> TimedBody<B> {
         Self { inner: Some(inner), deadline: Box::pin(tokio::time::sleep(BODY_IDLE)), leaves_to: None }
     }
 
-    /// The same where bytes that nobody reads would break the connection under the answer, as they do on HTTP/1. What is
-    /// left arrives at the receiver when the body is dropped.
+    /// Like [`Self::new`], for HTTP/1, where unread bytes would break the connection before the client sees the answer.
+    /// The receiver gets the unread rest when the body is dropped.
     pub(super) fn leaving_the_rest(inner: B) -> (Self, oneshot::Receiver<B>) {
         let (sender, rest) = oneshot::channel();
         let mut body = Self::new(inner);
@@ -54,14 +54,15 @@ impl<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> Drop for TimedBody<B> {
     fn drop(&mut self) {
         let rest = self.inner.take().filter(|inner| !inner.is_end_stream());
         let Some((rest, leaves_to)) = rest.zip(self.leaves_to.take()) else { return };
-        // Nobody waits for it any more when a task that outlives its request had the body.
+        // The receiver is gone if a task that outlives its request owned the body.
         if let (Err(rest), Ok(runtime)) = (leaves_to.send(rest), tokio::runtime::Handle::try_current()) {
             runtime.spawn(discard(rest));
         }
     }
 }
 
-/// Throws away what a handler left of a body, as long as it flows. What comes later is thrown away beside the answer.
+/// Discards the unread rest of a body before the answer. After a pause or at the time limit it goes on in the
+/// background.
 pub(super) async fn discard<B: HttpBody<Data = Bytes> + Unpin + Send + 'static>(mut body: B) {
     let until = Instant::now() + DISCARD_TIME;
     let mut left = DISCARDED_BYTES;
@@ -78,7 +79,7 @@ pub(super) async fn discard<B: HttpBody<Data = Bytes> + Unpin + Send + 'static>(
     tokio::spawn(tokio::time::timeout(DISCARD_TIME, async move { while is_within(body.frame().await, &mut left) {} }));
 }
 
-/// Whether there is a frame, and it is not beyond what is thrown away at most.
+/// Whether there is a frame, and it stays within the discard limit.
 fn is_within<E>(frame: Option<Result<Frame<Bytes>, E>>, left: &mut usize) -> bool {
     let Some(Ok(frame)) = frame else { return false };
     let rest = left.checked_sub(frame.data_ref().map_or(0, Bytes::len));
@@ -101,7 +102,7 @@ where
         let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
         match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(frame) => {
-                // The silence of the client counts, not that of a handler which is slow to ask for more.
+                // Only the client's silence counts, not that of a handler that is slow to ask for more.
                 this.deadline.as_mut().reset(Instant::now() + BODY_IDLE);
                 if !matches!(frame, Some(Ok(_))) {
                     this.inner = None;
@@ -128,9 +129,9 @@ where
     }
 }
 
-/// A response body that counts its bytes for the access log; the line is written when it is dropped.
+/// A response body that counts its bytes for the access log; dropping it writes the line.
 ///
-/// `G` is whatever must live as long as the body does: the guards that keep connection and process busy.
+/// `G` is whatever must live as long as the body: the guards that keep connection and process busy.
 #[derive(Debug)]
 pub(super) struct LoggedBody<G> {
     inner: Body,

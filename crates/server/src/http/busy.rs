@@ -1,6 +1,7 @@
 //! What a connection is doing, shared between the connection, its service and the table of all connections.
 //!
-//! Owns: how many requests are in a handler, since when there is none, and whether answers get away. Never: sockets.
+//! Owns: how many requests are being handled, since when there are none, and whether clients take their answers. Never:
+//! sockets.
 
 #![expect(clippy::disallowed_types, reason = "a short lock that is never held over an await")]
 
@@ -14,7 +15,7 @@ fn now_ms() -> u64 {
     u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A body that waits for the region's own disk is nobody's fault but ours.
+/// Marks a body that waits for the region's own disk, for which the client is not to blame.
 const WAITS_FOR_US: u64 = u64::MAX;
 
 /// The requests of a connection that are being handled.
@@ -56,7 +57,7 @@ impl Busy {
         self.0.requests.load(Ordering::Acquire) > 0
     }
 
-    /// For how long nothing has been handled; nothing while something is.
+    /// How long the connection has been idle; `None` while it handles a request.
     pub(super) fn idle_for(&self) -> Option<Duration> {
         let idle = || now_ms().saturating_sub(self.0.idle_since_ms.load(Ordering::Acquire));
         (!self.is_busy()).then(|| Duration::from_millis(idle()))
@@ -71,7 +72,7 @@ impl Busy {
         Flowing(asked_at)
     }
 
-    /// Whether a client has left the body of an answer alone for so long.
+    /// Whether a client has not asked for more of an answer for at least `limit`.
     pub(super) fn is_stalled(&self, limit: Duration) -> bool {
         let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         let now = now_ms();
@@ -84,7 +85,7 @@ impl Busy {
 }
 
 impl Flowing {
-    /// The client took something and asks for more; `ready` tells whether there was more.
+    /// Records that the client took a piece and asks for the next; `ready` says whether there was one.
     pub(super) fn asked(&self, ready: bool) {
         self.0.store(if ready { now_ms() } else { WAITS_FOR_US }, Ordering::Release);
     }

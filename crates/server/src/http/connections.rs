@@ -1,8 +1,8 @@
-//! All open connections: how many there may be, in all and of one address, and which one makes room for a new one.
+//! All open connections: the maximum in all and per address, and which one ends to make room for a new one.
 //!
-//! A connection that handles no request costs its client nothing and others a place. So where places are short, the one
-//! that has been idle for longest ends, and only when all are at work a new one has to wait, or is refused when they are
-//! all of its own address. Owns: places. Never: sockets.
+//! A connection that handles no request costs its client nothing, but takes a place from others. So when places are
+//! short, the connection that has been idle longest ends. A new connection waits only while all are busy; it is refused
+//! only if its own address already has its maximum and all of them are busy. Owns: places. Never: sockets.
 
 #![expect(clippy::disallowed_types, reason = "a short lock that is never held over an await")]
 
@@ -18,19 +18,19 @@ use transship_registry::counted_address;
 use super::address::TrustedProxies;
 use super::busy::Busy;
 
-/// How soon it is looked again for an idle connection when all were at work.
+/// Interval between two searches for an idle connection while all are busy.
 const LOOK: Duration = Duration::from_millis(100);
-/// A connection that is idle for less does not make room for others: its request may be on its way.
+/// Minimum idle time before `place` ends a connection: the request of a newer one may be on its way.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// How many connections there may be at once.
+/// Maximum number of connections at once.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimits {
     /// In all.
     pub all: usize,
-    /// Of one address, a /64 of IPv6 counting as one.
+    /// Per address; a /64 of IPv6 counts as one.
     pub of_one_address: usize,
-    /// Whose connections are not counted by address.
+    /// Proxies whose connections are not counted by address.
     pub proxies: TrustedProxies,
 }
 
@@ -60,7 +60,7 @@ struct Open {
 #[derive(Debug)]
 pub(super) struct Place(#[expect(dead_code, reason = "holding it is what it is for")] OwnedSemaphorePermit);
 
-/// A connection in the table; leaves it when dropped.
+/// A connection in the table; dropping this removes it.
 #[derive(Debug)]
 pub(super) struct Seat {
     connections: Connections,
@@ -70,13 +70,14 @@ pub(super) struct Seat {
 }
 
 impl Connections {
-    /// At most as many connections as `limits` says; a trusted proxy speaks for many, so it is not counted by address.
+    /// Allows at most as many connections as `limits` says. A trusted proxy connects for many clients, so it is not
+    /// counted by address.
     pub(super) fn new(limits: ConnectionLimits) -> Self {
         let places = Arc::new(Semaphore::new(limits.all));
         Self { places, limits: Arc::new(RwLock::new(limits)), table: Arc::default() }
     }
 
-    /// From now on other limits hold. Connections that are too many by them stay until they end or are idle.
+    /// Replaces the limits. Connections above the new maximum stay until they end or are idle.
     pub(super) fn set_limits(&self, limits: ConnectionLimits) {
         let mut current = self.limits.write().unwrap_or_else(PoisonError::into_inner);
         let (before, after) = (current.all, limits.all);
@@ -90,7 +91,8 @@ impl Connections {
         if taken == 0 {
             return;
         }
-        // The places that are too many are taken from idle connections at once: nobody comes in before the last of them is free.
+        // Ends idle connections at once for the places that are too many. No new connection gets in before the last of
+        // these places is free.
         for _ in 0..taken {
             if !self.make_room(None) {
                 break;
@@ -98,7 +100,8 @@ impl Connections {
         }
         let less = u32::try_from(taken).unwrap_or(u32::MAX);
         let places = Arc::clone(&self.places);
-        // Waits for its places ahead of new connections, which make room as they do when all places are taken.
+        // Queues for these places ahead of new connections, which go on ending idle ones, as always when no place is
+        // free.
         tokio::spawn(async move {
             if let Ok(permits) = places.acquire_many_owned(less).await {
                 permits.forget();
@@ -106,7 +109,7 @@ impl Connections {
         });
     }
 
-    /// Whose connections are not counted by address.
+    /// The proxies whose connections are not counted by address.
     pub(super) fn proxies(&self) -> TrustedProxies {
         self.limits().proxies.clone()
     }
@@ -115,7 +118,7 @@ impl Connections {
         self.limits.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a place, and has the connection that is idle for longest make it where none is free.
+    /// Waits for a place. If none is free, ends the connection that has been idle longest.
     pub(super) async fn place(&self) -> Place {
         loop {
             if self.places.available_permits() == 0 {
@@ -128,7 +131,7 @@ impl Connections {
         }
     }
 
-    /// Ends the connection that is idle for longest, of one address or of all. `false` when none is idle.
+    /// Ends the connection that has been idle longest, of one address or of all; returns `false` if none is idle.
     pub(super) fn make_room(&self, of: Option<IpAddr>) -> bool {
         self.end_longest_idle(of, Duration::ZERO)
     }
@@ -142,7 +145,7 @@ impl Connections {
         longest.inspect(|(_, open)| open.close.cancel()).is_some()
     }
 
-    /// Takes a connection in; nothing when its address has as many at work as it may have.
+    /// Adds a connection to the table; returns `None` if its address already has its maximum and all of them are busy.
     pub(super) fn admit(&self, place: Place, remote: IpAddr, busy: &Busy) -> Option<Seat> {
         let address = counted_address(remote);
         let (of_one_address, trusted) = {
@@ -169,7 +172,7 @@ impl Connections {
 }
 
 impl Seat {
-    /// Told when the connection must end to make room.
+    /// The token that is cancelled when the connection must end to make room.
     pub(super) fn close(&self) -> &CancellationToken {
         &self.close
     }

@@ -1,5 +1,4 @@
-//! What is known about the request that the current task handles: its id, where it came from, and who sent it once that
-//! is proved.
+//! What is known about the request that the current task handles: its id, its address, and its sender once proved.
 //!
 //! Owns: the task-local value behind the access log and `request_id` fields. Never: authentication.
 
@@ -31,7 +30,7 @@ impl RequestContext {
         &self.id
     }
 
-    /// Where the request came from: the peer of the connection, or whom a trusted proxy names.
+    /// The address of the client: the peer of the connection, or the client that a trusted proxy names.
     pub fn client(&self) -> IpAddr {
         self.client
     }
@@ -47,18 +46,18 @@ impl RequestContext {
     }
 }
 
-/// The id of the current request; empty outside of one.
+/// The id of the current request; empty outside a request.
 pub fn request_id() -> String {
     CURRENT.try_with(|context| context.id.clone()).unwrap_or_default()
 }
 
-/// Where the current request came from.
+/// The address of the client of the current request.
 pub fn client() -> IpAddr {
-    // Outside of a request there is nobody to be held back.
+    // Outside a request there is no client to throttle.
     CURRENT.try_with(|context| context.client).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
-/// Notes who sent the current request, for the access log. The first note stays.
+/// Records who sent the current request, for the access log; the first call wins.
 pub fn set_caller(principal: &Principal) {
     let _ = CURRENT.try_with(|context| context.caller.set(principal.user_id.clone()));
 }

@@ -1,6 +1,6 @@
 //! One request from its arrival to the last byte of its answer: id, limits, panic guard, log line.
 //!
-//! Owns: everything that is the same for each API. Never: which API answers (see `app`).
+//! Owns: everything that all APIs share. Never: which API answers (see `app`).
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -47,7 +47,8 @@ pub(super) async fn serve(app: App, connection: Connection, request: Request<Inc
         if http_body::Body::is_end_stream(&body) {
             return answer(&app, api, Request::from_parts(parts, Body::empty())).await;
         }
-        // Whoever waits for a word (`Expect: 100-continue`) sends nothing that would have to be thrown away.
+        // HTTP/2 needs no discarding. A client that sends `Expect: 100-continue` waits for an answer before it sends
+        // the body.
         if version >= Version::HTTP_2 || parts.headers.contains_key(header::EXPECT) {
             return answer(&app, api, Request::from_parts(parts, Body::new(TimedBody::new(body)))).await;
         }
@@ -92,7 +93,7 @@ async fn answer(app: &App, api: Api, request: Request<Body>) -> Response {
     app.handle(api, Request::from_parts(parts, body)).await
 }
 
-/// The bytes of an answer to a head that is not passed on, after which the connection ends; writes its log line.
+/// Returns the bytes of the answer to a refused head, after which the connection ends; writes its log line.
 pub(super) fn refuse(remote: IpAddr, refused: &Refused) -> Vec<u8> {
     let Refused { refusal, method, path } = refused;
     let api = Api::of(path);
@@ -120,7 +121,7 @@ pub(super) fn refuse(remote: IpAddr, refused: &Refused) -> Vec<u8> {
     answer
 }
 
-/// A header name as all answers by HTTP/1 have it: `X-Request-Id`.
+/// A header name as all HTTP/1 answers write it: `X-Request-Id`.
 fn title_case(name: &HeaderName) -> String {
     let words = name.as_str().split('-').map(|word| {
         let (first, rest) = word.split_at(word.len().min(1));

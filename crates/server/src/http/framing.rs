@@ -1,26 +1,26 @@
-//! Follows the requests of one connection of HTTP/1 byte by byte, so that each head is checked before it is passed on.
+//! Follows the requests of one HTTP/1 connection byte by byte, so that each head is checked before it is passed on.
 //!
-//! Owns: where heads begin and bodies end. Never: changes a byte. What it does not let through it reports, and from
-//! then on nothing passes.
+//! Owns: where heads begin and bodies end. Never: changes a byte. It reports what it refuses, and passes nothing after
+//! that.
 
 use http::StatusCode;
 
 use super::head::{self, BodyEnd, Refused};
 
-/// What a connection of HTTP/2 begins with; from there on this module has nothing to say.
+/// First bytes of an HTTP/2 connection; this module checks nothing after them.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
-/// Extensions of a chunk have no meaning here.
+/// Maximum length of a line with a chunk size; its extensions have no meaning here.
 const MAX_CHUNK_LINE_BYTES: usize = 256;
-/// Nor have trailers.
+/// Maximum length of the trailers, which have no meaning here either.
 const MAX_TRAILER_BYTES: usize = 8 * 1024;
-/// 16 hexadecimal digits are all that a length of 64 bits has.
+/// A length of 64 bits has at most 16 hexadecimal digits.
 const MAX_SIZE_DIGITS: usize = 16;
 
-/// Why the connection must end, and how many of the bytes before are good.
+/// Why the connection must end, and how many of the bytes before may pass.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stop {
     pub(super) good: usize,
-    /// The answer that is due; nothing when a body is broken, whose handler answers.
+    /// The answer to send; `None` if a body is broken, because its handler answers.
     pub(super) refused: Option<Refused>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Stop {
 enum State {
     /// In a head, or before one.
     Head,
-    /// So many bytes of a body are still to come.
+    /// This many bytes of a body are still to come.
     Body(u64),
     ChunkSize {
         size: u64,
@@ -42,7 +42,7 @@ enum State {
     ChunkEnd {
         carriage_return: bool,
     },
-    /// Lines up to an empty one; `line` counts the bytes of the current one.
+    /// Trailer lines up to an empty one; `line` counts the bytes of the current line.
     Trailers {
         line: usize,
         total: usize,
@@ -54,17 +54,17 @@ enum State {
 
 const CHUNK: State = State::ChunkSize { size: 0, digits: 0, line: 0, extension: false, carriage_return: false };
 
-/// Where a connection stands.
+/// Position of a connection in its stream of requests.
 #[derive(Debug)]
 pub(super) struct Framing {
     state: State,
-    /// The head so far.
+    /// The bytes of the current head so far.
     head: Vec<u8>,
-    /// Where its current line begins.
+    /// Where the current line of the head begins.
     line: usize,
-    /// The length of its first line, once `line` is beyond it.
+    /// Length of the first line, once it is complete.
     first_line: usize,
-    /// Whether anything was complete before; the preface of HTTP/2 can only be the first.
+    /// Whether no head has been complete yet; only the first can be the HTTP/2 preface.
     first: bool,
 }
 
@@ -73,17 +73,17 @@ impl Framing {
         Self { state: State::Head, head: Vec::new(), line: 0, first_line: 0, first: true }
     }
 
-    /// Whether it is a connection of HTTP/2.
+    /// Whether this is an HTTP/2 connection.
     pub(super) fn is_http2(&self) -> bool {
         self.state == State::Http2
     }
 
-    /// What there is of a head that is not complete.
+    /// The bytes so far of a head that is not complete.
     pub(super) fn partial_head(&self) -> &[u8] {
         &self.head
     }
 
-    /// Takes note of bytes that came.
+    /// Advances over received bytes; returns [`Stop`] if the connection must end.
     pub(super) fn received(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         let mut at = 0;
         while at < bytes.len() {
@@ -159,14 +159,14 @@ impl Framing {
                 BodyEnd::Chunked => CHUNK,
             };
         }
-        // An empty line before a head is left over from a client of long ago, and means nothing.
+        // An empty line before a head means nothing; very old clients send one after a body.
         self.head.clear();
         self.line = 0;
         Ok(taken)
     }
 }
 
-/// The state after one more byte of what is between the data of chunks; nothing when the byte cannot be there.
+/// Returns the state after one more byte between the data of chunks; `None` if the byte is not allowed there.
 fn after(state: State, byte: u8) -> Option<State> {
     match state {
         State::ChunkSize { size, carriage_return: true, .. } => match (byte, size) {

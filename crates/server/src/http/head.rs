@@ -1,8 +1,9 @@
-//! One request head of HTTP/1 as it came over the wire: whether it means one thing only, and where its body ends.
+//! One HTTP/1 request head as it came over the wire: whether it is unambiguous, and where its body ends.
 //!
-//! The HTTP library forgives much: it drops `Content-Length` beside `Transfer-Encoding`, takes a line feed for a line end,
-//! and answers what it refuses without a body. Somebody in front may read such a head differently, which is how requests
-//! are smuggled; so whatever can be read in two ways is refused here, before the library sees it (bad-inputs F).
+//! The HTTP library is lenient: it drops `Content-Length` beside `Transfer-Encoding`, takes a line feed for a line end,
+//! and answers heads that it refuses without a body. A proxy in front may read such a head differently, which is how
+//! requests are smuggled. So every ambiguous head is refused here, before the library sees it (bad-inputs F, HTTP
+//! layer).
 //!
 //! Owns: the grammar of a head (RFC 9112). Never: sockets, or what the request means.
 
@@ -10,23 +11,23 @@ use http::StatusCode;
 
 use super::limits::{MAX_HEADER_BYTES, MAX_TARGET_BYTES, Refusal};
 
-/// What the library takes at most. No client of ours sends more than thirty.
+/// Maximum number of headers that the library takes. No client of ours sends more than thirty.
 const MAX_HEADERS: usize = 100;
-/// The longest request line: method, target and version.
+/// Maximum length of a request line: method, target and version.
 pub(super) const MAX_LINE_BYTES: usize = MAX_TARGET_BYTES + 64;
-/// The longest path that is repeated in a log.
+/// Maximum length of a path in a log line.
 const MAX_LOGGED_CHARS: usize = 256;
 
 /// How the end of a request's body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyEnd {
-    /// After so many bytes.
+    /// After this many bytes.
     Length(u64),
     /// After the last chunk.
     Chunked,
 }
 
-/// A head that is not passed on, with as much of it as an answer and a log line need.
+/// A refused head, with as much of it as an answer and a log line need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub(super) refusal: Refusal,
@@ -48,7 +49,7 @@ impl Refused {
     }
 }
 
-/// Checks a whole head, the empty line at its end included.
+/// Checks a whole head, including the empty line at its end.
 pub(super) fn check(head: &[u8]) -> Result<BodyEnd, Refused> {
     check_lines(head).map_err(|(status, message)| Refused::new(status, message, head))
 }
@@ -86,7 +87,7 @@ fn check_lines(head: &[u8]) -> Result<BodyEnd, Reason> {
     body_end(&lengths, &codings, is_http_11)
 }
 
-/// Whether it is HTTP/1.1, and not 1.0.
+/// Checks the request line; returns whether the version is HTTP/1.1 and not 1.0.
 fn check_request_line(line: &[u8]) -> Result<bool, Reason> {
     let mut words = line.split(|b| *b == b' ');
     let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
@@ -116,7 +117,7 @@ fn check_request_line(line: &[u8]) -> Result<bool, Reason> {
     }
 }
 
-/// Name, and value as it stands after the colon.
+/// Splits a header line into its name, and its value as it stands after the colon.
 fn split_header(line: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
     if line.first().is_some_and(|b| matches!(b, b' ' | b'\t')) {
         return Err(bad("a header goes on in a second line, which is not allowed"));
@@ -153,7 +154,7 @@ fn body_end(lengths: &[&[u8]], codings: &[&[u8]], is_http_11: bool) -> Result<Bo
         }
         (_, []) => Err(bad("there is more than one Content-Length")),
         ([], [coding]) if is_http_11 => {
-            // Exactly as every client writes it: a tab or a second space has no use but to be read in two ways.
+            // Takes only the form that every client sends: a tab or a second space has no use but ambiguity.
             let coding = coding.strip_prefix(b" ").unwrap_or(coding);
             if !coding.eq_ignore_ascii_case(b"chunked") {
                 return Err(bad("Transfer-Encoding is not `chunked`, the only one that is served"));
@@ -166,7 +167,7 @@ fn body_end(lengths: &[&[u8]], codings: &[&[u8]], is_http_11: bool) -> Result<Bo
     }
 }
 
-/// Refuses a head that is not complete yet and too long already; `line` is the length of its first line, once known.
+/// Refuses an incomplete head that is already too long; `line` is the length of its first line, once known.
 pub(super) fn check_length(head: &[u8], line: Option<usize>) -> Result<(), Refused> {
     if line.unwrap_or(head.len()) > MAX_LINE_BYTES {
         let message = "the request target is longer than 8 KiB";
@@ -179,7 +180,7 @@ pub(super) fn check_length(head: &[u8], line: Option<usize>) -> Result<(), Refus
     Ok(())
 }
 
-/// RFC 9110, 5.6.2.
+/// Whether the bytes are a token (RFC 9110, 5.6.2).
 fn is_token(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }

@@ -1,12 +1,12 @@
-//! What a request head may look like before anybody asks what it means (bad-inputs F). Heads of HTTP/1 went through
-//! [`super::head`] already; this holds for both versions.
+//! Checks a request head before anybody interprets it (bad-inputs F, HTTP layer). [`super::head`] has already checked
+//! heads of HTTP/1; these checks hold for both versions.
 
 use http::request::Parts;
 use http::{StatusCode, Version, header};
 
-/// The longest request target.
+/// Maximum length of a request target.
 pub(super) const MAX_TARGET_BYTES: usize = 8 * 1024;
-/// The most that all header names and values may have together.
+/// Maximum size of all header names and values together.
 pub(super) const MAX_HEADER_BYTES: usize = 32 * 1024;
 
 /// Why a request head is refused.

@@ -1,4 +1,4 @@
-//! What all APIs share of HTTP: connections, limits, request ids and the access log.
+//! The parts of HTTP that all APIs share: connections, limits, request ids and the access log.
 //!
 //! Owns: sockets and everything round a request. Never: what a request means.
 

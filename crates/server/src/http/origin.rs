@@ -1,12 +1,12 @@
-//! Which page a browser sends a request for.
+//! Whether a browser sends a request for a page of another origin.
 //!
-//! Owns: the comparison of `Origin` with the region's own. Never: what is refused.
+//! Owns: the comparison of `Origin` with the region's own origin. Never: what is refused.
 
 use http::header::ORIGIN;
 use http::{HeaderMap, Uri};
 
-/// Whether a request comes from a page of another origin than `public_url`: one `Origin` header that is not its own, `null`
-/// included. Programs other than browsers send none.
+/// Whether a request comes from a page of another origin than `public_url`: any of its `Origin` headers differs, and
+/// `null` differs too. Programs other than browsers send none.
 pub fn is_foreign(headers: &HeaderMap, public_url: &str) -> bool {
     let own = origin_of(public_url);
     headers.get_all(ORIGIN).iter().any(|value| {
@@ -15,7 +15,7 @@ pub fn is_foreign(headers: &HeaderMap, public_url: &str) -> bool {
     })
 }
 
-/// Scheme, host and port of a URL; nothing where it has none.
+/// Scheme, host and port of a URL; `None` if it has no scheme or host.
 fn origin_of(url: &str) -> Option<(String, String, u16)> {
     let url: Uri = url.trim().parse().ok()?;
     let scheme = url.scheme_str()?.to_ascii_lowercase();

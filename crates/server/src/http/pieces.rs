@@ -1,7 +1,7 @@
-//! Large answers: in pieces, which are let go one by one as they are sent.
+//! Large answers, sent in pieces that are freed one by one.
 //!
-//! Owns: the pieces, and how long a client may take to read them. Never: how large an answer may be; the registry gives
-//! room for it, which is held until the last piece is on its way.
+//! Owns: the pieces, and how long a client may take to read them. Never: how large an answer may be. The registry
+//! reserves room for it, which is held until the last piece is being sent.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,16 +19,16 @@ use serde::Serialize;
 use tokio::time::Instant;
 use transship_registry::{Kept, LargeManifest, Room};
 
-/// Bytes of one piece: what a connection has on its way anyway.
+/// Size of one piece: a connection has this much in flight anyway.
 const PIECE_BYTES: usize = 64 << 10;
-/// How long a client may take for the whole answer. The SDKs give up after two minutes (contract 1.1), and who reads
-/// slowly must not hold the room of others for longer.
+/// Maximum time for a client to read the whole answer. The SDKs give up after two minutes (contract 1.1), and a slow
+/// reader must not hold the room of others for longer.
 const LONGEST: Duration = Duration::from_mins(2);
 
-/// Bytes that are copied from a large manifest at a time: what waits to be sent of one stream of HTTP/2 anyway.
+/// Bytes copied from a large manifest at a time: one HTTP/2 stream buffers this much for sending anyway.
 const COPIED_BYTES: usize = 16 << 10;
 
-/// An answer with the status 200 that holds `room` until it is sent. The value is one of our own records.
+/// Answers with status 200, and holds `room` until the answer is sent. The value is one of our own records.
 pub fn json(value: &impl Serialize, room: Room) -> Response {
     let mut pieces = Pieces::default();
     serde_json::to_writer(&mut pieces, value).expect("records are plain data, and writing to memory does not fail");
@@ -68,7 +68,7 @@ impl io::Write for Pieces {
 }
 
 struct PiecesBody {
-    /// Gone with the last piece.
+    /// `None` after the last piece.
     pieces: Option<Kept<VecDeque<Bytes>>>,
     left_bytes: u64,
     until: Instant,
@@ -105,7 +105,7 @@ impl http_body::Body for PiecesBody {
     }
 }
 
-/// The piece that comes next; what was cut off has none.
+/// Returns the next piece, or an error if the answer was cut off.
 fn next_of(piece: Option<Bytes>) -> Result<Bytes, axum::BoxError> {
     piece.ok_or_else(|| "others waited for the room of a large answer whose client reads slowly".into())
 }
@@ -114,14 +114,14 @@ fn too_slow() -> axum::BoxError {
     format!("the client took more than {} seconds for a large answer", LONGEST.as_secs()).into()
 }
 
-/// The bytes of a large manifest, which others may be reading too.
+/// A body with the bytes of a large manifest, which other requests may be reading too.
 pub fn manifest(manifest: Arc<LargeManifest>, size_bytes: u64) -> Body {
     let left_bytes = usize::try_from(size_bytes).unwrap_or(usize::MAX);
     Body::new(ManifestBody { manifest: Some(manifest), sent_bytes: 0, left_bytes, until: Instant::now() + LONGEST })
 }
 
 struct ManifestBody {
-    /// Gone with the last piece.
+    /// `None` after the last piece.
     manifest: Option<Arc<LargeManifest>>,
     sent_bytes: usize,
     left_bytes: usize,

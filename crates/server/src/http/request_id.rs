@@ -1,4 +1,4 @@
-//! `X-Request-Id`: kept when a caller gives a good one, made otherwise, sent on every response.
+//! `X-Request-Id`: taken from the caller if valid, generated otherwise, and sent on every response.
 
 use http::{HeaderMap, HeaderName};
 use uuid::Uuid;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header in which IAM answers carry the same id (contract 6.1).
 pub(super) const IAM_TRACE_ID: HeaderName = HeaderName::from_static("x-iam-trace-id");
-/// Longer ids are not somebody's trace but somebody's mischief.
+/// Maximum length of a caller's id. A longer one is abuse, not a trace id.
 const MAX_CHARS: usize = 64;
 
 /// The id for a request with these headers.

@@ -1,11 +1,12 @@
-//! The room that request bodies may take which are read whole, shared by all requests of the process.
+//! The budget of request bodies that are read whole, shared by all requests of the process.
 //!
-//! A body one byte short of its end costs its sender nothing and the region all that came of it. So bodies have one budget
-//! together, and each owner (an address, or an account) a share of it. Where there is no room, the body that has been on
-//! its way for longest gives up its place, as the connection does that is idle for longest: of the owner whose share is
-//! full, or of the owner that holds most. A body that comes at once is whole before its turn to leave comes.
+//! An unfinished body costs its sender nothing, while the region holds all bytes that have arrived. So all bodies share
+//! one budget, and each owner (an address, or an account) may use a share of it. When there is no room, the body that
+//! has been arriving longest gives up its place, as the longest idle connection does. It is a body of the same owner if
+//! that owner's share is full, otherwise of the owner that holds most. A body that arrives at once is whole before its
+//! turn to leave comes.
 //!
-//! Owns: who holds how much, and who leaves. Never: bytes, and time-outs.
+//! Owns: who holds how much, and who leaves. Never: bytes or time-outs.
 
 #![expect(clippy::disallowed_types, reason = "a short lock that is never held over an await")]
 
@@ -15,10 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-/// What a body costs beside its bytes: its place here, and the buffers round it.
+/// Cost of a body beside its bytes: its place here, and the buffers round it.
 const EACH_BYTES: usize = 1024;
 
-/// Says that there is no room, and for whom not.
+/// There is no room for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom;
 
@@ -40,14 +41,14 @@ struct Table<K> {
 #[derive(Debug, Default)]
 struct Owner {
     held_bytes: usize,
-    /// By number, so the oldest comes first.
+    /// Keyed by order of arrival, so the oldest comes first.
     bodies: BTreeMap<u64, Place>,
 }
 
 #[derive(Debug)]
 struct Place {
     held_bytes: usize,
-    /// Whether it came to its end; then it is being worked on, and does not leave for others.
+    /// Whether the body is complete; it is then being processed and does not leave for others.
     whole: bool,
     leave: CancellationToken,
 }
@@ -73,7 +74,7 @@ impl<K: Eq + Hash + Clone> Room<K> {
         Self { all_bytes, share_bytes, table: Arc::new(Mutex::new(table)) }
     }
 
-    /// A place for a body of this owner, without bytes so far.
+    /// Enters a body of this owner, with no bytes yet.
     pub(super) fn enter(&self, owner: K) -> Result<Held<K>, NoRoom> {
         let leave = CancellationToken::new();
         let mut table = self.table();
@@ -88,7 +89,7 @@ impl<K: Eq + Hash + Clone> Room<K> {
         Ok(Held { room: self.clone(), owner, number, leave })
     }
 
-    /// Makes others leave until so many more bytes have room; nobody leaves when that would not be enough.
+    /// Makes other bodies leave until there is room for `more_bytes`; none leaves if that would not be enough.
     fn make(&self, table: &mut Table<K>, owner: &K, number: u64, more_bytes: usize) -> Result<(), NoRoom> {
         let own_bytes = table.owners.get(owner).map_or(0, |own| own.held_bytes);
         let own_movable = table.owners.get(owner).map_or(0, |own| own.movable_bytes(number));
@@ -122,7 +123,7 @@ impl<K: Eq + Hash + Clone> Room<K> {
 }
 
 impl<K: Eq + Hash + Clone> Table<K> {
-    /// The body of an owner that has been on its way for longest, but for one.
+    /// The unfinished body of an owner that has been arriving longest, except body `but`.
     fn oldest(&self, owner: &K, but: u64) -> Option<u64> {
         let mut bodies = self.owners.get(owner)?.bodies.iter();
         bodies.find(|(number, place)| **number != but && !place.whole).map(|(number, _)| *number)
@@ -141,7 +142,7 @@ impl<K: Eq + Hash + Clone> Table<K> {
 }
 
 impl Owner {
-    /// What others can get from it.
+    /// Bytes of this owner's unfinished bodies, which can leave for others, except body `but`.
     fn movable_bytes(&self, but: u64) -> usize {
         let movable = self.bodies.iter().filter(|(number, place)| **number != but && !place.whole);
         movable.map(|(_, place)| place.held_bytes).sum()
@@ -152,7 +153,7 @@ impl<K: Eq + Hash + Clone> Held<K> {
     /// Takes room for more bytes.
     pub(super) fn grow(&self, more_bytes: usize) -> Result<(), NoRoom> {
         let mut table = self.room.table();
-        // It has no place when it had to leave a moment ago, and then makes nobody else leave.
+        // A body that had to leave a moment ago has no place any more, and must not make others leave.
         let has_place = table.owners.get(&self.owner).is_some_and(|of| of.bodies.contains_key(&self.number));
         if !has_place {
             return Err(NoRoom);
@@ -165,7 +166,7 @@ impl<K: Eq + Hash + Clone> Held<K> {
         Ok(())
     }
 
-    /// The body has come whole: it does not leave for others any more.
+    /// Marks the body as complete: it no longer leaves for others.
     pub(super) fn came_whole(&self) {
         let mut table = self.room.table();
         let place = table.owners.get_mut(&self.owner).and_then(|of| of.bodies.get_mut(&self.number));
@@ -174,7 +175,7 @@ impl<K: Eq + Hash + Clone> Held<K> {
         }
     }
 
-    /// Returns when its room was needed by another body.
+    /// Returns when another body needs the room of this one.
     pub(super) async fn must_leave(&self) {
         self.leave.cancelled().await;
     }

@@ -1,4 +1,4 @@
-//! The accept loop: TCP, TLS, HTTP/1.1 and HTTP/2, and how all of it ends.
+//! The accept loop: TCP, TLS, HTTP/1.1 and HTTP/2, and their shutdown.
 //!
 //! Owns: sockets, connection limits and the drain. Never: routes.
 
@@ -26,29 +26,30 @@ use super::limits::MAX_HEADER_BYTES;
 use super::stream::{GuardedStream, PATIENCE};
 use crate::app::App;
 
-/// A TLS handshake takes two round trips and a signature.
+/// Time limit for a TLS handshake, which takes two round trips and a signature.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// The read buffer of a connection, and so the most that a request head may have.
+/// Read buffer of a connection, and so the maximum size of a request head.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// 1 MiB carries 50 MB/s over 20 ms; the default of 64 KiB would carry 3.
+/// Receive window of a stream: 1 MiB carries 50 MB/s over 20 ms; the default of 64 KiB would carry 3 MB/s.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-/// Four streams at full speed; also the most that one connection can make the server hold.
+/// Receive window of a connection: four streams at full speed; also the maximum that one connection can make the server
+/// hold.
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// Requests at once on one connection of HTTP/2; RFC 9113 advises a hundred at least.
+/// Maximum number of requests at once on one HTTP/2 connection; RFC 9113 advises at least 100.
 const MAX_STREAMS: u32 = 100;
-/// Streams that a client opened and reset before anybody looked at them; more is the attack named rapid reset.
+/// Maximum number of streams that a client opens and resets before they are accepted; more is a rapid reset attack.
 const MAX_RESET_STREAMS: usize = 20;
-/// Streams that were reset here for a fault of the client, over the life of a connection.
+/// Maximum number of streams that the server resets for faults of the client, over the life of a connection.
 const MAX_FAULTY_STREAMS: usize = 1024;
-/// What waits to be sent on one stream before its next piece is read; a piece may be larger than that. A client that does not
-/// read holds so much of each of its streams, and at full speed the socket holds enough.
+/// Bytes that wait to be sent on one stream before its next piece is read; a piece may be larger. A client that does
+/// not read holds this much per stream, and at full speed the socket buffers enough.
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
-/// How often a silent HTTP/2 client is asked whether it is still there.
+/// Interval between pings to a silent HTTP/2 client, and the time it has to answer one.
 const PING: Duration = Duration::from_secs(30);
 /// How long to wait when the process has no more file descriptors.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(200);
 
-/// A bound socket and what is spoken on it.
+/// A bound socket, and its TLS configuration if it has one.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
@@ -60,7 +61,7 @@ impl Listener {
     /// Binds a plain listener.
     ///
     /// # Errors
-    /// When the address cannot be bound.
+    /// If the address cannot be bound.
     pub async fn plain(address: SocketAddr) -> std::io::Result<Self> {
         Ok(Self { socket: TcpListener::bind(address).await?, tls: None })
     }
@@ -68,15 +69,15 @@ impl Listener {
     /// Binds a listener for TLS.
     ///
     /// # Errors
-    /// When the address cannot be bound.
+    /// If the address cannot be bound.
     pub async fn tls(address: SocketAddr, config: watch::Receiver<Arc<ServerConfig>>) -> std::io::Result<Self> {
         Ok(Self { socket: TcpListener::bind(address).await?, tls: Some(config) })
     }
 
-    /// The address it is bound to, with the real port when port 0 was asked for.
+    /// The address it is bound to, with the real port if port 0 was asked for.
     ///
     /// # Errors
-    /// When the system does not say.
+    /// If the system does not report it.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.socket.local_addr()
     }
@@ -95,7 +96,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins to accept connections, over all listeners not more than `limits` says.
+    /// Begins to accept connections, at most as many over all listeners as `limits` says.
     pub fn start(app: App, listeners: Vec<Listener>, limits: ConnectionLimits) -> Self {
         let server = Self {
             app,
@@ -123,13 +124,13 @@ impl Server {
         server
     }
 
-    /// From now on other limits hold for connections.
+    /// Replaces the limits on connections.
     pub fn set_limits(&self, limits: ConnectionLimits) {
         self.connections.set_limits(limits);
     }
 
-    /// Waits for the requests in flight, at most `limit`, and closes everything. While there are any, the listeners
-    /// stay open so that a load balancer can see `/readyz` say no; every answer then closes its connection.
+    /// Waits for the requests in flight, at most `limit`, then closes everything. While there are any, the listeners
+    /// stay open so that a load balancer can see `/readyz` fail; every answer then closes its connection.
     pub async fn drain(self, limit: Duration) {
         let deadline = Instant::now() + limit;
         self.app.start_draining();
@@ -137,7 +138,7 @@ impl Server {
         self.close.cancel();
         self.finish.cancel();
         self.tasks.close();
-        // Idle connections end at once; a moment even after the deadline lets them.
+        // Idle connections end at once; they get a moment for that even after the deadline.
         let rest = deadline.max(Instant::now() + Duration::from_secs(1));
         let ended = tokio::time::timeout_at(rest, self.tasks.wait()).await.is_ok();
         if !idle || !ended {
@@ -162,15 +163,15 @@ impl Accept {
                 Err(error) => {
                     if !is_of_one_connection(&error) {
                         tracing::warn!(%error, "cannot accept connections now");
-                        // Most likely there are no more file descriptors; an idle connection gives one back.
+                        // Most likely the file descriptors are used up; ending an idle connection frees one.
                         self.connections.make_room(None);
                         tokio::time::sleep(ACCEPT_BACK_OFF).await;
                     }
                     continue;
                 }
             };
-            // A place only now: with one in hand while nobody comes, idle connections would end for nobody. This one waits
-            // for its place, and all behind it in the backlog of the kernel.
+            // Takes the place after `accept`, so that an idle listener does not hold one and end idle connections for
+            // nobody. This connection waits for its place, and all others wait behind it in the backlog of the kernel.
             let place = self.connections.place().await;
             let connection = Connection {
                 remote: remote.ip().to_canonical(),
@@ -181,7 +182,7 @@ impl Accept {
                 tracing::debug!(remote = %connection.remote, "refused: too many connections of this address at work");
                 continue;
             };
-            // Without it every small answer waits 40 ms for an acknowledgement.
+            // Without this, every small answer would wait 40 ms for an acknowledgement.
             let _ = stream.set_nodelay(true);
             let tls = self.listener.tls.as_ref().map(|config| TlsAcceptor::from(Arc::clone(&config.borrow())));
             let (app, finish) = (self.app.clone(), self.finish.clone());
@@ -195,7 +196,7 @@ impl Accept {
     }
 }
 
-/// Errors that `accept` reports for a connection which ended before it was taken.
+/// Whether `accept` reports the error of one connection, which ended before it was accepted.
 fn is_of_one_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
@@ -256,7 +257,7 @@ where
 
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // The time-outs of heads live in `GuardedStream`: hyper's own counts idle connections as slow heads.
+    // `GuardedStream` owns the time-outs of heads: hyper's own treats idle connections as slow heads.
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -1,8 +1,8 @@
-//! A connection that does not wait for ever: for a first byte, for the rest of a request head, for the next request,
-//! or for a reader that has stopped reading; and that passes no head on which can be read in two ways.
+//! A connection with time-outs for the first byte, the rest of a request head, the next request, and a reader that has
+//! stopped reading. It passes on no ambiguous head.
 //!
-//! Owns: the time-outs of bytes on a connection, and the answer to a head that is refused. Never: the time a handler
-//! takes, a request body (see `body`), or what a good head is (see `head`).
+//! Owns: the time-outs of bytes on a connection, and the answer to a refused head. Never: the time a handler takes, a
+//! request body (see `body`), or what a valid head is (see `head`).
 
 use std::io;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use super::exchange::{self, Connection};
 use super::framing::Framing;
 use super::head::Refused;
 
-/// How long a connection may be silent, and when.
+/// How long a connection may be silent, in each situation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// From the first byte of a request head to its last.
@@ -30,26 +30,26 @@ pub(super) struct Patience {
     keep_alive: Duration,
     /// How long a client may leave a full socket unread.
     stalled_write: Duration,
-    /// How long a client of HTTP/2 may leave an answer alone, whose socket never fills.
+    /// How long an HTTP/2 client may take nothing of an answer; its socket never fills.
     stalled_answer: Duration,
-    /// How long the rest of a refused request is read and thrown away, so that its sender gets to see the answer
-    /// instead of a broken connection.
+    /// How long the rest of a refused request is read and thrown away, so that its sender sees the answer instead of a
+    /// broken connection.
     linger: Duration,
 }
 
-/// What a server has.
+/// The time-outs of a server.
 pub(super) const PATIENCE: Patience = Patience {
     head: Duration::from_secs(10),
     first_byte: Duration::from_secs(30),
     // Longer than the minute for which most load balancers keep a connection.
     keep_alive: Duration::from_secs(75),
     stalled_write: Duration::from_mins(1),
-    // An answer moves in pieces of 512 KiB, which a slow line takes its time for.
+    // An answer moves in pieces of 512 KiB, and a slow line takes some time for one.
     stalled_answer: Duration::from_mins(2),
     linger: Duration::from_secs(2),
 };
 
-/// How much of a refused request is thrown away at most.
+/// Maximum number of bytes of a refused request that are thrown away.
 const LINGER_BYTES: usize = 8 * 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,14 +64,14 @@ enum Phase {
     Busy,
 }
 
-/// A refusal on its way out. It is the last that happens on a connection.
+/// A refusal being sent, after which the connection ends.
 #[derive(Debug)]
 enum End {
-    /// Nothing to say: the stream is at its end.
+    /// No answer: the stream is at its end.
     Silent,
     /// The answer, and how much of it is written.
     Answer(Vec<u8>, usize),
-    /// All is said; so many bytes may still come.
+    /// The answer is written; at most this many bytes may still come.
     Linger(usize),
 }
 
@@ -85,7 +85,7 @@ pub(super) struct GuardedStream<S> {
     phase: Phase,
     framing: Framing,
     end: Option<End>,
-    /// Whether everything that was written has left; a refusal must not go between the halves of an answer.
+    /// Whether everything written has been flushed; a refusal must not go between the halves of an answer.
     flushed: bool,
     read_deadline: Pin<Box<Sleep>>,
     write_deadline: Pin<Box<Sleep>>,
@@ -114,8 +114,8 @@ impl<S> GuardedStream<S> {
         self.read_deadline.as_mut().reset(Instant::now() + limit);
     }
 
-    /// Bytes came: a request head begins or goes on, unless they belong to a body or to HTTP/2, which multiplexes.
-    /// Returns how many of them may pass.
+    /// Handles received bytes and returns how many of them may pass. They begin or continue a request head, unless they
+    /// belong to a body or to HTTP/2, which multiplexes.
     fn received(&mut self, bytes: &[u8]) -> usize {
         let mut good = bytes.len();
         if let Err(stop) = self.framing.received(bytes) {
@@ -137,7 +137,7 @@ impl<S> GuardedStream<S> {
         End::Answer(exchange::refuse(self.remote, refused), 0)
     }
 
-    /// A head took too long. Its client is told, unless it has said nothing at all.
+    /// Ends a connection whose head took too long. The client is told, unless it has sent nothing or speaks HTTP/2.
     fn head_too_late(&mut self) {
         let head = self.framing.partial_head();
         self.end = Some(if head.is_empty() || self.framing.is_http2() {
@@ -147,14 +147,14 @@ impl<S> GuardedStream<S> {
         });
     }
 
-    /// Nothing came: whether it is too late for more.
+    /// Whether the client has been silent for too long; called when there is nothing to read.
     fn poll_too_late(&mut self, cx: &mut Context<'_>) -> bool {
         if self.busy.is_busy() {
             if !self.framing.is_http2() {
                 self.phase = Phase::Busy;
                 return false;
             }
-            // A full window of HTTP/2 stops an answer, and not the socket, so somebody has to look.
+            // A full HTTP/2 window stops an answer without filling the socket, so this checks at intervals.
             let look = self.patience.stalled_answer / 8;
             if self.phase != Phase::Busy {
                 self.enter(Phase::Busy, look);
@@ -194,12 +194,12 @@ fn timed_out(what: &'static str) -> io::Error {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> GuardedStream<S> {
-    /// Says what is to be said, and then that the stream is at its end.
+    /// Writes the answer that is due, then reports the end of the stream.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match &mut self.end {
                 None | Some(End::Silent) => return Poll::Ready(Ok(())),
-                // Requests before this one are answered first; whoever answers them reads again afterwards.
+                // Earlier requests are answered first; the HTTP library reads again afterwards.
                 Some(_) if self.busy.is_busy() || !self.flushed => return Poll::Pending,
                 Some(End::Answer(answer, written)) if *written < answer.len() => {
                     let result = Pin::new(&mut self.inner).poll_write(cx, &answer[*written..]);
@@ -241,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<S> {
         if this.end.is_some() {
             return this.poll_end(cx);
         }
-        // A head that trickles in is always ready, so its deadline counts before the read.
+        // A head that trickles in is always ready to read, so its deadline is checked before the read.
         if this.phase == Phase::Head && !this.busy.is_busy() && this.read_deadline.as_mut().poll(cx).is_ready() {
             this.head_too_late();
             return this.poll_end(cx);

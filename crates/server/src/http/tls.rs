@@ -32,7 +32,7 @@ pub enum TlsError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The two do not belong together.
+    /// Certificate and key do not belong together.
     #[error("does not go with tls.certificate: {0}")]
     Pair(rustls::Error),
 }
@@ -46,7 +46,7 @@ impl TlsError {
         }
     }
 
-    /// What would have been right.
+    /// What was expected.
     pub const fn expected(&self) -> &'static str {
         match self {
             Self::Certificate { .. } => "a PEM file with the certificate chain",
@@ -61,15 +61,15 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// Reads certificate and key into what the listener needs.
+/// Reads certificate and key into the configuration of a listener.
 ///
 /// # Errors
-/// Which file cannot be used, and why.
+/// If a file cannot be used; says which, and why.
 pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     PemPair::read(files)?.server_config(files)
 }
 
-/// The bytes of both files as they were at one moment, so that what is checked is what is served.
+/// The bytes of both files, read once, so that the pair that is checked is the pair that is served.
 #[derive(PartialEq, Eq)]
 pub(super) struct PemPair {
     certificate: Vec<u8>,
@@ -112,7 +112,7 @@ impl PemPair {
 /// Reads a file with certificate authorities; the error says what was found instead.
 ///
 /// # Errors
-/// When the file cannot be read or holds no certificate.
+/// If the file cannot be read or holds no certificate.
 pub fn certificate_authority(path: &Path) -> Result<Vec<u8>, String> {
     let named = |reason: String| format!("names {}, {reason}", path.display());
     let pem = std::fs::read(path).map_err(|error| named(format!("which cannot be read: {error}")))?;

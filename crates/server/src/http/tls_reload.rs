@@ -1,8 +1,8 @@
-//! A new certificate without a restart: the files are looked at every few seconds, and at once on SIGHUP.
+//! Replaces the certificate without a restart: reads the files every few seconds, and at once on SIGHUP.
 //!
-//! Contents are compared, not times or inodes: a swapped symbolic link, as Kubernetes makes it, a rename and a write in
-//! place all look the same then, and a file that was only touched changes nothing. Owns: when the pair is replaced.
-//! Never: what a good pair is (see [`super::tls`]), nor connections, which keep the pair that they began with.
+//! It compares contents, not times or inodes. So a swapped symbolic link (as Kubernetes makes it), a rename and a write
+//! in place all look the same, and a file that was only touched changes nothing. Owns: when the pair is replaced.
+//! Never: what a valid pair is (see [`super::tls`]), or connections, which keep the pair that they began with.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, watch};
 use super::tls::{PemPair, TlsError};
 use crate::config::TlsFiles;
 
-/// How often the files are read. Two small files; and a certificate that was renewed is wanted long before the old one
-/// ends.
+/// Interval between two reads of the files. They are small, and a renewed certificate is needed long before the old one
+/// expires.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Keeps the listener's pair as new as the files.
@@ -23,22 +23,22 @@ pub struct Reloader {
     files: TlsFiles,
     sender: watch::Sender<Arc<ServerConfig>>,
     served: PemPair,
-    /// The last complaint, so that one bad file is reported once and not every few seconds.
+    /// The last error, so that one bad file is reported once and not every few seconds.
     complaint: Option<String>,
 }
 
 impl Reloader {
-    /// Reads the pair for the first time, and gives the listener's end of the channel.
+    /// Reads the pair for the first time, and returns the listener's end of the channel.
     ///
     /// # Errors
-    /// Which file cannot be used, and why.
+    /// If a file cannot be used; says which, and why.
     pub fn start(files: TlsFiles) -> Result<(Self, watch::Receiver<Arc<ServerConfig>>), TlsError> {
         let served = PemPair::read(&files)?;
         let (sender, receiver) = watch::channel(served.server_config(&files)?);
         Ok((Self { files, sender, served, complaint: None }, receiver))
     }
 
-    /// Looks again and again, and whenever somebody asks, who also says which files are meant; ends only by being dropped.
+    /// Reads the files at intervals, and whenever `asked` delivers the files to read; runs until it is dropped.
     pub async fn run(mut self, mut asked: mpsc::UnboundedReceiver<TlsFiles>) {
         loop {
             let files = tokio::select! {
@@ -53,8 +53,8 @@ impl Reloader {
         }
     }
 
-    /// Reads both files; a pair that is new and good is served from now on. When somebody asked, the log has an answer in
-    /// any case.
+    /// Reads both files, and serves the pair from now on if it is new and valid. If somebody asked, the log gets an
+    /// answer in any case.
     fn look(&mut self, asked: bool) {
         let read = PemPair::read(&self.files);
         let checked = read.and_then(|pair| {

@@ -1,7 +1,7 @@
-//! Small bodies, read whole: logins, management calls, questions of other regions and manifests, never blobs.
+//! Small bodies, read whole: logins, management calls, calls of other regions and manifests, never blobs.
 //!
-//! Owns: how large such a body may be, how long it may take, and whose budget it counts against (`room`). Never: what is
-//! in it.
+//! Owns: how large such a body may be, how long it may take, and whose budget it counts against (`room`). Never: its
+//! content.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,22 +16,22 @@ use transship_registry::counted_address;
 use super::context;
 use super::room::{Held, NoRoom, Room};
 
-/// All bodies together whose senders have not proved who they are.
+/// Budget of all bodies whose senders have not proved who they are.
 const STRANGERS_BYTES: usize = 16 << 20;
-/// … and those of one address: four signed calls of the largest kind, or thousands of logins.
+/// Budget of one unproved address: four signed calls of the largest kind, or thousands of logins.
 const ADDRESS_BYTES: usize = 4 << 20;
-/// All bodies together of callers that have proved who they are.
+/// Budget of all bodies of callers that have proved who they are.
 const PROVED_BYTES: usize = 24 << 20;
-/// … and those of one account: a manifest of the largest size beside hundreds of the usual one.
+/// Budget of one account: a manifest of the largest size beside hundreds of the usual one.
 const ACCOUNT_BYTES: usize = 8 << 20;
-/// How long the body of a stranger may take, from its first byte to its last: 1 MiB at 35 KB/s.
+/// Time limit for the body of a stranger, from its first byte to its last: 1 MiB at 35 KB/s.
 const STRANGER_TIME: Duration = Duration::from_secs(30);
-/// How long the body of a proved caller may take: a manifest of 4 MiB at 35 KB/s.
+/// Time limit for the body of a proved caller: a manifest of 4 MiB at 35 KB/s.
 const PROVED_TIME: Duration = Duration::from_mins(2);
-/// When somebody who found no room may try again, in seconds: a body that moves is gone by then.
+/// Seconds after which a sender that found no room should retry: a body that moves is gone by then.
 pub const RETRY_AFTER_SECONDS: u64 = 2;
 
-/// The budgets of a process. Cheap to clone.
+/// The body budgets of a process. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Bodies {
     strangers: Room<IpAddr>,
@@ -44,12 +44,12 @@ impl Default for Bodies {
     }
 }
 
-/// Who sends a body, as far as its head proves it.
+/// The sender of a body, as far as its head proves it.
 #[derive(Clone, Copy, Debug)]
 pub enum Sender<'a> {
-    /// Nobody that is known: only the body can prove who it is.
+    /// An unknown sender: only the body can prove who it is.
     Stranger,
-    /// A user of this account, or another region that is called by its id.
+    /// A user of this account, or another region, named by its id.
     Proved(&'a str),
 }
 
@@ -74,13 +74,13 @@ pub enum WholeBodyError {
     /// The client stopped sending.
     #[error("the body ended early")]
     Broken,
-    /// It did not come whole in time.
+    /// It was not complete in time.
     #[error("the body did not come whole within {seconds} s; send it again, faster")]
     TooSlow {
-        /// The time it had.
+        /// The time limit.
         seconds: u64,
     },
-    /// Others needed its room, or there is none.
+    /// Others needed its room, or there was none.
     #[error(
         "too many unfinished request bodies from the same sender, or in the region; send the request again in some seconds"
     )]
@@ -93,7 +93,7 @@ impl From<NoRoom> for WholeBodyError {
     }
 }
 
-/// A body that was read whole. Its room is given back when it is dropped.
+/// A body that was read whole; dropping it gives back its room.
 #[derive(Debug)]
 pub struct Whole {
     /// The bytes.
@@ -121,10 +121,10 @@ impl Whole {
         Self { bytes: Bytes::new(), _held: None }
     }
 
-    /// Counts it against the budget of an account from now on: the body proved who sent it, and may be worked on for long.
+    /// Moves the body to the budget of an account: it has proved its sender, and may be processed for a long time.
     ///
     /// # Errors
-    /// [`WholeBodyError::NoRoom`] when the account has no room for it.
+    /// [`WholeBodyError::NoRoom`] if the account has no room for it.
     pub fn hand_over(self, parts: &Parts, account: &str) -> Result<Self, WholeBodyError> {
         if self.bytes.is_empty() {
             return Ok(self);
@@ -136,12 +136,12 @@ impl Whole {
     }
 }
 
-/// Reads a body of at most `limit_bytes`. One whose head says that it is larger is not read at all.
+/// Reads a body of at most `limit_bytes`; reads nothing if the head announces more.
 ///
-/// What a refused request still sends is thrown away elsewhere (`body`), so that its sender gets to see the answer.
+/// `body` discards what a refused request still sends, so that its sender sees the answer.
 ///
 /// # Errors
-/// When it is larger, does not end, is too slow, or finds no room.
+/// If the body is too large, ends early, is too slow, or finds no room.
 pub async fn read_whole(
     parts: &Parts,
     body: Body,
@@ -194,7 +194,7 @@ async fn read<K: Eq + std::hash::Hash + Clone>(
     let mut whole = BytesMut::new();
     loop {
         let frame = tokio::select! {
-            // What came is taken before anybody is sent away.
+            // A frame that has arrived is taken before the body is told to leave.
             biased;
             frame = body.frame() => frame,
             () = held.must_leave() => return Err(WholeBodyError::NoRoom),
@@ -206,7 +206,7 @@ async fn read<K: Eq + std::hash::Hash + Clone>(
             return Err(WholeBodyError::TooLarge { limit_bytes });
         }
         if needed_bytes > whole.capacity() {
-            // Room is counted as it is taken from the allocator, which is by doubling.
+            // Room is counted as it is allocated, by doubling.
             let capacity = needed_bytes.max(whole.capacity() * 2).min(limit_bytes);
             held.grow(capacity - whole.capacity())?;
             let mut larger = BytesMut::with_capacity(capacity);

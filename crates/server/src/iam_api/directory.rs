@@ -1,4 +1,4 @@
-//! Projects, accounts and users, as far as a caller may see them: those of its own account.
+//! Projects, accounts and users, as far as a caller may see them: only those of its own account.
 
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;

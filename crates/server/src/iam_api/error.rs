@@ -1,5 +1,5 @@
-//! The error form of IAM (contract 6.1): `{"error":{"code","message","title"}}`; a bad signature has the flat fields of
-//! the gateway beside it (contract 6.3).
+//! The error form of IAM (contract 6.1): `{"error":{"code","message","title"}}`. For a bad signature it also has the
+//! flat fields of the gateway (contract 6.3).
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ pub struct IamError {
 }
 
 impl IamError {
-    /// An error with a status and a sentence.
+    /// An error with a status and a message.
     pub fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { status, code: None, message: message.into(), wait_seconds: None }
     }

@@ -26,7 +26,7 @@ pub use error::IamError;
 use crate::caller::prove_and_read;
 use crate::http::whole::{Sender, read_whole};
 
-/// The longest body: a login has a few hundred bytes.
+/// Maximum size of a body; a login has a few hundred bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Answers one request under `/v3` or `/v3.0`.
@@ -37,12 +37,12 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
 
 async fn route(registry: &Registry, parts: &Parts, body: Body) -> Result<Response, IamError> {
     let path = parts.uri.path();
-    // One slash at the end changes nothing: some clients build their URLs that way.
+    // One slash at the end is ignored: some clients build their URLs that way.
     let path = path.strip_suffix('/').unwrap_or(path);
     let get = matches!(parts.method, Method::GET | Method::HEAD);
     match path {
         "/v3/auth/tokens" if parts.method == Method::POST => {
-            // The password in it is the only proof.
+            // The password in the body is the only proof.
             let body = read_whole(parts, body, MAX_BODY_BYTES, Sender::Stranger).await?;
             tokens::create_token(registry, &body).await
         }

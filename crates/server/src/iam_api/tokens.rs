@@ -1,6 +1,6 @@
-//! `POST /v3/auth/tokens` (contract 7.1): a password for a token.
+//! `POST /v3/auth/tokens` (contract 7.1): exchanges a password for a token.
 //!
-//! Only passwords are taken. A token for a token would let one login live for ever.
+//! Only passwords are accepted. If a token could be exchanged for a token, one login could live for ever.
 
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -50,7 +50,7 @@ impl std::fmt::Debug for User {
     }
 }
 
-/// Something that is named by its id or its name.
+/// An object that is named by its id or its name.
 #[derive(Debug, Deserialize)]
 struct Named {
     id: Option<String>,
@@ -70,7 +70,7 @@ struct ScopeProject {
     domain: Option<Named>,
 }
 
-/// What a token is for.
+/// What a token is valid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TokenScope {
     Project,
@@ -101,7 +101,7 @@ pub(super) async fn create_token(registry: &Registry, body: &Bytes) -> Result<Re
         (None, None) => return Err(missing("domain.name")),
     };
 
-    // An unknown account costs and says the same as a wrong password.
+    // An unknown account takes as long and gets the same answer as a wrong password.
     let account = account.unwrap_or_default();
     let proved = registry.identity().authenticate_password(context::client(), &account, &name, &secret).await?;
     let proved = proved.ok_or_else(|| IamError::new(StatusCode::UNAUTHORIZED, "the username or password is wrong"))?;
@@ -135,7 +135,7 @@ pub(super) async fn create_token(registry: &Registry, body: &Bytes) -> Result<Re
     Ok((StatusCode::CREATED, [(SUBJECT_TOKEN, header)], axum::Json(json!({ "token": token }))).into_response())
 }
 
-/// Without a scope the token is for the project of this region: there is no other.
+/// Checks the scope. Without one the token is for the project of this region, the only one.
 fn check_scope(registry: &Registry, principal: &Principal, scope: Option<Scope>) -> Result<TokenScope, IamError> {
     let absent = |what: String| IamError::new(StatusCode::NOT_FOUND, format!("{what} not found"));
     let foreign = || IamError::new(StatusCode::FORBIDDEN, "the scope belongs to another account");
@@ -177,7 +177,7 @@ fn domain_of(principal: &Principal) -> Value {
     json!({ "id": principal.account_id, "name": principal.account_name })
 }
 
-/// Roles have no meaning here beyond the administrator; clients only want the field.
+/// Only the administrator's role has a meaning here; clients just need the field.
 fn roles(principal: &Principal) -> Value {
     let name = if principal.is_admin { "te_admin" } else { "te_agency" };
     json!([{ "id": "0", "name": name }])

@@ -1,4 +1,4 @@
-//! What an account has, and may have: contract 5.9.
+//! Quotas, feature gates, overview and agency of an account: contract 5.9.
 
 use axum::response::Response;
 use transship_swr::account::{
@@ -18,7 +18,7 @@ pub(super) async fn list_quotas(call: &Call, at: &PathValues) -> Answer {
     Ok(answer::with(&ListQuotasResponse { quotas: vec![quota] }))
 }
 
-/// `GET /v2/manage/projects/{project_id}/feature-gates`: 200; true is what is built, contract 5.9.
+/// `GET /v2/manage/projects/{project_id}/feature-gates`: 200; true for each feature that is built, contract 5.9.
 pub(super) fn show_share_feature_gates(call: &Call, at: &PathValues) -> Answer {
     own_project(call, at)?;
     let gates = ShowShareFeatureGatesResponse {

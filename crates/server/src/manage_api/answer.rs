@@ -1,4 +1,4 @@
-//! The forms of an answer: without content, as a page of a list; and the form of times (contract 1.1, 1.3, 1.4).
+//! The forms of an answer: no content, content, a page of a list; and the format of times (contract 1.1, 1.3, 1.4).
 
 use ::http::{HeaderName, HeaderValue, StatusCode};
 use axum::Json;
@@ -22,7 +22,7 @@ pub(super) fn created() -> Response {
     (StatusCode::CREATED, Json(json!({}))).into_response()
 }
 
-/// 204 with nothing.
+/// 204 without a body.
 pub(super) fn gone() -> Response {
     StatusCode::NO_CONTENT.into_response()
 }
@@ -32,7 +32,7 @@ pub(super) fn with(content: &impl Serialize) -> Response {
     Json(content).into_response()
 }
 
-/// A bare array with its `Content-Range`. It holds `room` until it is sent.
+/// A bare array with its `Content-Range`; holds `room` until it is sent.
 pub(super) fn page<T: Serialize>(page: Page, records: &[T], total: i64, room: Room) -> Response {
     let mut response = pieces::json(&records, room);
     if let Ok(value) = HeaderValue::try_from(page.range(records.len(), total).to_string()) {

@@ -1,6 +1,6 @@
-//! From whatever refuses a request to the answer: the code for each refusal of the service, and the one error shape.
+//! Turns whatever refuses a request into an answer: the code for each refusal of the service, and the one error shape.
 //!
-//! Owns: which code a refusal has. Never: the codes and the body themselves, which are `transship_swr::error`.
+//! Owns: which code a refusal has. Never: the codes and the body themselves, which `transship_swr::error` defines.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use crate::caller::{AuthFailure, Refusal};
 use crate::http::context;
 use crate::http::whole::{RETRY_AFTER_SECONDS, WholeBodyError};
 
-/// When a queue that is full may have room again, in seconds.
+/// Seconds after which a full queue may have room again.
 const WAIT_SECONDS: u64 = 5;
 
 /// An error of the management API: becomes a response with the body of contract 6.1.
@@ -33,13 +33,13 @@ impl ManageError {
         Self { code, status: code.status(), message: message.into(), wait_seconds: WAIT_SECONDS }
     }
 
-    /// The same error under another code, with that code's status: for routes on which the contract is more exact.
+    /// The same error under another code, with that code's status, for routes where the contract is more exact.
     #[must_use]
     pub fn with_code(self, code: ErrorCode) -> Self {
         Self { code, status: code.status(), ..self }
     }
 
-    /// The same error with another status: where the code stays and only HTTP has something more exact to say.
+    /// The same error with another status, where HTTP has a more exact one and the code stays.
     #[must_use]
     pub fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
@@ -50,7 +50,7 @@ impl ManageError {
         Self::new(ErrorCode::NoSuchUrl, "no such URL; check path and method")
     }
 
-    /// A fault of ours: the reason goes to the log, the caller sees the request id.
+    /// An error of ours: the log gets the reason, the caller gets the request id.
     pub fn internal(reason: &str) -> Self {
         tracing::error!(reason, "internal error");
         Self::new(ErrorCode::Internal, "internal error; the log of the region holds the reason under this request id")
@@ -66,7 +66,7 @@ impl ManageError {
         self.status
     }
 
-    /// The sentence for the caller.
+    /// The message for the caller.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -86,7 +86,7 @@ impl From<ServiceError> for ManageError {
         let mut refused = Self::new(code_of(&error), error.to_string());
         refused.wait_seconds = error.wait_seconds().unwrap_or(WAIT_SECONDS);
         match error {
-            // The caller is right to try again, which a plain 500 does not say.
+            // The caller should retry, which a plain 500 does not say.
             ServiceError::Unavailable(_) => refused.with_status(StatusCode::SERVICE_UNAVAILABLE),
             _ => refused,
         }
@@ -99,7 +99,7 @@ impl From<WholeBodyError> for ManageError {
         match error {
             WholeBodyError::TooLarge { .. } => Self::new(ErrorCode::BodyTooLarge, message),
             WholeBodyError::Broken => Self::new(ErrorCode::BodyNotJson, message),
-            // HTTP has something more exact to say than the table of codes.
+            // HTTP has a more exact status than the table of codes.
             WholeBodyError::TooSlow { .. } => {
                 Self::new(ErrorCode::BodyNotJson, message).with_status(StatusCode::REQUEST_TIMEOUT)
             }

@@ -15,8 +15,9 @@
 //! | `/overview`, `/agency`, `/projects/{project_id}/…` | [`account`] |
 //! | `/`, `/{api_version}`, `/openapi.json` (no prefix) | [`versions`] |
 //!
-//! `transship_swr` has the operations, their paths and their bodies; each operation is a function here, named by its
-//! operation id. Owns: requests to calls of the registry crate, and answers back. Never: a rule of who may do what.
+//! `transship_swr` defines the operations, their paths and their bodies; each operation is a function here, named after
+//! its operation id. Owns: turning requests into calls of the registry crate, and results into answers. Never: a rule
+//! of who may do what.
 
 mod account;
 mod answer;
@@ -44,7 +45,7 @@ use crate::caller::prove_and_read;
 use crate::http::whole::Whole;
 use error::ManageError;
 
-/// The largest request body; a call with a thousand tags of the longest kind stays far below.
+/// Maximum size of a request body; a call with a thousand tags of maximum length stays far below.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// A call whose sender is proved.
@@ -63,7 +64,7 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
     answer(registry, request).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// The order is the contract's (3.5): credentials, then the names of the path, then the body.
+/// Checks in the order of the contract (3.5): credentials, then the names of the path, then the body.
 async fn answer(registry: Registry, request: Request<Body>) -> Answer {
     let (parts, body) = request.into_parts();
     if parts.method == Method::GET && parts.uri.path() == openapi::PATH {
@@ -78,7 +79,7 @@ async fn answer(registry: Registry, request: Request<Body>) -> Answer {
     }
     let (principal, mut body) = prove_and_read(&registry, &parts, body, MAX_BODY_BYTES).await?;
     if parts.method == Method::GET {
-        // It was read for its signature only.
+        // The body was read only for its signature.
         body = Whole::empty();
     }
     let query = Query::parse(parts.uri.query().unwrap_or(""))?;
@@ -120,7 +121,7 @@ async fn dispatch(call: &mut Call, operation: OperationId, at: &PathValues) -> A
         O::ShowShareFeatureGates => account::show_share_feature_gates(call, at),
         O::CheckAgency => Ok(account::check_agency(call)),
         O::ShowDomainOverview => account::show_domain_overview(call).await,
-        // The first two were answered before the caller was known; `route::find` finds none of the others yet.
+        // The first two were answered before the caller was known; `route::find` does not return the others yet.
         O::ListApiVersions
         | O::ShowApiVersion
         | O::CreateAgency

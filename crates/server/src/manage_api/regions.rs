@@ -5,7 +5,7 @@ use transship_swr::replication::RegionInfo;
 
 use super::{Call, answer};
 
-/// `GET /v2/manage/regions`: 200, every configured region but the own one, contract 4.3.
+/// `GET /v2/manage/regions`: 200, every configured region except this one, contract 4.3.
 pub(super) fn list_sync_regions(call: &Call) -> Response {
     let regions = call.registry.replication().list_regions().into_iter();
     let regions: Vec<RegionInfo> = regions

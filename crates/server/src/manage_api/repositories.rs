@@ -16,7 +16,7 @@ use super::error::ManageError;
 use super::{Answer, Call, answer};
 use crate::http::pieces;
 
-/// The columns of the contract, with the SDKs' `updated_at` as another word for `updated_time`.
+/// The columns of the contract; the SDKs' `updated_at` is an alias of `updated_time`.
 const ORDER_COLUMNS: [(&str, RepoOrder); 4] = [
     ("name", RepoOrder::Name),
     ("updated_time", RepoOrder::UpdatedAt),
@@ -127,8 +127,8 @@ pub(super) async fn delete_repo(call: &Call, at: &PathValues) -> Answer {
     Ok(answer::gone())
 }
 
-/// `GET /v2/manage/repos`: 200, a bare array with `Content-Range`, contract 5.3. Descriptions beyond the budget of a page
-/// are empty, as manifests are in a list of tags.
+/// `GET /v2/manage/repos`: 200, a bare array with `Content-Range`, contract 5.3. Descriptions beyond the budget of a
+/// page are empty, like manifests in a list of tags.
 pub(super) async fn list_repos_details(call: &Call) -> Answer {
     let query = call.query.effective()?;
     let page = Page::of(&query)?;
@@ -140,7 +140,7 @@ pub(super) async fn list_repos_details(call: &Call) -> Answer {
     Ok(answer::page(page, &views, total, room))
 }
 
-/// `GET /v3/manage/repos`: 200, by marker, contract 5.3. The marker is left out on the last page.
+/// `GET /v3/manage/repos`: 200, paged by marker, contract 5.3. The last page has no marker.
 pub(super) async fn list_repo_details(call: &Call) -> Answer {
     let query = call.query.effective()?;
     let limit = paging::limit(&query)?;
@@ -152,7 +152,7 @@ pub(super) async fn list_repo_details(call: &Call) -> Answer {
             .filter(|id| *id >= -1)
             .ok_or_else(|| bad_query("marker", text, "the nextMarker of the page before"))?,
     };
-    // One more than the page tells whether another follows.
+    // One entry more than the page shows whether another page follows.
     let list = list(&query, limit + 1, RepositoryPage::AfterId(marker.max(0)))?;
     let RepositoryList { mut repositories, ended_early, room, .. } =
         call.registry.content().list_repositories(&call.principal, list).await?;

@@ -10,7 +10,7 @@ use transship_swr::account::{AuthInfo, CreateSecretResponse};
 use transship_swr::query::bad_query;
 use transship_swr::signature;
 
-/// Lives that a caller may choose, in seconds (contract 5.9).
+/// Lifetimes that a caller may choose, in seconds (contract 5.9).
 const DURATIONS: std::ops::RangeInclusive<u64> = 900..=86_400;
 
 const DOCKER_LOGIN: HeaderName = HeaderName::from_static("x-swr-dockerlogin");
@@ -18,7 +18,7 @@ const EXPIRE_AT: HeaderName = HeaderName::from_static("x-swr-expireat");
 
 /// `POST /v2/manage/utils/secret?projectname=&duration_seconds=`: 200, contract 5.9.
 ///
-/// The same credential twice: a login command in a header, and docker's configuration as the body.
+/// The answer holds one credential twice: a login command in a header, and docker's configuration as the body.
 pub(super) async fn create_secret(call: &Call) -> Answer {
     let region = call.registry.settings().region.as_str();
     let project = call.query.get("projectname").unwrap_or(region);
@@ -33,7 +33,7 @@ pub(super) async fn create_secret(call: &Call) -> Answer {
             Some(seconds.ok_or_else(|| bad_query("duration_seconds", text, &expected))?)
         }
     };
-    // The caller is proved again after the basis was read, so that no login is made with what has just been withdrawn.
+    // Proves the caller again after the basis was read, so that no login is made from credentials withdrawn meanwhile.
     let signed = call.parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let signed = signed.and_then(|text| signature::parse_authorization(text).ok());
     let access_key = signed.as_ref().map(|authorization| authorization.access_key.as_str());
@@ -58,7 +58,7 @@ pub(super) async fn create_secret(call: &Call) -> Answer {
     Ok(response)
 }
 
-/// The login command is pasted into shells, so the project's name is plain.
+/// The login command is pasted into shells, so the name of a project must not need quoting.
 const fn is_project_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }

@@ -11,16 +11,16 @@ use super::{Answer, Call};
 use crate::config::SyncImagesResponse;
 use crate::http::whole::Whole;
 
-/// How many tags were still under way when the call stopped waiting. Under reading A these are listed.
+/// Number of tags whose jobs were open when the call stopped waiting. Under reading A these are listed.
 const OPEN: HeaderName = HeaderName::from_static("x-transship-open");
 
 /// `POST …/repos/{repository}/sync_images`: 200 with an array of tags, contract 3.
 ///
-/// Under reading A, the default, the array names the tags that are not in the target; under reading B those that are. A call
-/// that does not wait knows nothing of any tag, and says nothing.
+/// Under reading A, the default, the array names the tags that are not in the target; under reading B, those that are.
+/// A call that does not wait does not know the state of any tag, and returns an empty array.
 pub(super) async fn create_manual_image_sync_repo(call: &mut Call, at: &PathValues) -> Answer {
     let name = at.repository()?;
-    // The call waits for its jobs for a minute, so its body gives its room back first.
+    // The call may wait for its jobs for a minute, so its body gives its room back first.
     let body = std::mem::replace(&mut call.body, Whole::empty());
     let request = CreateManualImageSyncRepoRequestBody::parse(&body)?;
     drop(body);
@@ -41,7 +41,7 @@ pub(super) async fn create_manual_image_sync_repo(call: &mut Call, at: &PathValu
     Ok(([(OPEN, open.to_string())], Json(listed)).into_response())
 }
 
-/// What the array is about is the target when the call returns: a tag whose job is open is not there (contract 3.2).
+/// The array describes the target when the call returns: a tag whose job is open is not there (contract 3.2).
 fn is_listed(reading: SyncImagesResponse, outcome: &TagOutcome) -> bool {
     let is_there = matches!(outcome.state, JobState::Success | JobState::Existed);
     match reading {

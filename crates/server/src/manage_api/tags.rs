@@ -41,14 +41,14 @@ fn view(account_id: &str, tag: TagView) -> ShowReposTagRespV3 {
     }
 }
 
-/// The account that a repository belongs to: a public one may be another's.
+/// The account that owns a repository; a public repository may belong to another account.
 async fn owner(call: &Call, name: &RepositoryName) -> Result<String, ManageError> {
     let access = call.registry.access().effective_access(name, Some(&call.principal)).await?;
     Ok(access.repository.map_or_else(|| call.principal.account_id.clone(), |repository| repository.account_id))
 }
 
-/// `GET /v2/manage/…/tags`: 200, a bare array, the key is `Tag`, contract 5.5. Manifests beyond the budget of a page are
-/// empty: clients go on by their own offset, so a page has all its tags.
+/// `GET /v2/manage/…/tags`: 200, a bare array, the key is `Tag`, contract 5.5. Manifests beyond the budget of a page
+/// are empty: clients count their own offset, so a page must have all its tags.
 pub(super) async fn list_repository_tags(call: &Call, at: &PathValues) -> Answer {
     let name = at.repository()?;
     let query = call.query.effective()?;
@@ -66,8 +66,8 @@ pub(super) async fn list_repository_tags(call: &Call, at: &PathValues) -> Answer
     Ok(answer::page(page, &records, found.total, found.room))
 }
 
-/// `GET /v3/manage/…/tags`: 200, by marker, the key is `tag`, the manifest only when asked for, contract 5.5. A page with
-/// manifests ends where its budget does.
+/// `GET /v3/manage/…/tags`: 200, paged by marker, the key is `tag`, manifests only on request, contract 5.5. A page
+/// with manifests ends where its budget does.
 pub(super) async fn list_repository_tag(call: &Call, at: &PathValues) -> Answer {
     let name = at.repository()?;
     let query = call.query.effective()?;
@@ -77,7 +77,7 @@ pub(super) async fn list_repository_tag(call: &Call, at: &PathValues) -> Answer 
     let list = ListTags {
         name_contains: query.get("tag").map(str::to_owned),
         order: paging::order(&query, &ORDER_COLUMNS, (TagOrder::Name, false))?,
-        // One more than the page tells whether another follows.
+        // One entry more than the page shows whether another page follows.
         limit: limit + 1,
         page: marker.map_or(TagPage::Offset(0), |tag| TagPage::After(tag.to_owned())),
         manifests: if with_manifest { Manifests::EndThePage } else { Manifests::No },
@@ -99,7 +99,7 @@ pub(super) async fn show_repo_tag(call: &Call, at: &PathValues) -> Answer {
     Ok(pieces::json(&view(&owner(call, &name).await?, shown), room))
 }
 
-/// `POST …/tags`: 201; 404 without the source, 409 when the destination is there and `override` is not, contract 5.5.
+/// `POST …/tags`: 201; 404 without the source, 409 if the destination exists and `override` is not set, contract 5.5.
 pub(super) async fn create_repo_tag(call: &Call, at: &PathValues) -> Answer {
     let name = at.repository()?;
     let CreateRepoTagRequestBody { source_tag, destination_tag, override_existing } =

@@ -12,7 +12,7 @@ use transship_swr::openapi;
 use super::error::ManageError;
 use super::{Answer, answer};
 
-/// The OpenAPI document: the same for everybody, so it is written once.
+/// The OpenAPI document, made once because it is the same for everybody.
 static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| openapi::text().into());
 
 /// The versions that are served.

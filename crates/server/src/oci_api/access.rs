@@ -30,7 +30,7 @@ impl Caller {
         let Some(value) = parts.headers.get(AUTHORIZATION) else { return Ok(Self { grant: None }) };
         let token = value.to_str().ok().and_then(bearer);
         match token.map(|token| registry.identity().verify_registry_token(token)) {
-            // The token is from a time when strangers were let in.
+            // Anonymous access was switched off after this token was made.
             Some(Ok(grant)) if grant.principal.is_none() && !registry.settings().access.anonymous_pull => {
                 Ok(Self { grant: None })
             }
@@ -52,9 +52,9 @@ impl Caller {
         self.grant.is_none()
     }
 
-    /// The grant, when it carries the right that the route needs.
+    /// Returns the grant if it carries the right that the route needs.
     ///
-    /// Everybody without it gets the same challenge, whether the repository exists or not (H3).
+    /// Every other caller gets the same challenge, whether the repository exists or not (H3, no existence oracle).
     pub(super) fn grant(self, registry: &Registry, route: &Route, parts: &Parts) -> Result<Arc<Grant>, OciError> {
         let refused = |error| challenge(registry, scope_of(route, parts).as_deref(), error);
         let Some(grant) = self.grant else { return Err(refused(None)) };
@@ -70,8 +70,8 @@ impl Caller {
     }
 }
 
-/// What a copy from another region asks here: uploads, manifests to write, and whether things are there. It reads no
-/// content, so a region that is taken over gets none this way.
+/// Whether a request is part of a copy from another region: an upload, a manifest to write, or a check whether
+/// something exists. None of these reads content, so a compromised region gets none this way.
 fn is_part_of_a_copy(route: &Route, method: &Method) -> bool {
     match route {
         Route::Base | Route::UploadStart { .. } | Route::Upload { .. } => true,
@@ -81,14 +81,14 @@ fn is_part_of_a_copy(route: &Route, method: &Method) -> bool {
     }
 }
 
-/// The challenge to a token for an organization that has gone since: a new token is judged anew.
+/// The challenge to a token whose organization was deleted and made again: a new token is checked against the new one.
 pub(super) fn outdated(call: &Call) -> OciError {
     let scope = Route::parse(call.parts.uri.path()).ok().and_then(|route| scope_of(&route, &call.parts));
     challenge(&call.registry, scope.as_deref(), Some(INVALID_TOKEN))
 }
 
-/// Whether a request was sent to this machine by a name of its own. A page in a browser can be given another name that
-/// leads here, and must not get what an open region gives.
+/// Whether a request was sent to this machine by a loopback name. A page in a browser can reach it by another name that
+/// resolves here, and must not get what an open region gives.
 fn names_loopback(parts: &Parts) -> bool {
     let header = parts.headers.get(HOST).and_then(|value| value.to_str().ok());
     let authority: Option<Authority> =
@@ -99,7 +99,7 @@ fn names_loopback(parts: &Parts) -> bool {
     })
 }
 
-/// The challenge to a mount whose token says nothing of the source, for a user who may pull there.
+/// The challenge to a mount whose token lacks the source, for a user who may pull there.
 pub(super) fn ask_for_more(call: &Call, name: &RepositoryName) -> OciError {
     let scope = scope_of(&Route::UploadStart { name: name.clone() }, &call.parts);
     challenge(&call.registry, scope.as_deref(), Some(INSUFFICIENT_SCOPE))
@@ -131,8 +131,8 @@ pub(super) fn challenge(registry: &Registry, scope: Option<&str>, error: Option<
     OciError::new(StatusCode::UNAUTHORIZED, code, message).with(WWW_AUTHENTICATE, challenge.to_string())
 }
 
-/// What a token for this request must be asked for. A mount also reads the repository it names (registry-protocol,
-/// quirk 3).
+/// The scope that a token for this request needs. A mount also reads its source, so its scope names both repositories
+/// (registry-protocol, quirk 3).
 fn scope_of(route: &Route, parts: &Parts) -> Option<String> {
     let (name, action) = route.name().zip(super::needed_action(route, &parts.method))?;
     let mut scopes = scope_for(name, action).to_string();
@@ -147,7 +147,7 @@ fn scope_of(route: &Route, parts: &Parts) -> Option<String> {
     Some(scopes)
 }
 
-/// Who pushes also pulls: clients look whether a blob is there first.
+/// A push needs pull too: clients first check whether a blob exists.
 fn scope_for(name: &RepositoryName, action: Action) -> Scope {
     match action {
         Action::Push => Scope::repository(name, &[Action::Pull, Action::Push]),

@@ -11,7 +11,8 @@ use super::manifests::{DOCKER_CONTENT_DIGEST, text_header};
 
 /// `GET` and `HEAD /v2/{name}/blobs/{digest}`.
 ///
-/// Blobs are anything, also HTML, on the registry's own origin: served as bytes to save, never to show (H16).
+/// Blobs can hold anything, also HTML, on the registry's own origin. So they are served as bytes to save, never to
+/// display (H16, content sniffing).
 pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> Result<Response, OciError> {
     let blob = call.registry.content().find_blob(call.grant.on(name), digest).await?;
     let is_head = call.parts.method == Method::HEAD;
@@ -48,8 +49,8 @@ pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> 
     Ok(response)
 }
 
-/// Whether `If-Range` lets a range be served: without it, or when it is exactly the strong validator of this content. Weak
-/// validators and dates never match, so their client gets the whole blob (RFC 9110, 13.1.5).
+/// Whether `If-Range` allows a range: it is absent, or exactly the strong validator of this content. Weak validators
+/// and dates never match, so clients that send them get the whole blob (RFC 9110, 13.1.5).
 fn is_same_content(headers: &HeaderMap, etag: &str) -> bool {
     let mut values = headers.get_all(header::IF_RANGE).iter();
     match (values.next(), values.next()) {

@@ -7,13 +7,13 @@ use transship_registry::ServiceError;
 
 use crate::http::whole::{self, WholeBodyError};
 
-/// How long a client is asked to wait when a part of the region does not answer, in seconds.
+/// Seconds after which a client should retry if a part of the region does not answer.
 const RETRY_AFTER_SECONDS: &str = "2";
 
-/// When a client may look again whether its user has closed some upload sessions, in seconds.
+/// Seconds after which a client should retry if its user has too many open upload sessions.
 const UPLOADS_RETRY_AFTER_SECONDS: &str = "60";
 
-/// An answer that says no.
+/// An error answer.
 #[derive(Debug)]
 pub(super) struct OciError {
     status: StatusCode,
@@ -27,7 +27,7 @@ impl OciError {
         Self { status, code, message: message.into(), headers: Vec::new() }
     }
 
-    /// A parameter or header with a value that has no meaning.
+    /// A parameter or header with an invalid value.
     pub(super) fn bad(code: ErrorCode, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
@@ -40,12 +40,12 @@ impl OciError {
         self
     }
 
-    /// Whether it is a 401 that has no challenge yet: of a token that was good and has met another organization.
+    /// Whether this is a 401 without a challenge: the organization of the token was deleted and made again.
     pub(super) fn lacks_challenge(&self) -> bool {
         self.status == StatusCode::UNAUTHORIZED && self.headers.iter().all(|(name, _)| name != header::WWW_AUTHENTICATE)
     }
 
-    /// The error of an operation on a repository, which a chunk out of order needs to say where to go on.
+    /// The error of an operation on a repository; for a chunk out of order it names the session and its offset.
     pub(super) fn on(name: &RepositoryName, error: ServiceError) -> Self {
         if let ServiceError::RangeInvalid { session, offset_bytes } = &error {
             let location = Route::Upload { name: name.clone(), session: session.clone() }.path();

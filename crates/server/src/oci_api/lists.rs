@@ -9,7 +9,7 @@ use transship_oci::{ErrorCode, Link, RepositoryName, Route};
 use super::Call;
 use super::error::OciError;
 
-/// Entries on a page when the client names no number, and at most.
+/// Maximum number of entries on a page, and the number if the client names none.
 const PAGE: usize = 1000;
 
 /// `GET /v2/_catalog`: the repositories that the holder of the token may pull from.
@@ -30,7 +30,7 @@ pub(super) async fn tags(call: &Call, name: &RepositoryName) -> Result<Response,
     Ok(with_link(link, Json(json!({ "name": name, "tags": tags }))))
 }
 
-/// Cuts a list that was asked for one entry too many, and links to what follows.
+/// Cuts a list that was queried for one entry more than a page, and links to the next page if there is one.
 fn next_page<T>(route: &Route, entries: &mut Vec<T>, page: usize, text: impl Fn(&T) -> &str) -> Option<Link> {
     let more = entries.len() > page;
     entries.truncate(page);

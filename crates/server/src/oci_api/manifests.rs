@@ -12,14 +12,14 @@ use super::error::OciError;
 use crate::http::whole::{Sender, Whole, read_whole};
 use crate::http::{context, pieces};
 
-/// Most `?tag=` parameters of one push; the specification asks for at least ten.
+/// Maximum number of `?tag=` parameters in one push; the specification asks for at least ten.
 const MAX_TAG_PARAMETERS: usize = 46;
 
 pub(super) const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 
-/// `GET` and `HEAD /v2/{name}/manifests/{reference}`: the stored bytes, whatever the client says it accepts.
+/// `GET` and `HEAD /v2/{name}/manifests/{reference}`: the stored bytes, whatever the client accepts.
 pub(super) async fn get(call: &Call, name: &RepositoryName, reference: &Reference) -> Result<Response, OciError> {
     let granted = call.grant.on(name);
     let stored = call.registry.content().find_manifest(granted, reference).await?;
@@ -50,7 +50,7 @@ pub(super) async fn get(call: &Call, name: &RepositoryName, reference: &Referenc
 }
 
 /// `PUT /v2/{name}/manifests/{reference}`, with `?tag=` for more tags, and `If-Match` or `If-None-Match: *` for pushes
-/// that must not move a tag somebody else has moved.
+/// that must not move a tag that somebody else has moved.
 pub(super) async fn put(
     call: &Call,
     name: &RepositoryName,
@@ -124,7 +124,7 @@ fn condition(call: &Call) -> Result<PushCondition, OciError> {
     }
 }
 
-/// A header that may be there once: of two, one reader would take the first and another the last.
+/// Returns a header that may occur once: of two, one reader would take the first and another the last.
 fn only<'a>(parts: &'a Parts, name: &HeaderName) -> Result<Option<&'a HeaderValue>, OciError> {
     let mut values = parts.headers.get_all(name).iter();
     let first = values.next();
@@ -134,7 +134,7 @@ fn only<'a>(parts: &'a Parts, name: &HeaderName) -> Result<Option<&'a HeaderValu
     Ok(first)
 }
 
-/// The whole manifest. One that is announced as too large is not even asked for.
+/// Reads the whole manifest; reads nothing if the announced length is too large.
 async fn read_manifest(call: &Call, body: Body) -> Result<Whole, OciError> {
     let account = call.grant.principal.as_ref().map(|principal| principal.account_id.as_str());
     let sender = account.map_or(Sender::Stranger, Sender::Proved);
@@ -152,7 +152,7 @@ fn lists_etag(value: &HeaderValue, etag: &str) -> bool {
     value.to_str().is_ok_and(listed)
 }
 
-/// Digests, paths and media types that have been parsed hold only what a header may hold.
+/// Parsed digests, paths and media types hold only bytes that a header may hold.
 pub(super) fn text_header(text: &str) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -10,7 +10,7 @@
 //! | `/v2/{name}/referrers/{digest}` | [`referrers`] |
 //! | `/swr/auth/v2/registry/auth/` | [`token`] |
 //!
-//! Owns: requests to calls of the registry crate, and answers back. Never: a rule of who may do what.
+//! Owns: turning requests into calls of the registry crate, and results into answers. Never: a rule of who may do what.
 
 mod access;
 mod blobs;
@@ -37,7 +37,7 @@ pub(crate) use access::bearer;
 use error::OciError;
 use query::Query;
 
-/// What every answer under `/v2/` carries, for old docker clients.
+/// The header on every answer under `/v2/`, for old docker clients.
 const API_VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("docker-distribution-api-version"), HeaderValue::from_static("registry/2.0"));
 
@@ -57,7 +57,7 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
     let head = request.method() == Method::HEAD;
     let mut response = answer(registry, request).await.unwrap_or_else(IntoResponse::into_response);
     if head && !response.status().is_success() {
-        // The answer to HEAD has no body, whatever the reason; its length would only confuse.
+        // An answer to HEAD has no body, whatever its status; the length of one would only confuse.
         *response.body_mut() = Body::empty();
     }
     response.headers_mut().insert(API_VERSION.0, API_VERSION.1);
@@ -67,14 +67,14 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
 async fn answer(registry: Registry, request: Request<Body>) -> Result<Response, OciError> {
     let (parts, mut body) = request.into_parts();
     if matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE) {
-        // Nobody reads it, and what came of it must not stay with the connection while the answer waits for something.
+        // Nobody reads this body. Dropping it here frees its bytes while the answer waits for something.
         body = Body::empty();
     }
     let (route, grant) = admit(&registry, &parts).await?;
     let query = Query::parse(parts.uri.query().unwrap_or(""));
     let method = parts.method.clone();
     let call = Call { registry, grant, parts, query };
-    // Boxed are those that would make every request carry their room.
+    // Large futures are boxed, so that not every request carries their size.
     let answer = match (&method, route) {
         (&(Method::GET | Method::HEAD), Route::Base) => Ok(axum::Json(serde_json::json!({})).into_response()),
         (&Method::GET, Route::Catalog) => lists::catalog(&call).await,
@@ -105,12 +105,12 @@ async fn answer(registry: Registry, request: Request<Body>) -> Result<Response, 
     answer.map_err(|error| if error.lacks_challenge() { access::outdated(&call) } else { error })
 }
 
-/// What a request is about, and the right to ask for it.
+/// Returns the route of a request and the grant for it.
 async fn admit(registry: &Registry, parts: &Parts) -> Result<(Route, Arc<Grant>), OciError> {
     let caller = Caller::of(registry, parts).await?;
     let route = match Route::parse(parts.uri.path()) {
         Ok(route) => route,
-        // Somebody without any token learns nothing from a path, not even that it is wrong.
+        // A caller without any token learns nothing from a path, not even that it is wrong.
         Err(_) if caller.is_nobody() => return Err(access::challenge(registry, None, None)),
         Err(error) => return Err(bad_route(&parts.method, &error)),
     };
@@ -129,7 +129,7 @@ fn needed_action(route: &Route, method: &Method) -> Option<Action> {
     }
 }
 
-/// Reading at a tag that cannot exist finds nothing; writing there is a mistake (bad-inputs B).
+/// Reading a tag that cannot exist finds nothing; writing one is an error (bad-inputs B, tags and digests).
 fn bad_route(method: &Method, error: &RouteError) -> OciError {
     let read = method == Method::GET || method == Method::HEAD;
     if let (true, RouteError::Tag(_)) = (read, error) {

@@ -23,7 +23,7 @@ impl Query {
         self.parameters.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// A parameter that may be there once.
+    /// Returns a parameter that may occur once.
     pub(super) fn once(&self, key: &str, code: ErrorCode) -> Result<Option<&str>, OciError> {
         let mut values = self.parameters.iter().filter(|(name, _)| name == key).map(|(_, value)| value.as_str());
         let first = values.next();
@@ -33,7 +33,7 @@ impl Query {
         Ok(first)
     }
 
-    /// The page size `n`, at most `most`.
+    /// Returns the page size `n`, at most `most`.
     pub(super) fn page_size(&self, most: usize) -> Result<usize, OciError> {
         match self.once("n", ErrorCode::Unsupported)? {
             None => Ok(most),

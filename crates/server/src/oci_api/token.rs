@@ -1,7 +1,7 @@
 //! The token endpoint: a login becomes a registry token (contract 7.6, registry-protocol 34–37).
 //!
-//! `GET` with Basic, or with nothing for an anonymous token. `POST` with a form as `OAuth2` asks it is answered for the
-//! grants `password` and `refresh_token`. Both give out refresh tokens to who asks for one.
+//! `GET` takes Basic, or no credentials for an anonymous token. `POST` takes a form as `OAuth2` defines it, with the
+//! grants `password` and `refresh_token`. Both issue refresh tokens to callers that ask for one.
 
 use ::http::request::Parts;
 use ::http::{Method, StatusCode, header};
@@ -21,12 +21,12 @@ use crate::http::whole::{Sender, WholeBodyError, read_whole};
 
 /// Where the Bearer challenge points, under `public_url`.
 pub const PATH: &str = "/swr/auth/v2/registry/auth/";
-/// Whether a path is the token endpoint's; clients join realms with and without the slash at the end.
+/// Whether a path is the token endpoint; clients join realms with and without the slash at the end.
 pub(super) fn is_at(path: &str) -> bool {
     path.strip_suffix('/').unwrap_or(path) == PATH.trim_end_matches('/')
 }
 
-/// A form with a password and some scopes; nothing needs more.
+/// Maximum size of a form; it holds a password and some scopes.
 const MAX_FORM_BYTES: usize = 64 << 10;
 
 /// Answers the token endpoint.
@@ -34,7 +34,7 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let answer = match parts.method {
         Method::GET => {
-            // Nobody reads it, and what came of it must not stay with the connection while the password waits for its turn.
+            // Nobody reads this body. Dropping it here frees its bytes while the password check waits for its turn.
             drop(body);
             by_basic(&registry, &parts).await
         }
@@ -110,7 +110,7 @@ async fn issue(
     refresh: Option<String>,
 ) -> Result<Response, OciError> {
     let service = &registry.settings().service;
-    // A token is for one service, so a request that names none, or two, is not one that the challenge led here.
+    // A token is for one service. A request that names none, or two, does not come from our challenge.
     if query.once("service", ErrorCode::Unsupported)? != Some(service.as_str()) {
         return Err(OciError::bad(
             ErrorCode::Unsupported,
@@ -161,8 +161,8 @@ async fn log_in(registry: &Registry, user: &str, password: &str) -> Result<Prove
     Ok(login)
 }
 
-/// The same for an unknown user and a wrong password. The words before the colon are the contract's (7.6); docker shows
-/// the rest to a person.
+/// The same answer for an unknown user and a wrong password. The words before the colon are the contract's (7.6);
+/// docker shows the rest to a person.
 fn wrong_login(registry: &Registry) -> OciError {
     let region = &registry.settings().region;
     let message = format!(

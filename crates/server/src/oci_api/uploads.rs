@@ -18,11 +18,12 @@ use super::manifests::{DOCKER_CONTENT_DIGEST, text_header};
 
 const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
-/// `POST /v2/{name}/blobs/uploads/`: opens a session, or with `?digest=` takes a whole blob, or with `?mount=` links one.
+/// `POST /v2/{name}/blobs/uploads/`: opens a session; with `?digest=` takes a whole blob; with `?mount=` links one.
 pub(super) async fn start(call: &Call, name: &RepositoryName, body: Body) -> Result<Response, OciError> {
     if let Some(text) = call.query.once("mount", ErrorCode::DigestInvalid)? {
         let digest = parse_digest(text)?;
-        // Every reason why there is nothing to mount looks the same: an upload session (H1).
+        // If there is nothing to mount, the answer is an upload session, whatever the reason (H1, a mount is no
+        // oracle).
         let from = call.query.first("from").and_then(|from| from.parse::<RepositoryName>().ok());
         if let Some(from) = from {
             match call.registry.content().mount_blob(&call.grant, name, &digest, &from).await? {
@@ -51,13 +52,13 @@ pub(super) async fn start(call: &Call, name: &RepositoryName, body: Body) -> Res
     Ok(session(StatusCode::ACCEPTED, name, &status))
 }
 
-/// `GET` on a session: where it stands.
+/// `GET` on a session: how many bytes have arrived.
 pub(super) async fn status(call: &Call, name: &RepositoryName, id: &str) -> Result<Response, OciError> {
     let status = call.registry.content().upload_status(&call.grant, name, id).await?;
     Ok(session(StatusCode::NO_CONTENT, name, &status))
 }
 
-/// `PATCH` on a session: a stream, or with `Content-Range` a chunk.
+/// `PATCH` on a session: a stream, or a chunk if there is a `Content-Range`.
 pub(super) async fn append(call: &Call, name: &RepositoryName, id: &str, body: Body) -> Result<Response, OciError> {
     let range = chunk_range(call, name, id).await?;
     require_room(call, name, Some(id), None).await?;
@@ -65,7 +66,7 @@ pub(super) async fn append(call: &Call, name: &RepositoryName, id: &str, body: B
     Ok(session(StatusCode::ACCEPTED, name, &appended.map_err(|error| OciError::on(name, error))?))
 }
 
-/// `PUT` on a session: what is left, if anything, and the digest of the whole.
+/// `PUT` on a session: the remaining bytes, if any, and the digest of the whole.
 pub(super) async fn finish(call: &Call, name: &RepositoryName, id: &str, body: Body) -> Result<Response, OciError> {
     let text = call.query.once("digest", ErrorCode::DigestInvalid)?;
     let text = text.ok_or_else(|| {
@@ -86,7 +87,7 @@ pub(super) async fn cancel(call: &Call, name: &RepositoryName, id: &str) -> Resu
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Refuses a body of a known length that the organization has no room for, before it is read.
+/// Refuses a body of known length before it is read if the organization has no room for it.
 async fn require_room(
     call: &Call,
     name: &RepositoryName,
@@ -103,7 +104,7 @@ fn content_length(call: &Call) -> Option<u64> {
     call.parts.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The range that a chunk says it covers; its length must be that of the body where the body says so too.
+/// Returns the range that a chunk declares; its length must be the length of the body, if that is declared too.
 async fn chunk_range(call: &Call, name: &RepositoryName, id: &str) -> Result<Option<ContentRange>, OciError> {
     let mut values = call.parts.headers.get_all(header::CONTENT_RANGE).iter();
     let Some(value) = values.next() else { return Ok(None) };

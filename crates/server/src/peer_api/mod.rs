@@ -1,5 +1,5 @@
-//! What other regions ask under `/transship/v1/…`: a token for a repository, what an image still lacks here, that a tag
-//! they wrote be taken back, and a blob that they have lost.
+//! Calls of other regions under `/transship/v1/…`: get a token for a repository, ask what an image still lacks here,
+//! withdraw a tag that they wrote, and fetch a blob that they have lost.
 //!
 //! Owns: the calls' requests and answers; errors have the shape of the registry protocol, which the asking region's
 //! client reads anyway. Never: who may do what.
@@ -20,9 +20,9 @@ use transship_registry::{Grant, RegionTokenError, Registry, ServiceError};
 
 use crate::http::whole::{self, Sender, WholeBodyError, read_whole};
 
-/// The longest question for a token: two names.
+/// Maximum size of a request for a token: two names.
 const MAX_TOKEN_BODY_BYTES: usize = 4 << 10;
-/// The longest question what is missing: ten thousand digests of either algorithm.
+/// Maximum size of a request about an image: ten thousand digests of either algorithm.
 const MAX_PREPARE_BODY_BYTES: usize = 4 << 20;
 
 /// Answers one request under `/transship/v1`.
@@ -35,7 +35,7 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
         (&Method::POST, PREPARE_PATH) => prepare(&registry, &parts, &bearer, body).await,
         (&Method::POST, WITHDRAW_PATH) => withdraw(&registry, &parts, &bearer, body).await,
         (&Method::POST, REPAIR_PATH) => {
-            // The proof says all of it.
+            // The proof holds the whole request.
             drop(body);
             repair(&registry, &bearer).await
         }
@@ -45,7 +45,7 @@ pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
 }
 
 async fn token(registry: &Registry, parts: &Parts, proof: &str, body: Body) -> Result<Response, Response> {
-    // The proof is in the head, so nobody but a peer gets a byte of a body read.
+    // The proof is in the head, so no body is read from anybody but a peer.
     let peer = registry.replication().check_region_token(proof).map_err(bad_proof)?;
     let request = read(parts, body, MAX_TOKEN_BODY_BYTES, Sender::Proved(peer.as_str())).await?;
     match registry.replication().answer_token(proof, &request).await.map_err(from_service)? {
@@ -56,7 +56,7 @@ async fn token(registry: &Registry, parts: &Parts, proof: &str, body: Body) -> R
 
 fn bad_proof(error: RegionTokenError) -> Response {
     let message = match error {
-        // What the sentence ends with is left out where the reason says it all.
+        // This reason says everything, so the explanation below is left out.
         error @ RegionTokenError::NotPinned { .. } => error.to_string(),
         error => format!(
             "{error}: a region token must be signed by a region that is configured here as a peer, with its pinned key, for this region and this repository"
@@ -75,7 +75,7 @@ async fn withdraw(registry: &Registry, parts: &Parts, token: &str, body: Body) -
     Ok(answer(&registry.replication().answer_withdraw(&grant, &request).await.map_err(from_service)?))
 }
 
-/// What a call with a token that was given to a region asks. The token is verified before the body is read.
+/// Returns the grant and the request of a call with a copy token. The token is verified before the body is read.
 async fn granted<T: DeserializeOwned>(
     registry: &Registry,
     parts: &Parts,
@@ -90,7 +90,7 @@ async fn granted<T: DeserializeOwned>(
     Ok((grant, request))
 }
 
-/// A blob that the asking region has lost. The proof says which, so the request has no body.
+/// Returns a blob that the asking region has lost. The proof names it, so the request has no body.
 async fn repair(registry: &Registry, proof: &str) -> Result<Response, Response> {
     let (size_bytes, stream) = registry
         .upkeep()

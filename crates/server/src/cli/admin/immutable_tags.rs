@@ -1,4 +1,4 @@
-//! `transship admin immutable-tags`: which tags of a repository may neither move nor be deleted.
+//! `transship admin immutable-tags`: the tags of a repository that may neither move nor be deleted.
 
 use clap::{Args, Subcommand};
 use serde_json::json;

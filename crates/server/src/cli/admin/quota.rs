@@ -1,4 +1,4 @@
-//! `transship admin quota`: what organizations use and may use.
+//! `transship admin quota`: usage and quotas of organizations.
 
 use std::str::FromStr;
 

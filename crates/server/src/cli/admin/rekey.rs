@@ -1,4 +1,4 @@
-//! `transship admin rekey`: another `secrets.key` or `region.key` in place of the one that is there, or was.
+//! `transship admin rekey`: replaces `secrets.key` or `region.key`, also if the old one is lost.
 
 use clap::Args;
 use serde_json::json;
@@ -29,8 +29,8 @@ pub(super) async fn run(config: &Config, output: Output, arguments: Rekey) -> an
         return output.one(&["file", "public_key"], row);
     }
     open::check_data_dir(config)?;
-    // A running process has read its keys. Beside an embedded catalog there is none while this lock is held; one of a catalog elsewhere
-    // notices within seconds, and ends.
+    // A running process keeps the keys that it has read. With an embedded catalog, no process serves while this lock is
+    // held; with a catalog elsewhere, a serving process notices within seconds, and ends.
     let _lock = if config.catalog_is_embedded() { Some(open::lock(data_dir)?) } else { None };
     let catalog = open::unchanged_catalog(config).await?;
     if arguments.region {

@@ -41,7 +41,7 @@ fn nobody_names_an_address_but_a_trusted_proxy() {
     assert_eq!(client(&one, "192.0.2.1", &["198.51.100.1"]), "192.0.2.1");
     assert_eq!(client(&one, "10.0.0.1", &[]), "10.0.0.1");
     assert_eq!(client(&one, "10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
-    // What the client wrote itself stands further left, in the same line or in one before it.
+    // Addresses that the client wrote itself stand further left, in the same line or in an earlier one.
     assert_eq!(client(&one, "10.0.0.1", &["203.0.113.9, 198.51.100.1"]), "198.51.100.1");
     assert_eq!(client(&one, "10.0.0.1", &["203.0.113.9", "198.51.100.1, 10.0.0.2"]), "198.51.100.1");
     assert_eq!(client(&one, "10.0.0.1", &["198.51.100.1, nonsense"]), "10.0.0.1");

@@ -64,7 +64,7 @@ async fn when_all_places_are_taken_the_longest_idle_leaves() {
     drop(at_work);
 }
 
-/// While the others are at work, the one that came last is the longest idle, and its request is on its way.
+/// While the others are busy, the newest is the longest idle, and its request is on its way.
 #[tokio::test]
 async fn who_has_just_come_makes_no_room() {
     let connections = Connections::new(limits(2, 100, TrustedProxies::default()));
@@ -73,7 +73,7 @@ async fn who_has_just_come_makes_no_room() {
     let start = Instant::now();
     let (second, _second_busy) = seat(&connections, HERE).await;
     let place = tokio::time::timeout(FRESH / 4, connections.place()).await;
-    // A machine that stands still for so long makes it old.
+    // After a stall of this length on a slow machine, it is no longer fresh.
     assert!(place.is_err() && (!told(second.as_ref()) || start.elapsed() >= FRESH));
     let second = second.unwrap();
     tokio::select! {
@@ -101,7 +101,7 @@ async fn limits_change_while_connections_are_open() {
     assert!(first.is_some() && second.is_some() && !told(first.as_ref()));
     connections.set_limits(limits(2, 2, TrustedProxies::default()));
     assert!(!told(first.as_ref()) && !told(second.as_ref()), "the free place is taken first");
-    // The place that is left goes away, and whoever comes next has to wait for one of the two.
+    // The remaining place is removed, and the next connection has to wait for one of the two.
     let third = tokio::time::timeout(Duration::from_millis(300), connections.place()).await;
     assert!(third.is_err(), "two connections are open, and two may be");
     drop((first, second));
@@ -120,10 +120,10 @@ async fn fewer_connections_end_as_many_idle_ones_at_once() {
     connections.set_limits(limits(3, 6, TrustedProxies::default()));
     let ended = |seats: &[(Option<Seat>, Busy)]| seats.iter().map(|(seat, _)| told(seat.as_ref())).collect::<Vec<_>>();
     assert_eq!(ended(&seats), [false, false, true, true, true, false], "the longest idle");
-    // They end, and another one: there is a place again, although everybody who is left is at work.
+    // They end, and so does one more: there is a place again, although all that are left are busy.
     seats.truncate(2);
     assert!(tokio::time::timeout(Duration::from_secs(10), connections.place()).await.is_ok());
-    // Where all are at work there is nothing to end.
+    // If all are busy, there is nothing to end.
     connections.set_limits(limits(1, 6, TrustedProxies::default()));
     assert_eq!(ended(&seats), [false, false]);
     drop(at_work);

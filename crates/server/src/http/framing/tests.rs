@@ -17,7 +17,7 @@ enum End {
     Refused(u16),
 }
 
-/// Feeds a stream in pieces of one size; gives the number of bytes that passed, and how it ended.
+/// Feeds a stream in pieces of one size; returns the number of bytes that passed, and how it ended.
 fn feed(stream: &[u8], piece: usize) -> (usize, End) {
     let mut framing = Framing::new();
     let mut passed = 0;
@@ -58,7 +58,7 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Whatever bodies hold and however the bytes are cut, all of it passes, and the next head is found where it is.
+    /// All of it passes and the next head is found, whatever bodies hold and however the bytes are cut.
     #[test]
     fn bodies_are_bodies(requests in prop::collection::vec(request(), 1..5), piece in 1_usize..500) {
         let stream = requests.concat();

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::super::address::TrustedProxies;
 use super::{Busy, Connection, GuardedStream, Patience};
 
-/// The patience of a server, in hundredths of its seconds.
+/// The time-outs of a server divided by a hundred, except `linger`.
 const HURRIED: Patience = Patience {
     head: Duration::from_millis(100),
     first_byte: Duration::from_millis(300),
@@ -73,7 +73,7 @@ async fn a_head_that_trickles_in_ends_ten_seconds_after_its_first_byte() {
     assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
 }
 
-/// Two requests in one packet, the second not to be understood: the first is answered before the refusal goes out.
+/// Two requests in one packet, the second malformed: the first is answered before the refusal is sent.
 #[tokio::test]
 async fn a_refusal_waits_for_the_answers_before_it() {
     let (mut client, mut server, busy) = pair();
@@ -103,7 +103,7 @@ async fn a_request_may_take_its_time_and_the_next_may_wait_a_minute() {
     let mut buffer = [0_u8; 64];
     assert_eq!(server.read(&mut buffer).await.unwrap(), 18);
     let guard = busy.begin();
-    // Twice as long as between requests in the handler: no time-out here.
+    // The handler takes twice the keep-alive time: no time-out applies.
     let waiting = tokio::time::timeout(Duration::from_millis(1500), server.read(&mut buffer)).await;
     assert!(waiting.is_err());
     drop(guard);
@@ -148,7 +148,7 @@ async fn a_slow_reader_is_not_a_stalled_one() {
     assert_eq!(reader.await.unwrap(), 4096);
 }
 
-/// HTTP/2: the socket takes everything, and the window of the client nothing.
+/// HTTP/2: the socket takes everything, and the window of the client takes nothing.
 #[tokio::test]
 async fn an_answer_that_is_left_alone_ends_its_connection() {
     let (mut client, mut server, busy) = pair();
@@ -164,7 +164,7 @@ async fn an_answer_that_is_left_alone_ends_its_connection() {
     });
     assert_timed_out(read_out(&mut server).await, HURRIED.stalled_answer);
     drop(left);
-    // Those that move, or wait for the region itself, may go on.
+    // Answers that move, or that wait for the region itself, may go on.
     let quiet = tokio::time::timeout(Duration::from_secs(2), read_out(&mut server)).await;
     assert!(quiet.is_err());
     mover.abort();

@@ -51,7 +51,7 @@ async fn a_body_that_is_announced_as_too_large_is_not_read() {
     assert!(sender.is_closed());
 }
 
-/// Not only silence has an end: a body that goes on and on has one too.
+/// A body that is never silent has a time limit too.
 #[tokio::test]
 async fn a_body_that_trickles_has_an_end() {
     let (sender, body) = open_body();
@@ -69,7 +69,7 @@ async fn a_body_that_trickles_has_an_end() {
     assert_eq!(Sender::Proved("account").time(), Duration::from_mins(2));
 }
 
-/// Slow bodies of one address leave for the next ones of it; one that comes at once is read whatever the others do.
+/// Slow bodies of one address leave for its next ones; a body that arrives at once is read whatever the others do.
 #[tokio::test]
 async fn slow_bodies_make_room_for_those_that_come() {
     const EACH: usize = 256 * 1024;

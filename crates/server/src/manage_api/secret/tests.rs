@@ -8,7 +8,7 @@ use crate::http::whole::Whole;
 
 const PASSWORD: &str = "a password";
 
-/// A call as it is when its sender has just been proved, with a token.
+/// A call whose sender has just been proved, with a token.
 async fn proved_call(directory: &std::path::Path) -> Call {
     let registry = crate::cli::test_region(directory).await;
     let bootstrap = transship_registry::Bootstrap {
@@ -27,8 +27,8 @@ async fn proved_call(directory: &std::path::Path) -> Call {
     Call { registry, principal: proved.principal, parts, query, body: Whole::empty() }
 }
 
-/// What the login would be made with is read after the caller was proved, so a caller that was shut out between the two has to
-/// be noticed then.
+/// The basis of a login is read after the caller was proved. A caller that was disabled between the two must be noticed
+/// then.
 #[tokio::test]
 async fn no_login_is_made_for_a_caller_that_was_shut_out_meanwhile() {
     let directory = tempfile::tempdir().unwrap();
