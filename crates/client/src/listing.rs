@@ -54,12 +54,7 @@ impl RegistryClient {
         if let Some(referrers) = self.pages(name, first, media::OCI_INDEX, take).await? {
             return Ok(referrers);
         }
-        let tag: Tag = format!("{}-{}", digest.algorithm().as_str(), digest.hex())
-            .chars()
-            .take(transship_oci::name::MAX_TAG_CHARS)
-            .collect::<String>()
-            .parse()
-            .expect("letters, digits and a hyphen make a tag");
+        let tag = digest.referrers_tag();
         let Some((found, media_type, raw)) = self.get_manifest(name, &Reference::Tag(tag)).await? else {
             return Ok(Vec::new());
         };

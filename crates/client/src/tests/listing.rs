@@ -1,6 +1,6 @@
 //! Pages of tags and referrers.
 
-use transship_oci::{Tag, media};
+use transship_oci::{Digest, Tag, media};
 
 use super::support::{Script, client, name, reply, sha256};
 use crate::ErrorKind;
@@ -63,6 +63,12 @@ async fn referrers_come_from_the_api_or_from_the_tag_that_stands_in() {
     let server = Script::start([reply(404, &[], ""), reply(200, &types, index(referrer.as_str()))]).await;
     assert_eq!(client(&server.base).referrers(&name(), &subject).await.unwrap(), found);
     assert_eq!(server.take_seen().await[1].line(), format!("GET /v2/team/app/manifests/sha256-{}", subject.hex()));
+
+    // A tag keeps 64 of the 128 digits of a sha512 digest.
+    let long: Digest = format!("sha512:{}", "0f".repeat(64)).parse().unwrap();
+    let server = Script::start([reply(404, &[], ""), reply(200, &types, index(referrer.as_str()))]).await;
+    assert_eq!(client(&server.base).referrers(&name(), &long).await.unwrap(), found);
+    assert_eq!(server.take_seen().await[1].line(), format!("GET /v2/team/app/manifests/sha512-{}", "0f".repeat(32)));
 
     for second in [reply(404, &[], ""), reply(200, &[("content-type", media::OCI_MANIFEST)], "{}")] {
         let server = Script::start([reply(404, &[], ""), second]).await;
