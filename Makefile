@@ -1,7 +1,7 @@
 # Every target does its own set-up, says in one line what it does, and stops with a sentence when something cannot be had.
 #
 #   make demo [KEEP=1]   two regions, a real push, one call, the image is there
-#   make check           format, clippy and unit tests of what changed since the branch left main; under a minute
+#   make check           format, clippy and unit tests of what changed since the branch left main
 #   make test            every suite; CI=true makes a skipped suite a failure
 #   make soak            the long form of the random and fault suites; prints seeds, and how to run a failure again
 #   make fuzz            each fuzz target for SECONDS (600) with new seeds; what it finds stays in target/fuzz
