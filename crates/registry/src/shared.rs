@@ -2,8 +2,9 @@
 //!
 //! Owns: these three, together. Never: anything of one room alone.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use transship_catalog::Catalog;
 use transship_store::BlobStore;
 
@@ -18,7 +19,7 @@ pub(crate) struct Shared {
 struct Inner {
     /// Never freed, so that callers may keep references to it. Only an operator changes it, and each change costs a few
     /// KiB.
-    settings: RwLock<&'static Settings>,
+    settings: ArcSwap<&'static Settings>,
     catalog: Catalog,
     store: Arc<dyn BlobStore>,
 }
@@ -27,18 +28,19 @@ impl Shared {
     pub(crate) fn new(settings: Settings, catalog: Catalog, store: Arc<dyn BlobStore>) -> Self {
         let catalog = catalog.with_quotas(settings.quotas);
         let settings: &'static Settings = Box::leak(Box::new(settings));
-        Self { inner: Arc::new(Inner { settings: RwLock::new(settings), catalog, store }) }
+        Self { inner: Arc::new(Inner { settings: ArcSwap::from_pointee(settings), catalog, store }) }
     }
 
     /// The current settings. A caller that keeps the reference keeps the old values after a change.
     pub(crate) fn settings(&self) -> &'static Settings {
-        *self.inner.settings.read().unwrap_or_else(PoisonError::into_inner)
+        **self.inner.settings.load()
     }
 
     /// Replaces the settings, for everything that starts from now on.
     pub(crate) fn change_settings(&self, settings: Settings) {
         self.catalog().set_quotas_by_default(settings.quotas);
-        *self.inner.settings.write().unwrap_or_else(PoisonError::into_inner) = Box::leak(Box::new(settings));
+        let settings: &'static Settings = Box::leak(Box::new(settings));
+        self.inner.settings.store(Arc::new(settings));
     }
 
     pub(crate) fn catalog(&self) -> &Catalog {

@@ -173,7 +173,9 @@ impl App {
                 "this region is open to programs on its own machine, not to pages of other origins; send no Origin header",
             );
         }
-        request.extensions_mut().insert(self.inner.bodies.clone());
+        if !http_body::Body::is_end_stream(request.body()) {
+            request.extensions_mut().insert(self.inner.bodies.clone());
+        }
         match api {
             Api::Health => self.health(request.method(), request.uri().path()).await,
             Api::Oci => oci_api::handle(registry, request).await,

@@ -8,6 +8,9 @@ use http::{HeaderMap, Uri};
 /// Whether a request comes from a page of another origin than `public_url`: any of its `Origin` headers differs, and
 /// `null` differs too. Programs other than browsers send none.
 pub fn is_foreign(headers: &HeaderMap, public_url: &str) -> bool {
+    if !headers.contains_key(ORIGIN) {
+        return false;
+    }
     let own = origin_of(public_url);
     headers.get_all(ORIGIN).iter().any(|value| {
         let named = value.to_str().ok().and_then(origin_of);

@@ -91,12 +91,18 @@ pub(super) fn outdated(call: &Call) -> OciError {
 /// resolves here, and must not get what an open region gives.
 fn names_loopback(parts: &Parts) -> bool {
     let header = parts.headers.get(HOST).and_then(|value| value.to_str().ok());
-    let authority: Option<Authority> =
-        header.or_else(|| parts.uri.authority().map(Authority::as_str)).and_then(|text| text.parse().ok());
-    authority.is_some_and(|authority| {
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
-    })
+    header.or_else(|| parts.uri.authority().map(Authority::as_str)).is_some_and(is_loopback)
+}
+
+/// Whether `host[:port]` is a loopback name.
+fn is_loopback(authority: &str) -> bool {
+    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if is_port(port) && (!host.contains(':') || host.ends_with(']')) => host,
+        _ => authority,
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// The challenge to a mount whose token lacks the source, for a user who may pull there.
@@ -152,5 +158,31 @@ fn scope_for(name: &RepositoryName, action: Action) -> Scope {
     match action {
         Action::Push => Scope::repository(name, &[Action::Pull, Action::Push]),
         action => Scope::repository(name, &[action]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn only_loopback_names_and_addresses_are_loopback() {
+        for own in [
+            "localhost",
+            "localhost:80",
+            "127.0.0.1",
+            "127.9.9.9:1",
+            "[::1]",
+            "[::1]:443",
+            "::1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert!(is_loopback(own), "{own}");
+        }
+        for other in
+            ["", "localhost.example", "a@localhost", "127.0.0.1.example:80", "10.0.0.1:80", "[::2]:80", "::1:x", "[::1"]
+        {
+            assert!(!is_loopback(other), "{other}");
+        }
     }
 }
