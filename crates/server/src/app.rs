@@ -177,14 +177,14 @@ impl App {
             request.extensions_mut().insert(self.inner.bodies.clone());
         }
         match api {
-            Api::Health => self.health(request.method(), request.uri().path()).await,
+            Api::Health => Box::pin(self.health(request.method(), request.uri().path())).await,
             Api::Oci => oci_api::handle(registry, request).await,
             Api::Manage => {
                 request.extensions_mut().insert(self.inner.sync_images_response);
-                manage_api::handle(registry, request).await
+                Box::pin(manage_api::handle(registry, request)).await
             }
-            Api::Iam => iam_api::handle(registry, request).await,
-            Api::Peer => peer_api::handle(registry, request).await,
+            Api::Iam => Box::pin(iam_api::handle(registry, request)).await,
+            Api::Peer => Box::pin(peer_api::handle(registry, request)).await,
         }
     }
 

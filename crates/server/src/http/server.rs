@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -230,8 +231,8 @@ where
     let (remote, busy) = (connection.remote, connection.busy.clone());
     let stream = TokioIo::new(GuardedStream::new(stream, &connection, PATIENCE));
     let service = service_fn(move |request| {
-        let answer = exchange::serve(app.clone(), connection.clone(), request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        // An `async` block would hold the future twice, as captured and as awaited.
+        exchange::serve(app.clone(), connection.clone(), request).map(Ok::<_, Infallible>)
     });
     let builder = builder();
     let mut serving = std::pin::pin!(builder.serve_connection(stream, service));

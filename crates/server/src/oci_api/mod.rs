@@ -52,7 +52,7 @@ struct Call {
 /// Answers one request under `/v2`, or at the token endpoint.
 pub async fn handle(registry: Registry, request: Request<Body>) -> Response {
     if token::is_at(request.uri().path()) {
-        return token::handle(registry, request).await;
+        return Box::pin(token::handle(registry, request)).await;
     }
     let head = request.method() == Method::HEAD;
     let mut response = answer(registry, request).await.unwrap_or_else(IntoResponse::into_response);
@@ -77,12 +77,14 @@ async fn answer(registry: Registry, request: Request<Body>) -> Result<Response, 
     // Large futures are boxed, so that not every request carries their size.
     let answer = match (&method, route) {
         (&(Method::GET | Method::HEAD), Route::Base) => Ok(axum::Json(serde_json::json!({})).into_response()),
-        (&Method::GET, Route::Catalog) => lists::catalog(&call).await,
-        (&Method::GET, Route::TagsList { name }) => lists::tags(&call, &name).await,
+        (&Method::GET, Route::Catalog) => Box::pin(lists::catalog(&call)).await,
+        (&Method::GET, Route::TagsList { name }) => Box::pin(lists::tags(&call, &name)).await,
         (&(Method::GET | Method::HEAD), Route::Manifest { name, reference }) => {
             manifests::get(&call, &name, &reference).await
         }
-        (&Method::PUT, Route::Manifest { name, reference }) => manifests::put(&call, &name, reference, body).await,
+        (&Method::PUT, Route::Manifest { name, reference }) => {
+            Box::pin(manifests::put(&call, &name, reference, body)).await
+        }
         (&Method::DELETE, Route::Manifest { name, reference }) => {
             Box::pin(manifests::delete(&call, &name, &reference)).await
         }
@@ -91,11 +93,15 @@ async fn answer(registry: Registry, request: Request<Body>) -> Result<Response, 
         }
         (&Method::DELETE, Route::Blob { name, digest }) => Box::pin(blobs::delete(&call, &name, &digest)).await,
         (&Method::POST, Route::UploadStart { name }) => Box::pin(uploads::start(&call, &name, body)).await,
-        (&Method::GET, Route::Upload { name, session }) => uploads::status(&call, &name, &session).await,
-        (&Method::PATCH, Route::Upload { name, session }) => uploads::append(&call, &name, &session, body).await,
-        (&Method::PUT, Route::Upload { name, session }) => uploads::finish(&call, &name, &session, body).await,
-        (&Method::DELETE, Route::Upload { name, session }) => uploads::cancel(&call, &name, &session).await,
-        (&Method::GET, Route::Referrers { name, digest }) => referrers::list(&call, &name, &digest).await,
+        (&Method::GET, Route::Upload { name, session }) => Box::pin(uploads::status(&call, &name, &session)).await,
+        (&Method::PATCH, Route::Upload { name, session }) => {
+            Box::pin(uploads::append(&call, &name, &session, body)).await
+        }
+        (&Method::PUT, Route::Upload { name, session }) => {
+            Box::pin(uploads::finish(&call, &name, &session, body)).await
+        }
+        (&Method::DELETE, Route::Upload { name, session }) => Box::pin(uploads::cancel(&call, &name, &session)).await,
+        (&Method::GET, Route::Referrers { name, digest }) => Box::pin(referrers::list(&call, &name, &digest)).await,
         (method, _) => Err(OciError::new(
             StatusCode::METHOD_NOT_ALLOWED,
             ErrorCode::Unsupported,
