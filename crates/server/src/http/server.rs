@@ -30,7 +30,7 @@ use crate::app::App;
 /// Time limit for a TLS handshake, which takes two round trips and a signature.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Read buffer of a connection, and so the maximum size of a request head.
-const BUFFER_BYTES: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 48 * 1024;
 /// Receive window of a stream: 1 MiB carries 50 MB/s over 20 ms; the default of 64 KiB would carry 3 MB/s.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Receive window of a connection: four streams at full speed; also the maximum that one connection can make the server

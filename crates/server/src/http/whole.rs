@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header;
 use http::request::Parts;
 use http_body_util::BodyExt as _;
@@ -24,6 +24,8 @@ const ADDRESS_BYTES: usize = 4 << 20;
 const PROVED_BYTES: usize = 24 << 20;
 /// Budget of one account: a manifest of the largest size beside hundreds of the usual one.
 const ACCOUNT_BYTES: usize = 8 << 20;
+/// Room is taken, and memory allocated, in pieces of this size.
+const PIECE_BYTES: usize = 32 * 1024;
 /// Time limit for the body of a stranger, from its first byte to its last: 1 MiB at 35 KB/s.
 const STRANGER_TIME: Duration = Duration::from_secs(30);
 /// Time limit for the body of a proved caller: a manifest of 4 MiB at 35 KB/s.
@@ -191,7 +193,7 @@ async fn read<K: Eq + std::hash::Hash + Clone>(
     limit_bytes: usize,
     held: &Held<K>,
 ) -> Result<Bytes, WholeBodyError> {
-    let mut whole = BytesMut::new();
+    let mut whole = Pieces::default();
     loop {
         let frame = tokio::select! {
             // A frame that has arrived is taken before the body is told to leave.
@@ -201,22 +203,47 @@ async fn read<K: Eq + std::hash::Hash + Clone>(
         };
         let Some(frame) = frame else { break };
         let Ok(data) = frame.map_err(|_| WholeBodyError::Broken)?.into_data() else { continue };
-        let needed_bytes = whole.len() + data.len();
-        if needed_bytes > limit_bytes {
+        if whole.bytes + data.len() > limit_bytes {
             return Err(WholeBodyError::TooLarge { limit_bytes });
         }
-        if needed_bytes > whole.capacity() {
-            // Room is counted as it is allocated, by doubling.
-            let capacity = needed_bytes.max(whole.capacity() * 2).min(limit_bytes);
-            held.grow(capacity - whole.capacity())?;
-            let mut larger = BytesMut::with_capacity(capacity);
-            larger.extend_from_slice(&whole);
-            whole = larger;
-        }
-        whole.extend_from_slice(&data);
+        whole.append(&data, held)?;
     }
     held.came_whole();
-    Ok(whole.freeze())
+    Ok(whole.join())
+}
+
+/// The bytes of a body that have arrived. They are copied, because a frame keeps the whole read buffer of its
+/// connection alive. Pieces of one size leave no holes in the heap when bodies come and go.
+#[derive(Default)]
+struct Pieces {
+    pieces: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Pieces {
+    fn append<K: Eq + std::hash::Hash + Clone>(&mut self, mut data: &[u8], held: &Held<K>) -> Result<(), NoRoom> {
+        while !data.is_empty() {
+            let free = self.pieces.last().map_or(0, |last| last.capacity() - last.len());
+            if free == 0 {
+                // Most bodies are small, and arrive as one frame.
+                let bytes = if self.pieces.is_empty() { data.len().min(PIECE_BYTES) } else { PIECE_BYTES };
+                held.grow(bytes)?;
+                self.pieces.push(Vec::with_capacity(bytes));
+                continue;
+            }
+            let (now, later) = data.split_at(free.min(data.len()));
+            if let Some(last) = self.pieces.last_mut() {
+                last.extend_from_slice(now);
+            }
+            self.bytes += now.len();
+            data = later;
+        }
+        Ok(())
+    }
+
+    fn join(mut self) -> Bytes {
+        if self.pieces.len() > 1 { self.pieces.concat().into() } else { self.pieces.pop().unwrap_or_default().into() }
+    }
 }
 
 #[cfg(test)]
