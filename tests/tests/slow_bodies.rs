@@ -294,7 +294,16 @@ async fn calls_that_wait_leave_their_account_its_room() {
     let calls: Vec<_> = (0..8)
         .map(|_| {
             let (manage, path, body) = (pair.manage(), path.clone(), body.clone());
-            tokio::spawn(async move { manage.call("POST", &path, Some(body)).await.status })
+            tokio::spawn(async move {
+                loop {
+                    let status = manage.call("POST", &path, Some(body.clone())).await.status;
+                    if status != 429 {
+                        return status;
+                    }
+                    // All of them at once are more than one address may have unfinished.
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            })
         })
         .collect();
     // All of them are in their wait by then.

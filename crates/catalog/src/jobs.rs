@@ -67,6 +67,17 @@ impl FromStr for JobState {
     }
 }
 
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobStatus {
+    /// Its number.
+    pub id: i64,
+    /// Its state.
+    pub state: JobState,
+    /// The job that goes on with its copy, if it gave way to one that was asked for later.
+    pub superseded_by: Option<i64>,
+}
+
 /// A job to queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewJob {
@@ -261,11 +272,18 @@ impl Catalog {
     }
 
     /// Returns the states of the jobs with these numbers, in no particular order; missing jobs are left out.
-    pub async fn job_states(&self, ids: &[i64]) -> Result<Vec<(i64, JobState)>, CatalogError> {
-        let sql = "SELECT id, state FROM job WHERE id IN (SELECT CAST(value AS BIGINT) FROM {list:$1})";
+    pub async fn job_states(&self, ids: &[i64]) -> Result<Vec<JobStatus>, CatalogError> {
+        let sql = "SELECT id, state, superseded_by FROM job WHERE id IN (SELECT CAST(value AS BIGINT) FROM {list:$1})";
         let list = list_parameter(ids.iter().map(i64::to_string));
         let rows = self.read_all(|| self.query(sql).bind(&list)).await?;
-        rows.iter().map(|row| Ok((row.number("id")?, row.parsed("state")?))).collect()
+        let status = |row: &AnyRow| {
+            Ok(JobStatus {
+                id: row.number("id")?,
+                state: row.parsed("state")?,
+                superseded_by: row.optional_number("superseded_by")?,
+            })
+        };
+        rows.iter().map(status).collect()
     }
 
     /// Returns one page of a repository's jobs in the order of creation, and their total number.

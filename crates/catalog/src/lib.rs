@@ -53,7 +53,7 @@ pub use error::CatalogError;
 pub use fsck::{Dangling, HeldManifest};
 pub use grants::Grant;
 pub use immutability::ImmutableTags;
-pub use jobs::{EnqueueError, Heartbeat, Job, JobState, NewJob, Progress, TargetBefore};
+pub use jobs::{EnqueueError, Heartbeat, Job, JobState, JobStatus, NewJob, Progress, TargetBefore};
 pub use key_checks::{SECRETS_KEY, SealedAgain};
 pub use level::{InvalidLevel, Level};
 pub use limits::{QuotaExceeded, Quotas, Resource};

@@ -23,6 +23,7 @@ pub(crate) const FILES: &[&str] = &[
     include_str!("../migrations/0013_key_check.sql"),
     include_str!("../migrations/0014_job_target.sql"),
     include_str!("../migrations/0015_jobs_that_saw_all.sql"),
+    include_str!("../migrations/0016_superseded_jobs.sql"),
 ];
 
 impl Catalog {

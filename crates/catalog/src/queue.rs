@@ -207,7 +207,11 @@ impl Catalog {
                     AND o.tag = job.tag AND o.target_region = job.target_region
                     AND o.target_namespace = job.target_namespace AND o.override_existing = job.override_existing)";
         let give_way = "UPDATE job SET state = 'cancel', lease_owner = NULL, lease_until = 0, updated_at = {now},
-                last_error = CASE WHEN cancel_requested = 1 THEN 'cancelled' ELSE 'superseded by a newer job' END
+                last_error = CASE WHEN cancel_requested = 1 THEN 'cancelled' ELSE 'superseded by a newer job' END,
+                superseded_by = CASE WHEN cancel_requested = 0 THEN (SELECT o.id FROM job o WHERE o.state = 'waiting'
+                    AND o.repository_id = job.repository_id AND o.tag = job.tag AND o.target_region = job.target_region
+                    AND o.target_namespace = job.target_namespace
+                    AND o.override_existing = job.override_existing) END
             WHERE id = $1 AND attempt = $2 AND state = 'running' AND (cancel_requested = 0 OR target_before IS NULL)";
         let hand_over = "UPDATE job SET digest = (SELECT a.digest FROM job a WHERE a.id = $1),
                 target_before = (SELECT a.target_before FROM job a WHERE a.id = $1)

@@ -113,6 +113,8 @@ pub(super) async fn retries_wait_and_give_way(catalog: Catalog, _: String) {
     assert_eq!(superseded.state, JobState::Cancel);
     assert!(superseded.last_error.unwrap().contains("superseded"));
     assert_eq!(states(&catalog, &newer).await, [JobState::Waiting]);
+    let status = catalog.job_states(&queued).await.unwrap();
+    assert_eq!(status.iter().map(|status| status.superseded_by).collect::<Vec<_>>(), [Some(newer[0])]);
 
     // Asked for again, a waiting job need not wait out its pause.
     let claimed = catalog.claim_jobs("me", LEASE_MS, 1, 1).await.unwrap().pop().unwrap();

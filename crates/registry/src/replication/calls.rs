@@ -228,16 +228,28 @@ impl Replication {
     }
 
     /// Returns the states of the jobs when all are final or the deadline passes. Only jobs that are still open are read
-    /// again.
+    /// again. A job that gave way to a newer one for the same copy has the state of that one.
     async fn wait_for_jobs(&self, ids: &[i64], deadline: Instant) -> Result<HashMap<i64, JobState>, ServiceError> {
         let mut changes = self.jobs().finished();
         let mut states = HashMap::with_capacity(ids.len());
-        let mut open = ids.to_vec();
+        // The job that is waited for, and the one that makes its copy.
+        let mut open: Vec<(i64, i64)> = ids.iter().map(|id| (*id, *id)).collect();
         loop {
+            let mut found = HashMap::with_capacity(open.len());
             for page in open.chunks(PAGE) {
-                states.extend(self.catalog().job_states(page).await?);
+                let page: Vec<i64> = page.iter().map(|(_, runs)| *runs).collect();
+                let page = self.catalog().job_states(&page).await?;
+                found.extend(page.into_iter().map(|status| (status.id, status)));
             }
-            open.retain(|id| !states.get(id).is_some_and(|state: &JobState| state.is_final()));
+            open.retain_mut(|(asked, runs)| {
+                let Some(status) = found.get(runs) else { return true };
+                if let Some(newer) = status.superseded_by {
+                    *runs = newer;
+                    return true;
+                }
+                states.insert(*asked, status.state);
+                !status.state.is_final()
+            });
             let now = Instant::now();
             if open.is_empty() || now >= deadline {
                 return Ok(states);
