@@ -243,6 +243,10 @@ impl FaultyWriter {
 
 #[async_trait]
 impl BlobWriter for FaultyWriter {
+    fn expect(&mut self, size_bytes: u64) {
+        self.inner.expect(size_bytes);
+    }
+
     async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         self.check()?;
         let fault = self.store.meet(Operation::Write);

@@ -65,6 +65,9 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
 /// Dropping the writer ends the writing: bytes up to the last checkpoint are kept, later ones may be lost.
 #[async_trait]
 pub trait BlobWriter: Send + Sync + Debug {
+    /// Announces how many bytes the blob will have. This is advice, for example about caching: fewer or more may come.
+    fn expect(&mut self, _size_bytes: u64) {}
+
     /// Takes the next bytes, and waits while the storage is behind.
     ///
     /// A failure to store them may be reported only by a later call. If the call is cancelled,

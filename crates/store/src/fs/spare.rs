@@ -5,7 +5,9 @@
 //!
 //! A pushed blob is often pulled soon after, so it stays cached while there is memory for it. "Available" memory is the
 //! kernel's `MemAvailable`: memory that is free or holds pages that can be read again, such as these. Writers together
-//! fill at most half of it; the other half is left for blobs that are pulled. A container sees the machine's
+//! fill at most two fifths of it; the rest is left for blobs that are pulled. A blob that is known to be larger than
+//! that keeps only its beginning: whoever reads it whole reads most of it from the disk in any case, and new pages cost
+//! more than pages that are used again. A container sees the machine's
 //! `MemAvailable`, so the limits of its control groups are read as well, and the smallest amount applies.
 
 use std::fs;
@@ -13,10 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How much of one blob the page cache always keeps. Most layers are smaller, so for them no memory figures are read.
+/// How much stays of a blob that is known to be too large: the disk has time to start while this is sent.
+const HEAD_BYTES: u64 = 64 << 20;
+/// How much of any other blob the page cache always keeps. Most layers are smaller, so for them no memory figures are read.
 const ALWAYS_BYTES: u64 = 1 << 30;
-/// Writers together fill at most the available memory divided by this.
-const WRITERS_PART: u64 = 2;
+/// Writers together fill at most this part of the available memory, as numerator and denominator.
+const WRITERS_PART: (u64, u64) = (2, 5);
 
 /// The memory of the machine, for all writers of a store. Clones share the sum of what the writers use.
 #[derive(Clone, Debug)]
@@ -72,16 +76,17 @@ impl Memory {
 }
 
 impl Share {
-    /// How many of the first bytes of a blob of `size_bytes` the page cache may keep now. Call it at each checkpoint.
-    pub(super) fn keep(&mut self, size_bytes: u64) -> u64 {
-        if size_bytes <= ALWAYS_BYTES {
+    /// How many of the first bytes of a blob the page cache may keep now, when `size_bytes` of it are there and
+    /// `expected_bytes` are announced. Call it at each checkpoint.
+    pub(super) fn keep(&mut self, size_bytes: u64, expected_bytes: u64) -> u64 {
+        if size_bytes.max(expected_bytes) <= ALWAYS_BYTES {
             return size_bytes;
         }
         // If the amount is unknown, assume that no memory is available.
         let available = self.memory.available_bytes().unwrap_or(0);
         let all = self.memory.filled_bytes.load(Ordering::Relaxed);
         let others = all.saturating_sub(self.filled_bytes);
-        let kept = keep(size_bytes, available, others);
+        let kept = keep(size_bytes, expected_bytes, available, others);
         self.fill(kept);
         kept
     }
@@ -106,8 +111,12 @@ impl Drop for Share {
 }
 
 /// How many of the first bytes of a blob stay cached if the other writers have left `others_bytes` in the page cache.
-fn keep(size_bytes: u64, available_bytes: u64, others_bytes: u64) -> u64 {
-    (available_bytes / WRITERS_PART).saturating_sub(others_bytes).max(ALWAYS_BYTES).min(size_bytes)
+fn keep(size_bytes: u64, expected_bytes: u64, available_bytes: u64, others_bytes: u64) -> u64 {
+    let writers_bytes = available_bytes / WRITERS_PART.1 * WRITERS_PART.0;
+    if expected_bytes > writers_bytes.max(ALWAYS_BYTES) {
+        return HEAD_BYTES.min(size_bytes);
+    }
+    writers_bytes.saturating_sub(others_bytes).max(ALWAYS_BYTES).min(size_bytes)
 }
 
 /// `MemAvailable` of `/proc/meminfo`, in bytes.

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +22,9 @@ const FLUSH_BYTES: usize = 256 * 1024;
 /// Maximum number of buffered bytes during a write, and of bytes in one write. This absorbs a slow write (a few
 /// milliseconds on a busy disk) without delaying a fast sender.
 const BUFFER_BYTES: usize = 1024 * 1024;
+/// Bytes after which the disk begins to make a large blob durable, beside the writes. Otherwise it would be idle between
+/// checkpoints, and each checkpoint would wait for all of its bytes. Smaller blobs are left to the sync at their end.
+const EARLY_SYNC_BYTES: u64 = 16 << 20;
 /// The maximum memory of one writer: a buffer being filled and a buffer being written. Buffers grow as bytes arrive, so
 /// a small blob or a slow sender holds less.
 pub const WRITER_MEMORY_BYTES: usize = 2 * BUFFER_BYTES;
@@ -35,7 +39,15 @@ pub(super) struct FsWriter {
     /// Bytes that have not been handed to the disk.
     buffer: Vec<u8>,
     offset_bytes: u64,
+    /// How many bytes the file will have, as far as that is known.
+    expected_bytes: u64,
     disk: Disk,
+    /// The same file as the disk's.
+    file: Arc<File>,
+    /// The last sync that nobody waited for; its error must not be lost, because the kernel reports it only once.
+    early_sync: Option<JoinHandle<Result<(), StoreError>>>,
+    /// Where the last sync began.
+    early_sync_at: u64,
     /// Whether the file's name survives a power cut.
     is_name_durable: bool,
 }
@@ -55,7 +67,7 @@ enum Disk {
 #[derive(Debug)]
 struct OpenFile {
     path: BlobPath,
-    file: File,
+    file: Arc<File>,
     /// The share of the page cache that it may fill.
     share: Share,
     /// An empty buffer for reuse.
@@ -66,9 +78,12 @@ struct OpenFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     Nothing,
-    /// Make the whole file durable; it then has this many bytes.
+    /// Make the whole file durable.
     Sync {
+        /// How many bytes it then has.
         size_bytes: u64,
+        /// How many it will have in the end, as far as that is known.
+        expected_bytes: u64,
     },
 }
 
@@ -101,8 +116,19 @@ impl FsWriter {
     }
 
     fn new(path: BlobPath, file: File, share: Share, offset_bytes: u64, is_name_durable: bool) -> Self {
-        let file = OpenFile { path: path.clone(), file, share, spare: Vec::new() };
-        Self { path, buffer: Vec::new(), offset_bytes, disk: Disk::Idle(file), is_name_durable }
+        let file = Arc::new(file);
+        let open = OpenFile { path: path.clone(), file: Arc::clone(&file), share, spare: Vec::new() };
+        Self {
+            path,
+            buffer: Vec::new(),
+            offset_bytes,
+            expected_bytes: 0,
+            disk: Disk::Idle(open),
+            file,
+            early_sync: None,
+            early_sync_at: offset_bytes,
+            is_name_durable,
+        }
     }
 
     /// Hands the buffer to the disk after the work in progress is done.
@@ -122,11 +148,41 @@ impl FsWriter {
         }
     }
 
+    /// Begins a sync beside the writes once enough bytes have come since the last one, if that one is done.
+    async fn sync_early(&mut self) -> Result<(), StoreError> {
+        let is_running = self.early_sync.as_ref().is_some_and(|sync| !sync.is_finished());
+        if is_running || self.offset_bytes - self.early_sync_at < EARLY_SYNC_BYTES {
+            return Ok(());
+        }
+        self.end_early_sync().await?;
+        let (file, path) = (Arc::clone(&self.file), self.path.file.clone());
+        self.early_sync_at = self.offset_bytes;
+        self.early_sync = Some(tokio::task::spawn_blocking(move || {
+            file.sync_data().map_err(|error| failed("syncing", &path, error))
+        }));
+        Ok(())
+    }
+
+    /// Waits for the early sync. If the call is cancelled here, the next one waits for the same sync.
+    async fn end_early_sync(&mut self) -> Result<(), StoreError> {
+        let Some(sync) = &mut self.early_sync else { return Ok(()) };
+        let done = joined(sync.await).and_then(|result| result);
+        self.early_sync = None;
+        if let Err(error) = &done {
+            self.settle().await?;
+            self.disk = Disk::Failed { kind: error.kind(), reason: error.to_string() };
+        }
+        done
+    }
+
     /// Makes bytes and name durable, both at once: a journaling file system serves two waiting syncs with one commit.
     async fn sync(&mut self) -> Result<(), StoreError> {
-        self.hand_over(Then::Sync { size_bytes: self.offset_bytes }).await?;
+        let then = Then::Sync { size_bytes: self.offset_bytes, expected_bytes: self.expected_bytes };
+        self.hand_over(then).await?;
+        self.early_sync_at = self.offset_bytes;
         if self.is_name_durable {
-            return self.settle().await;
+            self.settle().await?;
+            return self.end_early_sync().await;
         }
         let directory = self.path.directory.clone();
         let name = tokio::task::spawn_blocking(move || sync_directory(&directory));
@@ -136,7 +192,7 @@ impl FsWriter {
             return Err(error);
         }
         self.is_name_durable = true;
-        Ok(())
+        self.end_early_sync().await
     }
 
     /// Waits for the work in progress. If the call is cancelled here, the work goes on and nothing is lost.
@@ -176,6 +232,10 @@ impl FsWriter {
 
 #[async_trait]
 impl BlobWriter for FsWriter {
+    fn expect(&mut self, size_bytes: u64) {
+        self.expected_bytes = size_bytes;
+    }
+
     async fn write(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
         self.check()?;
         while !bytes.is_empty() {
@@ -190,6 +250,7 @@ impl BlobWriter for FsWriter {
             if self.buffer.len() >= FLUSH_BYTES && self.is_disk_idle() {
                 self.hand_over(Then::Nothing).await?;
             }
+            self.sync_early().await?;
         }
         Ok(())
     }
@@ -212,13 +273,13 @@ impl BlobWriter for FsWriter {
 impl OpenFile {
     /// Writes the bytes, and syncs if `then` asks for it. Blocks.
     fn work(mut self, mut bytes: Vec<u8>, then: Then) -> Result<Self, StoreError> {
-        self.file.write_all(&bytes).map_err(|error| failed("writing", &self.path.file, error))?;
+        (&*self.file).write_all(&bytes).map_err(|error| failed("writing", &self.path.file, error))?;
         bytes.clear();
         self.spare = bytes;
-        if let Then::Sync { size_bytes } = then {
+        if let Then::Sync { size_bytes, expected_bytes } = then {
             self.file.sync_data().map_err(|error| failed("syncing", &self.path.file, error))?;
             self.verify(size_bytes)?;
-            self.drop_cached(size_bytes);
+            self.drop_cached(size_bytes, expected_bytes);
         }
         Ok(self)
     }
@@ -226,15 +287,15 @@ impl OpenFile {
     /// Drops the pages for which there is no memory from the page cache: they would evict pages that others need, and
     /// reusing pages at once costs far less than allocating new ones. This is advice that the kernel may ignore, so
     /// errors are ignored too.
-    fn drop_cached(&mut self, size_bytes: u64) {
-        if let Some((offset_bytes, length_bytes)) = self.range_to_drop(size_bytes) {
+    fn drop_cached(&mut self, size_bytes: u64, expected_bytes: u64) {
+        if let Some((offset_bytes, length_bytes)) = self.range_to_drop(size_bytes, expected_bytes) {
             let _ = rustix::fs::fadvise(&self.file, offset_bytes, Some(length_bytes), Advice::DontNeed);
         }
     }
 
     /// Returns offset and length of the range to drop; `None` if there is memory for the whole file.
-    fn range_to_drop(&mut self, size_bytes: u64) -> Option<(u64, NonZeroU64)> {
-        let kept_bytes = self.share.keep(size_bytes);
+    fn range_to_drop(&mut self, size_bytes: u64, expected_bytes: u64) -> Option<(u64, NonZeroU64)> {
+        let kept_bytes = self.share.keep(size_bytes, expected_bytes);
         let dropped_bytes = size_bytes.checked_sub(kept_bytes).and_then(NonZeroU64::new)?;
         Some((kept_bytes, dropped_bytes))
     }

@@ -90,31 +90,36 @@ fn groups_of_v1_count_too() {
 }
 
 #[test]
-fn writers_fill_half_of_what_is_available_and_each_keeps_a_gib() {
-    assert_eq!(keep(8 * GIB, 20 * GIB, 0), 8 * GIB, "all of it");
-    assert_eq!(keep(12 * GIB, 20 * GIB, 0), 10 * GIB, "its first ten");
-    assert_eq!(keep(8 * GIB, 20 * GIB, 7 * GIB), 3 * GIB, "others have the rest");
-    assert_eq!(keep(8 * GIB, 20 * GIB, 30 * GIB), GIB);
-    assert_eq!(keep(8 * GIB, 0, 0), GIB, "no memory at all");
-    assert_eq!(keep(GIB / 2, 0, 0), GIB / 2);
+fn writers_fill_two_fifths_of_what_is_available_and_each_keeps_a_gib() {
+    assert_eq!(keep(8 * GIB, 0, 20 * GIB, 0), 8 * GIB, "all of it");
+    assert_eq!(keep(4 * GIB, 8 * GIB, 20 * GIB, 0), 4 * GIB, "all of it so far");
+    assert_eq!(keep(12 * GIB, 0, 20 * GIB, 0), 8 * GIB, "its first eight");
+    assert_eq!(keep(8 * GIB, 0, 20 * GIB, 5 * GIB), 3 * GIB, "others have the rest");
+    assert_eq!(keep(8 * GIB, 0, 20 * GIB, 30 * GIB), GIB);
+    assert_eq!(keep(8 * GIB, 0, 0, 0), GIB, "no memory at all");
+    assert_eq!(keep(GIB / 2, 0, 0, 0), GIB / 2);
+    assert_eq!(keep(4 * GIB, 9 * GIB, 20 * GIB, 0), HEAD_BYTES, "it will be too large in the end");
+    assert_eq!(keep(GIB, u64::MAX, 0, 0), HEAD_BYTES);
+    assert_eq!(keep(HEAD_BYTES / 2, u64::MAX, 0, 0), HEAD_BYTES / 2);
+    assert_eq!(keep(GIB / 2, GIB, 0, 0), GIB / 2);
 }
 
 #[test]
 fn shares_are_given_back() {
     let (folder, memory) = machine(&[("proc/meminfo", MEMINFO)]);
     let (mut one, mut other) = (memory.share(), memory.share());
-    assert_eq!(one.keep(GIB), GIB);
+    assert_eq!(one.keep(GIB, 0), GIB);
     assert_eq!(memory.filled_bytes.load(Ordering::Relaxed), 0, "what is always kept is not looked at");
-    assert_eq!(one.keep(8 * GIB), 8 * GIB);
-    assert_eq!(other.keep(8 * GIB), 2 * GIB, "the two have half of the machine");
+    assert_eq!(one.keep(8 * GIB, 0), 8 * GIB);
+    assert_eq!(other.keep(8 * GIB, 0), GIB, "the two have two fifths of the machine");
     drop(one);
-    assert_eq!(other.keep(8 * GIB), 8 * GIB, "the next checkpoint finds the room");
+    assert_eq!(other.keep(8 * GIB, 0), 8 * GIB, "the next checkpoint finds the room");
     // Memory has become short: at the next checkpoint all but the first GiB goes.
     fs::write(folder.path().join("proc/meminfo"), "MemAvailable: 1024 kB\n").unwrap();
-    assert_eq!(other.keep(9 * GIB), GIB);
+    assert_eq!(other.keep(9 * GIB, 0), GIB);
     // If the amount is unknown, the result is the same as if memory were short.
     fs::remove_file(folder.path().join("proc/meminfo")).unwrap();
-    assert_eq!(other.keep(9 * GIB), GIB);
+    assert_eq!(other.keep(9 * GIB, 0), GIB);
     drop(other);
     assert_eq!(memory.filled_bytes.load(Ordering::Relaxed), 0);
 }
