@@ -1,7 +1,7 @@
 //! A whole region for tests: SQLite in a temporary folder, blobs in memory, an account with an administrator.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use transship_oci::{Action, Digest, DigestAlgorithm, NamespaceName, Reference, R
 use transship_store::{BlobStore, MemoryStore};
 
 use crate::access::policy::Principal;
+use crate::access::proof::{Authorized, Delete, Pull, Push};
 use crate::access::token_grant::Grant;
 use crate::content::manifests::{ManifestPush, PushCondition, Pushed};
 use crate::error::ServiceError;
@@ -125,9 +126,13 @@ impl TestRegion {
     pub(crate) async fn push_blob(&self, name: &RepositoryName, content: &[u8]) -> Digest {
         let grant = self.grant(&self.admin, name).await;
         let digest = Digest::of(DigestAlgorithm::Sha256, content);
-        let status = self.registry.content().start_upload(&grant, name, DigestAlgorithm::Sha256).await.unwrap();
+        let status = self.registry.content().start_upload(push(&grant, name), DigestAlgorithm::Sha256).await.unwrap();
         let body = body(&[content]);
-        self.registry.content().finish_upload(&grant, name, &status.session, None, body, digest.clone()).await.unwrap();
+        self.registry
+            .content()
+            .finish_upload(push(&grant, name), &status.session, None, body, digest.clone())
+            .await
+            .unwrap();
         digest
     }
 
@@ -152,18 +157,18 @@ impl TestRegion {
         manifest: &serde_json::Value,
     ) -> Result<Pushed, ServiceError> {
         let grant = self.grant(&self.admin, name).await;
-        let push = ManifestPush {
+        let manifest = ManifestPush {
             reference: reference.parse::<Reference>().unwrap(),
             tags: Vec::new(),
             content_type: None,
             raw: Bytes::from(serde_json::to_vec(manifest).unwrap()),
             condition: PushCondition::Always,
         };
-        self.registry.content().push_manifest(&grant, name, push).await
+        self.registry.content().push_manifest(push(&grant, name), manifest).await
     }
 
     pub(crate) async fn read_blob(&self, name: &RepositoryName, digest: &Digest) -> Vec<u8> {
-        let blob = self.registry.content().find_blob(name, digest).await.unwrap();
+        let blob = self.registry.content().find_blob(pull(name), digest).await.unwrap();
         let mut stream = self.registry.content().read_blob(&blob, None).await.unwrap();
         let mut content = Vec::new();
         while let Some(piece) = stream.next().await {
@@ -188,11 +193,32 @@ impl TestRegion {
     }
 }
 
-pub(crate) fn body(frames: &[&[u8]]) -> crate::content::uploads::Body {
+pub(crate) fn body(frames: &[&[u8]]) -> crate::content::upload_body::Body {
     let frames: Vec<Result<Bytes, String>> = frames.iter().map(|frame| Ok(Bytes::copy_from_slice(frame))).collect();
-    Box::pin(futures::stream::iter(frames))
+    crate::content::upload_body::Body::new(futures::stream::iter(frames), None)
 }
 
 pub(crate) fn name(text: &str) -> RepositoryName {
     text.parse().unwrap()
+}
+
+/// A grant that allows everything.
+fn everything() -> &'static Arc<Grant> {
+    static GRANT: LazyLock<Arc<Grant>> = LazyLock::new(|| Arc::new(Grant::of_open_region(Principal::nobody())));
+    &GRANT
+}
+
+/// The right to read a repository, without a token.
+pub(crate) fn pull(name: &RepositoryName) -> Authorized<'_, Pull> {
+    everything().authorize(name).unwrap()
+}
+
+/// The right to delete from a repository, without a token.
+pub(crate) fn delete(name: &RepositoryName) -> Authorized<'_, Delete> {
+    everything().authorize(name).unwrap()
+}
+
+/// The right of this grant to write a repository.
+pub(crate) fn push<'a>(grant: &'a Arc<Grant>, name: &'a RepositoryName) -> Authorized<'a, Push> {
+    grant.authorize(name).unwrap()
 }

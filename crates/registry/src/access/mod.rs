@@ -7,5 +7,6 @@
 pub(crate) mod asks;
 pub(crate) mod grants;
 pub(crate) mod policy;
+pub(crate) mod proof;
 pub(crate) mod service;
 pub(crate) mod token_grant;

@@ -9,8 +9,9 @@ use transship_oci::{Action, NamespaceName, RepositoryName};
 use crate::access::service::Access;
 use crate::error::ServiceError;
 
-/// A user who has proved their identity.
+/// A user who has proved their identity. Only a row of the catalog, or the claims of a verified token, become one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::manual_non_exhaustive, reason = "other modules of this crate must not make one either")]
 pub struct Principal {
     /// Id of the user, 32 hex digits.
     pub user_id: String,
@@ -22,6 +23,24 @@ pub struct Principal {
     pub account_name: String,
     /// Administrators have level 7 everywhere in their account.
     pub is_admin: bool,
+    /// Keeps other modules from making one.
+    #[serde(skip)]
+    proved: (),
+}
+
+#[cfg(test)]
+impl Principal {
+    /// A user without a name, for tests that check no permission.
+    pub(crate) const fn nobody() -> Self {
+        Self {
+            user_id: String::new(),
+            user_name: String::new(),
+            account_id: String::new(),
+            account_name: String::new(),
+            is_admin: false,
+            proved: (),
+        }
+    }
 }
 
 impl From<transship_catalog::User> for Principal {
@@ -32,6 +51,7 @@ impl From<transship_catalog::User> for Principal {
             account_id: user.account_id,
             account_name: user.account_name,
             is_admin: user.is_admin,
+            proved: (),
         }
     }
 }

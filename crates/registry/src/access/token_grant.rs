@@ -4,11 +4,9 @@
 //! token is valid (`identity`).
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 
-use transship_oci::{Action, RegionId, RepositoryName, Scope};
+use transship_oci::{Action, NamespaceName, RegionId, RepositoryName, Scope};
 
-use crate::access::asks::Asks;
 use crate::access::policy::Principal;
 use crate::error::ServiceError;
 
@@ -24,47 +22,6 @@ pub struct Grant {
     namespaces: BTreeMap<String, i64>,
     /// Every right on every repository: the grant of an open region.
     everything: bool,
-}
-
-/// A repository as a token names it: its name, and the namespace that had that name when the token was made.
-///
-/// A namespace that was deleted and created again is a different one, whoever created it.
-#[derive(Clone, Copy, Debug)]
-pub struct GrantedName<'a> {
-    pub(crate) name: &'a RepositoryName,
-    /// The id of the namespace; `None` if any namespace is accepted.
-    namespace_id: Option<i64>,
-    /// The caller who asks for it.
-    pub(crate) asks: Asks<'a>,
-}
-
-impl GrantedName<'_> {
-    /// Sets the caller's address, which tells anonymous callers apart.
-    #[must_use]
-    pub fn from_address(mut self, address: IpAddr) -> Self {
-        if let Asks::Stranger(unknown) = &mut self.asks {
-            *unknown = address;
-        }
-        self
-    }
-
-    /// Returns an error if `namespace_id` is not the namespace that the token was made for.
-    pub(crate) fn require(&self, namespace_id: i64) -> Result<(), ServiceError> {
-        match self.namespace_id {
-            Some(granted) if granted != namespace_id => {
-                Err(ServiceError::GrantOutdated(self.name.namespace().to_string()))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Tests may use a name without a token.
-#[cfg(test)]
-impl<'a> From<&'a RepositoryName> for GrantedName<'a> {
-    fn from(name: &'a RepositoryName) -> Self {
-        Self { name, namespace_id: None, asks: Asks::Account("") }
-    }
 }
 
 /// An id that no namespace has.
@@ -102,16 +59,13 @@ impl Grant {
         self.everything || self.access.iter().any(allows)
     }
 
-    /// A repository, as this token names it.
-    pub fn on<'a>(&'a self, name: &'a RepositoryName) -> GrantedName<'a> {
-        let granted = || self.namespaces.get(name.namespace().as_str()).copied().unwrap_or(NO_NAMESPACE);
-        GrantedName { name, namespace_id: (!self.everything).then(granted), asks: self.asks() }
-    }
-
-    /// The caller who holds this grant.
-    pub(crate) fn asks(&self) -> Asks<'_> {
-        let nobody = Asks::Stranger(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        self.principal.as_ref().map_or(nobody, |principal| Asks::Account(&principal.account_id))
+    /// Returns an error if `namespace_id` is not the namespace that had this name when the token was made.
+    pub(crate) fn require(&self, namespace: &NamespaceName, namespace_id: i64) -> Result<(), ServiceError> {
+        let granted = self.namespaces.get(namespace.as_str()).copied().unwrap_or(NO_NAMESPACE);
+        if self.everything || granted == namespace_id {
+            return Ok(());
+        }
+        Err(ServiceError::GrantOutdated(namespace.to_string()))
     }
 
     /// All scopes of the token, as one `scope` parameter.

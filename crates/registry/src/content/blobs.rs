@@ -7,7 +7,7 @@ use transship_catalog::{Blob, Pulled};
 use transship_oci::{Action, Digest, RepositoryName};
 use transship_store::{Blame, ByteStream, Location, StoreError};
 
-use crate::access::token_grant::{Grant, GrantedName};
+use crate::access::proof::{Authorized, Delete, Pull, Push};
 use crate::content::blob_content::BlobContent;
 use crate::content::inspection::Verdict;
 use crate::content::service::Content;
@@ -28,27 +28,26 @@ impl Content {
     /// Finds a blob of a repository; a digest alone gives no access (H2: a blob's link is per repository).
     pub async fn find_blob(
         &self,
-        name: impl Into<GrantedName<'_>>,
+        pull: Authorized<'_, Pull>,
         digest: &Digest,
     ) -> Result<Arc<BlobContent>, ServiceError> {
-        let granted = name.into();
-        let key = format!("{} {digest}", granted.name);
-        let ask = async || self.asked_blob(granted, digest).await;
+        let key = format!("{} {digest}", pull.name());
+        let ask = async || self.asked_blob(pull, digest).await;
         let pulled = self.blob_cache().get(self.catalog(), &key, ask).await?;
-        granted.require(pulled.namespace_id)?;
+        pull.require(pulled.namespace_id)?;
         Ok(Arc::clone(&pulled.content))
     }
 
     async fn asked_blob(
         &self,
-        granted: GrantedName<'_>,
+        pull: Authorized<'_, Pull>,
         digest: &Digest,
     ) -> Result<Pulled<Arc<BlobContent>>, ServiceError> {
-        let name = granted.name;
+        let name = pull.name();
         let Some(Pulled { namespace_id, content: blob }) = self.catalog().pull_blob(name, digest).await? else {
             // The cause may be that the repository is missing, or is a different one now.
             let absent = || ServiceError::BlobAbsent(digest.clone());
-            return Err(self.granted_repository(granted).await.err().unwrap_or_else(absent));
+            return Err(self.granted_repository(pull).await.err().unwrap_or_else(absent));
         };
         let content = BlobContent {
             digest: blob.digest,
@@ -108,12 +107,12 @@ impl Content {
     /// Mounts a blob of another repository that the same token may pull from (H1).
     pub async fn mount_blob(
         &self,
-        grant: &Grant,
-        name: &RepositoryName,
+        push: Authorized<'_, Push>,
         digest: &Digest,
         from: &RepositoryName,
     ) -> Result<Mount, ServiceError> {
-        if !grant.allows(from, Action::Pull) {
+        let grant = push.grant();
+        let Some(pull) = grant.authorize::<Pull>(from) else {
             // A client whose token names the source knew about the mount when it asked; a region gets no other token.
             if grant.principal.is_none() || grant.via.is_some() || grant.speaks_of(from) {
                 return Ok(Mount::Nothing);
@@ -121,23 +120,23 @@ impl Content {
             let access = self.access.effective_access(from, grant.principal.as_ref()).await?;
             let would_do = access.repository.is_some() && access.allows(Action::Pull);
             return Ok(if would_do { Mount::AskForMore } else { Mount::Nothing });
-        }
+        };
         let Some(source) = self.catalog().find_repository(from).await? else { return Ok(Mount::Nothing) };
-        grant.on(from).require(source.namespace_id)?;
+        pull.require(source.namespace_id)?;
         let Some(blob) = self.catalog().find_blob(source.id, digest).await? else { return Ok(Mount::Nothing) };
         // If the bytes are missing or cannot be checked, the client is asked to upload, which repairs the blob.
         if !matches!(self.inspect_size(&blob).await, Ok(Verdict::Sound)) {
             return Ok(Mount::Nothing);
         }
-        let target = self.repository_to_push(grant, name).await?;
+        let target = self.repository_to_push(push).await?;
         let mounted = self.catalog().mount_blob(source.id, target.id, digest).await?;
         Ok(if mounted.is_some() { Mount::Done } else { Mount::Nothing })
     }
 
     /// Removes a blob from a repository; its bytes go once no repository links it.
-    pub async fn delete_blob(&self, name: impl Into<GrantedName<'_>>, digest: &Digest) -> Result<(), ServiceError> {
+    pub async fn delete_blob(&self, delete: Authorized<'_, Delete>, digest: &Digest) -> Result<(), ServiceError> {
         use transship_catalog::Unlinked;
-        let repository = self.granted_repository(name.into()).await?;
+        let repository = self.granted_repository(delete).await?;
         match self.catalog().unlink_blob(repository.id, digest).await? {
             Unlinked::Done => Ok(()),
             Unlinked::Absent => Err(ServiceError::BlobAbsent(digest.clone())),

@@ -11,7 +11,7 @@ use transship_oci::{
 };
 
 use crate::access::policy::Principal;
-use crate::access::token_grant::{Grant, GrantedName};
+use crate::access::proof::{Authorized, Delete, Pull, Push};
 use crate::content::large_pages::{PATIENCE, SMALL_BYTES};
 use crate::content::sending::LargeManifest;
 use crate::content::service::Content;
@@ -81,28 +81,25 @@ impl Content {
     }
 
     /// The repository of that name, created if absent: a push creates it, private (contract 7.6).
-    pub(crate) async fn repository_to_push(
-        &self,
-        grant: &Grant,
-        name: &RepositoryName,
-    ) -> Result<Repository, ServiceError> {
+    pub(crate) async fn repository_to_push(&self, push: Authorized<'_, Push>) -> Result<Repository, ServiceError> {
+        let name = push.name();
         if let Some(found) = self.catalog().find_repository(name).await? {
-            grant.on(name).require(found.namespace_id)?;
+            push.require(found.namespace_id)?;
             return Ok(found);
         }
-        let Some(principal) = &grant.principal else {
+        let Some(principal) = push.principal() else {
             return Err(ServiceError::Denied("an anonymous caller may not create repositories".to_owned()));
         };
         let attributes = crate::content::repositories::RepositoryAttributes::default;
-        match self.ensure_granted_repository(principal, grant.on(name), attributes()).await {
+        match self.ensure_granted_repository(principal, push, attributes()).await {
             // In an open region nobody creates the organization beforehand.
-            Err(ServiceError::NamespaceAbsent { .. }) if grant.may_do_everything() => {
+            Err(ServiceError::NamespaceAbsent { .. }) if push.grant().may_do_everything() => {
                 match self.create_namespace(principal, name.namespace()).await {
                     // Another push created it meanwhile.
                     Ok(()) | Err(ServiceError::NamespaceTaken(_)) => {}
                     Err(error) => return Err(error),
                 }
-                self.ensure_granted_repository(principal, grant.on(name), attributes()).await
+                self.ensure_granted_repository(principal, push, attributes()).await
             }
             made => made,
         }
@@ -111,39 +108,38 @@ impl Content {
     /// Finds a manifest by tag or digest.
     pub async fn find_manifest(
         &self,
-        name: impl Into<GrantedName<'_>>,
+        pull: Authorized<'_, Pull>,
         reference: &Reference,
     ) -> Result<FoundManifest, ServiceError> {
-        let granted = name.into();
-        let key = format!("{} {reference}", granted.name);
+        let key = format!("{} {reference}", pull.name());
         let mut made = None;
         let ask = async || {
-            let (found, large) = self.asked_manifest(granted, reference).await?;
+            let (found, large) = self.asked_manifest(pull, reference).await?;
             made = large;
             Ok(found)
         };
         let pulled = self.manifest_cache().get(self.catalog(), &key, ask).await?;
-        granted.require(pulled.namespace_id)?;
+        pull.require(pulled.namespace_id)?;
         Ok(FoundManifest { stored: Arc::clone(&pulled.content), made })
     }
 
     /// Reads a manifest from the catalog. At a referrers tag, the index is made from more than is stored there.
     async fn asked_manifest(
         &self,
-        granted: GrantedName<'_>,
+        pull: Authorized<'_, Pull>,
         reference: &Reference,
     ) -> Result<(Pulled<Arc<StoredManifest>>, Option<Arc<LargeManifest>>), ServiceError> {
         let is_made = matches!(reference, Reference::Tag(tag) if referrers_tag_subject(tag).is_some());
-        if !is_made && let Some(found) = self.catalog().pull_manifest(granted.name, reference, SMALL_BYTES).await? {
+        if !is_made && let Some(found) = self.catalog().pull_manifest(pull.name(), reference, SMALL_BYTES).await? {
             let PulledManifest { digest, media_type, size_bytes, raw } = found.content;
             let stored = StoredManifest { digest, media_type, size_bytes, raw: raw.map(Bytes::from) };
             return Ok((Pulled { namespace_id: found.namespace_id, content: Arc::new(stored) }, None));
         }
         // The cause may be that the repository is missing, or is a different one now.
-        let repository = self.granted_repository(granted).await?;
+        let repository = self.granted_repository(pull).await?;
         let found = match reference {
-            Reference::Tag(tag) => self.manifest_at_tag(granted.asks, repository.id, tag).await?,
-            Reference::Digest(digest) => self.made_manifest(granted.asks, repository.id, digest).await?,
+            Reference::Tag(tag) => self.manifest_at_tag(pull.asks(), repository.id, tag).await?,
+            Reference::Digest(digest) => self.made_manifest(pull.asks(), repository.id, digest).await?,
         };
         let found = found.ok_or_else(|| ServiceError::ManifestAbsent(reference.to_string()))?;
         let size_bytes = found.raw.len() as u64;
@@ -162,7 +158,7 @@ impl Content {
     /// [`ServiceError::TooManyLargeAnswers`] if there is no room in time.
     pub async fn send_manifest(
         &self,
-        granted: GrantedName<'_>,
+        pull: Authorized<'_, Pull>,
         reference: &Reference,
         found: &FoundManifest,
     ) -> Result<Arc<LargeManifest>, ServiceError> {
@@ -170,30 +166,29 @@ impl Content {
             return Ok(Arc::clone(made));
         }
         let join = || self.sending().join(&found.digest);
-        let room = match self.rooms().take_unless(granted.asks, found.size_bytes, PATIENCE, join).await? {
+        let room = match self.rooms().take_unless(pull.asks(), found.size_bytes, PATIENCE, join).await? {
             Ok(room) => room,
             Err(shared) => return Ok(shared),
         };
         let by_digest = Reference::Digest(found.digest.clone());
-        if let Some(stored) = self.catalog().pull_manifest(granted.name, &by_digest, u64::MAX).await?
+        if let Some(stored) = self.catalog().pull_manifest(pull.name(), &by_digest, u64::MAX).await?
             && let Some(raw) = stored.content.raw
         {
-            granted.require(stored.namespace_id)?;
+            pull.require(stored.namespace_id)?;
             let begun = self.sending().begin(&found.digest, Bytes::from(raw), room);
             self.rooms().look_again();
             return Ok(begun);
         }
         // The index was made for an earlier request; make it again.
         drop(room);
-        let (_, made) = self.asked_manifest(granted, reference).await?;
+        let (_, made) = self.asked_manifest(pull, reference).await?;
         made.ok_or_else(|| ServiceError::ManifestAbsent(reference.to_string()))
     }
 
     /// Stores a manifest and moves its tags, all or nothing.
     pub async fn push_manifest(
         &self,
-        grant: &Grant,
-        name: &RepositoryName,
+        allowed: Authorized<'_, Push>,
         push: ManifestPush,
     ) -> Result<Pushed, ServiceError> {
         let view = ManifestView::parse(push.content_type.as_deref(), &push.raw)?;
@@ -212,12 +207,12 @@ impl Content {
                 tags.push(tag);
             }
         }
-        let repository = self.repository_to_push(grant, name).await?;
+        let repository = self.repository_to_push(allowed).await?;
         let condition = match push.condition {
             PushCondition::Always => TagCondition::Always,
             PushCondition::IfAbsent => TagCondition::IfAbsent,
             PushCondition::IfDigest(digest) => {
-                self.condition_on(grant.asks(), repository.id, &push.reference, digest).await?
+                self.condition_on(allowed.asks(), repository.id, &push.reference, digest).await?
             }
         };
         let content = self.clone();
@@ -273,10 +268,10 @@ impl Content {
     /// Deletes a tag, or a manifest with every tag that points at it.
     pub async fn delete_manifest(
         &self,
-        name: impl Into<GrantedName<'_>>,
+        delete: Authorized<'_, Delete>,
         reference: &Reference,
     ) -> Result<(), ServiceError> {
-        let repository = self.granted_repository(name.into()).await?;
+        let repository = self.granted_repository(delete).await?;
         let deleted = match reference {
             Reference::Tag(tag) => self.catalog().delete_tag(repository.id, tag).await?,
             Reference::Digest(digest) => self.catalog().delete_manifest(repository.id, digest).await?,
@@ -287,11 +282,11 @@ impl Content {
     /// One page of a repository's tags in byte order, after `after`.
     pub async fn tag_names(
         &self,
-        name: impl Into<GrantedName<'_>>,
+        pull: Authorized<'_, Pull>,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Tag>, ServiceError> {
-        let repository = self.granted_repository(name.into()).await?;
+        let repository = self.granted_repository(pull).await?;
         Ok(self.catalog().list_tags(repository.id, after, limit).await?)
     }
 

@@ -22,4 +22,5 @@ pub(crate) mod service;
 pub(crate) mod stored_manifest;
 pub(crate) mod tags;
 mod tombstones;
+pub(crate) mod upload_body;
 pub(crate) mod uploads;

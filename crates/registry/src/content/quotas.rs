@@ -1,9 +1,9 @@
 //! Quotas of organizations: refuses bytes before they are read, and sets limits for an operator. The catalog counts.
 
 use transship_catalog::{CatalogError, Limit, NamespaceUsage, Resource};
-use transship_oci::{Digest, NamespaceName, RepositoryName};
+use transship_oci::{Digest, NamespaceName};
 
-use crate::access::token_grant::Grant;
+use crate::access::proof::{Authorized, Push};
 use crate::content::service::Content;
 use crate::error::ServiceError;
 
@@ -20,12 +20,12 @@ impl Content {
     /// [`ServiceError::NamespaceFull`]; content that `digest` names and that the organization already has always fits.
     pub async fn require_room(
         &self,
-        grant: &Grant,
-        name: &RepositoryName,
+        push: Authorized<'_, Push>,
         session: Option<&str>,
         digest: Option<&Digest>,
         length_bytes: u64,
     ) -> Result<(), ServiceError> {
+        let name = push.name();
         if !self.catalog().has_byte_limit(name.namespace()).await? {
             return Ok(());
         }
@@ -33,10 +33,10 @@ impl Content {
             // A token for another organization of that name must not learn how full this one is.
             None => {
                 let namespace = self.catalog().find_namespace(name.namespace()).await?;
-                namespace.map_or(Ok(()), |namespace| grant.on(name).require(namespace.id))?;
+                namespace.map_or(Ok(()), |namespace| push.require(namespace.id))?;
                 (0, 0)
             }
-            Some(session) => match self.upload(grant, name, session).await {
+            Some(session) => match self.upload(push, session).await {
                 Err(ServiceError::UploadAbsent) => return Ok(()),
                 found => found.map(|upload| (upload.offset_bytes, upload.reserved_bytes))?,
             },

@@ -16,7 +16,7 @@ use transship_oci::{
 };
 
 use crate::access::asks::Asks;
-use crate::access::token_grant::GrantedName;
+use crate::access::proof::{Authorized, Pull};
 use crate::content::large_pages::Room;
 use crate::content::large_pages::{PAGE_BYTES, PATIENCE};
 use crate::content::service::Content;
@@ -54,18 +54,17 @@ impl Content {
     /// A repository that does not exist has none (OCI distribution, "Listing Referrers").
     pub async fn referrers(
         &self,
-        name: impl Into<GrantedName<'_>>,
+        pull: Authorized<'_, Pull>,
         subject: &Digest,
         artifact_type: Option<&str>,
         after: Option<&Digest>,
     ) -> Result<ReferrersPage, ServiceError> {
-        let granted = name.into();
-        let repository = match self.granted_repository(granted).await {
+        let repository = match self.granted_repository(pull).await {
             Err(ServiceError::RepositoryAbsent(_)) => return Ok(ReferrersPage::default()),
             found => found?,
         };
         let found = self.catalog().referrers(repository.id, subject, artifact_type, after, PAGE).await?;
-        let room = self.rooms().take(granted.asks, found.bytes, PATIENCE).await?;
+        let room = self.rooms().take(pull.asks(), found.bytes, PATIENCE).await?;
         let entries = self.descriptors(repository.id, &found).await?;
         Ok(ReferrersPage { entries, next: found.next, room })
     }

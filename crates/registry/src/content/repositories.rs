@@ -6,7 +6,7 @@ use transship_oci::RepositoryName;
 use crate::access::asks::Asks;
 use crate::access::policy::Principal;
 use crate::access::policy::denied;
-use crate::access::token_grant::GrantedName;
+use crate::access::proof::{Authorized, Push};
 use crate::content::large_pages::Room;
 use crate::content::large_pages::{PAGE_BYTES, PATIENCE, ROW_BYTES};
 use crate::content::service::Content;
@@ -154,25 +154,25 @@ impl Content {
     pub(crate) async fn ensure_granted_repository(
         &self,
         principal: &Principal,
-        granted: GrantedName<'_>,
+        push: Authorized<'_, Push>,
         attributes: RepositoryAttributes,
     ) -> Result<Repository, ServiceError> {
-        let namespace = self.namespace(granted.name.namespace()).await?;
-        granted.require(namespace.id)?;
-        self.ensure_repository(principal, namespace.id, granted.name, attributes).await
+        let namespace = self.namespace(push.name().namespace()).await?;
+        push.require(namespace.id)?;
+        self.ensure_repository(principal, namespace.id, push.name(), attributes).await
     }
 
     /// The repository of that name, in the namespace that a token was made for.
-    pub(crate) async fn granted_repository(&self, granted: GrantedName<'_>) -> Result<Repository, ServiceError> {
-        if let Some(repository) = self.catalog().find_repository(granted.name).await? {
+    pub(crate) async fn granted_repository<R>(&self, granted: Authorized<'_, R>) -> Result<Repository, ServiceError> {
+        if let Some(repository) = self.catalog().find_repository(granted.name()).await? {
             granted.require(repository.namespace_id)?;
             return Ok(repository);
         }
         // If the organization was created anew, the holder of an old token must not learn even what it lacks.
-        if let Some(namespace) = self.catalog().find_namespace(granted.name.namespace()).await? {
+        if let Some(namespace) = self.catalog().find_namespace(granted.name().namespace()).await? {
             granted.require(namespace.id)?;
         }
-        Err(ServiceError::RepositoryAbsent(granted.name.to_string()))
+        Err(ServiceError::RepositoryAbsent(granted.name().to_string()))
     }
 
     /// One repository with its counts. Only its own account sees who created it.

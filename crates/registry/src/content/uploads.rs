@@ -3,18 +3,17 @@
 //! A row holds the session's state (offset, hash state, store state) and is renewed at each checkpoint. When a session
 //! continues, bytes after the last checkpoint are thrown away. Owns: that order. Never: what a digest may be used for.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::StreamExt as _;
 use transship_catalog::{Abandon, Blob, CatalogError, Closing, KnownBytes, NewUpload, Resume, Upload};
-use transship_oci::{ContentRange, Digest, DigestAlgorithm, Hasher, RepositoryName};
+use transship_oci::{ContentRange, Digest, DigestAlgorithm, Hasher};
 use transship_store::{BlobWriter, Checkpoint, Location, StoreError};
 
-use crate::access::token_grant::Grant;
+use crate::access::proof::{Authorized, Push};
 use crate::content::inspection::Verdict;
 use crate::content::service::Content;
+use crate::content::upload_body::Body;
 use crate::detached::detached;
 use crate::error::ServiceError;
 
@@ -46,18 +45,14 @@ pub struct UploadStatus {
     pub offset_bytes: u64,
 }
 
-/// A request body: frames of bytes, or the reason why the body ended early.
-pub type Body = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, String>> + Send>>;
-
 impl Content {
     /// Opens an upload session; creates the repository if it is absent.
     pub async fn start_upload(
         &self,
-        grant: &Grant,
-        name: &RepositoryName,
+        push: Authorized<'_, Push>,
         algorithm: DigestAlgorithm,
     ) -> Result<UploadStatus, ServiceError> {
-        let repository = self.repository_to_push(grant, name).await?;
+        let repository = self.repository_to_push(push).await?;
         let session = uuid::Uuid::new_v4().simple().to_string();
         let life_ms = i64::try_from(self.settings().upload_expiry.as_millis()).unwrap_or(LONGEST_LIFE_MS);
         let limit = self.settings().upload_sessions_per_user;
@@ -66,7 +61,7 @@ impl Content {
             .create_upload(&NewUpload {
                 id: session.clone(),
                 repository_id: repository.id,
-                user_id: grant.user_id().to_owned(),
+                user_id: push.user_id().to_owned(),
                 location: Location::fresh().to_string(),
                 algorithm,
                 life_ms: life_ms.min(LONGEST_LIFE_MS),
@@ -80,19 +75,14 @@ impl Content {
     }
 
     /// The state of a session.
-    pub async fn upload_status(
-        &self,
-        grant: &Grant,
-        name: &RepositoryName,
-        session: &str,
-    ) -> Result<UploadStatus, ServiceError> {
-        let upload = self.upload(grant, name, session).await?;
+    pub async fn upload_status(&self, push: Authorized<'_, Push>, session: &str) -> Result<UploadStatus, ServiceError> {
+        let upload = self.upload(push, session).await?;
         Ok(UploadStatus { session: upload.id, offset_bytes: upload.offset_bytes })
     }
 
     /// Cancels a session and frees its bytes.
-    pub async fn cancel_upload(&self, grant: &Grant, name: &RepositoryName, session: &str) -> Result<(), ServiceError> {
-        let upload = self.upload(grant, name, session).await?;
+    pub async fn cancel_upload(&self, push: Authorized<'_, Push>, session: &str) -> Result<(), ServiceError> {
+        let upload = self.upload(push, session).await?;
         self.discard(&upload.id, Abandon::User).await
     }
 
@@ -102,13 +92,12 @@ impl Content {
     /// [`ServiceError::RangeInvalid`] if `range` does not start at the session's offset; then nothing is changed.
     pub async fn append_upload(
         &self,
-        grant: &Grant,
-        name: &RepositoryName,
+        push: Authorized<'_, Push>,
         session: &str,
         range: Option<ContentRange>,
         body: Body,
     ) -> Result<UploadStatus, ServiceError> {
-        let upload = self.upload(grant, name, session).await?;
+        let upload = self.upload(push, session).await?;
         let content = self.clone();
         detached(async move {
             // A body without a range has no offset, so it must not be appended after bytes that another request brings.
@@ -132,22 +121,21 @@ impl Content {
     /// [`ServiceError::DigestMismatch`] if the bytes have another digest; then the session is gone.
     pub async fn finish_upload(
         &self,
-        grant: &Grant,
-        name: &RepositoryName,
+        push: Authorized<'_, Push>,
         session: &str,
         range: Option<ContentRange>,
         body: Body,
         expected: Digest,
     ) -> Result<(), ServiceError> {
-        let repository = self.catalog().find_repository(name).await?.ok_or(ServiceError::UploadAbsent)?;
-        grant.on(name).require(repository.namespace_id)?;
+        let repository = self.catalog().find_repository(push.name()).await?.ok_or(ServiceError::UploadAbsent)?;
+        push.require(repository.namespace_id)?;
         let finished = FinishedUpload {
             session: session.to_owned(),
             repository_id: repository.id,
-            user_id: grant.user_id().to_owned(),
+            user_id: push.user_id().to_owned(),
             digest: expected.clone(),
         };
-        let upload = match self.upload(grant, name, session).await {
+        let upload = match self.upload(push, session).await {
             Err(ServiceError::UploadAbsent) => return finished.repeat(self, body).await,
             found => found?,
         };
@@ -178,15 +166,14 @@ impl Content {
     /// As [`Content::start_upload`] and [`Content::finish_upload`].
     pub async fn push_blob(
         &self,
-        grant: &Arc<Grant>,
-        name: &RepositoryName,
+        push: Authorized<'_, Push>,
         body: Body,
         expected: Digest,
     ) -> Result<(), ServiceError> {
-        let (content, grant, name) = (self.clone(), Arc::clone(grant), name.clone());
+        let (content, kept) = (self.clone(), push.keep());
         detached(Box::pin(async move {
-            let session = content.start_upload(&grant, &name, expected.algorithm()).await?.session;
-            let finished = content.finish_upload(&grant, &name, &session, None, body, expected).await;
+            let session = content.start_upload(kept.get(), expected.algorithm()).await?.session;
+            let finished = content.finish_upload(kept.get(), &session, None, body, expected).await;
             if finished.is_err()
                 && let Err(error) = content.discard(&session, Abandon::User).await
             {
@@ -202,16 +189,11 @@ impl Content {
     }
 
     /// The session, if it belongs to this repository and user (H6), and the token to the repository's organization.
-    pub(crate) async fn upload(
-        &self,
-        grant: &Grant,
-        name: &RepositoryName,
-        session: &str,
-    ) -> Result<Upload, ServiceError> {
-        let repository = self.catalog().find_repository(name).await?.ok_or(ServiceError::UploadAbsent)?;
-        grant.on(name).require(repository.namespace_id)?;
+    pub(crate) async fn upload(&self, push: Authorized<'_, Push>, session: &str) -> Result<Upload, ServiceError> {
+        let repository = self.catalog().find_repository(push.name()).await?.ok_or(ServiceError::UploadAbsent)?;
+        push.require(repository.namespace_id)?;
         let upload = self.catalog().find_upload(session).await?.ok_or(ServiceError::UploadAbsent)?;
-        if upload.repository_id == repository.id && upload.user_id == grant.user_id() {
+        if upload.repository_id == repository.id && upload.user_id == push.user_id() {
             Ok(upload)
         } else {
             Err(ServiceError::UploadAbsent)
@@ -358,6 +340,9 @@ impl Receiving {
         range: Option<ContentRange>,
         mut body: Body,
     ) -> Result<(), ServiceError> {
+        if let Some(announced) = body.announced_bytes() {
+            self.writer.expect(self.writer.offset_bytes().saturating_add(announced));
+        }
         let mut received = 0_u64;
         let mut last_frame = Instant::now();
         loop {

@@ -242,13 +242,13 @@ impl Replication {
                 found.extend(page.into_iter().map(|status| (status.id, status)));
             }
             open.retain_mut(|(asked, runs)| {
-                let Some(status) = found.get(runs) else { return true };
-                if let Some(newer) = status.superseded_by {
+                let Some(job) = found.get(runs) else { return true };
+                if let Some(newer) = job.superseded_by {
                     *runs = newer;
                     return true;
                 }
-                states.insert(*asked, status.state);
-                !status.state.is_final()
+                states.insert(*asked, job.state);
+                !job.state.is_final()
             });
             let now = Instant::now();
             if open.is_empty() || now >= deadline {

@@ -87,6 +87,12 @@ pub(super) fn outdated(call: &Call) -> OciError {
     challenge(&call.registry, scope.as_deref(), Some(INVALID_TOKEN))
 }
 
+/// The challenge to a token that lacks the right that a request needs.
+pub(super) fn insufficient(call: &Call) -> OciError {
+    let scope = Route::parse(call.parts.uri.path()).ok().and_then(|route| scope_of(&route, &call.parts));
+    challenge(&call.registry, scope.as_deref(), Some(INSUFFICIENT_SCOPE))
+}
+
 /// Whether a request was sent to this machine by a loopback name. A page in a browser can reach it by another name that
 /// resolves here, and must not get what an open region gives.
 fn names_loopback(parts: &Parts) -> bool {

@@ -14,7 +14,7 @@ use super::manifests::{DOCKER_CONTENT_DIGEST, text_header};
 /// Blobs can hold anything, also HTML, on the registry's own origin. So they are served as bytes to save, never to
 /// display (H16, content sniffing).
 pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> Result<Response, OciError> {
-    let blob = call.registry.content().find_blob(call.grant.on(name), digest).await?;
+    let blob = call.registry.content().find_blob(call.may(name)?, digest).await?;
     let is_head = call.parts.method == Method::HEAD;
     let etag = format!("\"{digest}\"");
     let asked = call.parts.headers.get(header::RANGE).and_then(|value| value.to_str().ok());
@@ -62,6 +62,6 @@ fn is_same_content(headers: &HeaderMap, etag: &str) -> bool {
 
 /// `DELETE /v2/{name}/blobs/{digest}`.
 pub(super) async fn delete(call: &Call, name: &RepositoryName, digest: &Digest) -> Result<Response, OciError> {
-    call.registry.content().delete_blob(call.grant.on(name), digest).await?;
+    call.registry.content().delete_blob(call.may(name)?, digest).await?;
     Ok(StatusCode::ACCEPTED.into_response())
 }

@@ -25,7 +25,7 @@ pub(super) async fn catalog(call: &Call) -> Result<Response, OciError> {
 pub(super) async fn tags(call: &Call, name: &RepositoryName) -> Result<Response, OciError> {
     let page = call.query.page_size(PAGE)?;
     let last = call.query.once("last", ErrorCode::Unsupported)?;
-    let mut tags = call.registry.content().tag_names(call.grant.on(name), last, page + 1).await?;
+    let mut tags = call.registry.content().tag_names(call.may(name)?, last, page + 1).await?;
     let link = next_page(&Route::TagsList { name: name.clone() }, &mut tags, page, |tag| tag.as_str());
     Ok(with_link(link, Json(json!({ "name": name, "tags": tags }))))
 }

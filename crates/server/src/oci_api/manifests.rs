@@ -21,7 +21,7 @@ const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 
 /// `GET` and `HEAD /v2/{name}/manifests/{reference}`: the stored bytes, whatever the client accepts.
 pub(super) async fn get(call: &Call, name: &RepositoryName, reference: &Reference) -> Result<Response, OciError> {
-    let granted = call.grant.on(name);
+    let granted = call.may(name)?;
     let stored = call.registry.content().find_manifest(granted, reference).await?;
     let etag = format!("\"{}\"", stored.digest);
     let matches = call.parts.headers.get(header::IF_NONE_MATCH).is_some_and(|value| lists_etag(value, &etag));
@@ -77,7 +77,7 @@ pub(super) async fn put(
     let raw = body.bytes.clone();
     let push = ManifestPush { reference, tags: tags.clone(), content_type, raw, condition };
     let pushed =
-        call.registry.content().push_manifest(&call.grant, name, push).await.map_err(|e| OciError::on(name, e))?;
+        call.registry.content().push_manifest(call.may(name)?, push).await.map_err(|e| OciError::on(name, e))?;
     let location = Route::Manifest { name: name.clone(), reference: Reference::Digest(pushed.digest.clone()) }.path();
     let mut response = StatusCode::CREATED.into_response();
     let headers = response.headers_mut();
@@ -95,7 +95,7 @@ pub(super) async fn put(
 
 /// `DELETE /v2/{name}/manifests/{reference}`: a tag alone, or a manifest with its tags.
 pub(super) async fn delete(call: &Call, name: &RepositoryName, reference: &Reference) -> Result<Response, OciError> {
-    call.registry.content().delete_manifest(call.grant.on(name), reference).await?;
+    call.registry.content().delete_manifest(call.may(name)?, reference).await?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
 

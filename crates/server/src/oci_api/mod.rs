@@ -29,8 +29,8 @@ use ::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use transship_oci::{Action, ErrorCode, Route, RouteError};
-use transship_registry::{Grant, Registry};
+use transship_oci::{Action, ErrorCode, RepositoryName, Route, RouteError};
+use transship_registry::{Authorized, Grant, Registry, Right};
 
 use access::Caller;
 pub(crate) use access::bearer;
@@ -47,6 +47,13 @@ struct Call {
     grant: Arc<Grant>,
     parts: Parts,
     query: Query,
+}
+
+impl Call {
+    /// Proves that the caller has a right on a repository; the operation that needs the proof says which right.
+    fn may<'a, R: Right>(&'a self, name: &'a RepositoryName) -> Result<Authorized<'a, R>, OciError> {
+        self.grant.authorize(name).ok_or_else(|| access::insufficient(self))
+    }
 }
 
 /// Answers one request under `/v2`, or at the token endpoint.

@@ -27,7 +27,7 @@ pub(super) async fn list(call: &Call, name: &RepositoryName, subject: &Digest) -
         None => None,
         Some(text) => Some(text.parse::<Digest>().map_err(|e| OciError::bad(ErrorCode::DigestInvalid, e.to_string()))?),
     };
-    let granted = call.grant.on(name).from_address(context::client());
+    let granted = call.may(name)?.from_address(context::client());
     let page = call.registry.content().referrers(granted, subject, filter, after.as_ref()).await?;
     let index = Index { schema_version: 2, media_type: media::OCI_INDEX, manifests: page.entries };
     let mut response = pieces::json(&index, page.room);

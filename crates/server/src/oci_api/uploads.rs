@@ -26,13 +26,13 @@ pub(super) async fn start(call: &Call, name: &RepositoryName, body: Body) -> Res
         // oracle).
         let from = call.query.first("from").and_then(|from| from.parse::<RepositoryName>().ok());
         if let Some(from) = from {
-            match call.registry.content().mount_blob(&call.grant, name, &digest, &from).await? {
+            match call.registry.content().mount_blob(call.may(name)?, &digest, &from).await? {
                 Mount::Done => return Ok(created(name, &digest)),
                 Mount::AskForMore => return Err(access::ask_for_more(call, name)),
                 Mount::Nothing => {}
             }
         }
-        let status = call.registry.content().start_upload(&call.grant, name, digest.algorithm()).await?;
+        let status = call.registry.content().start_upload(call.may(name)?, digest.algorithm()).await?;
         return Ok(session(StatusCode::ACCEPTED, name, &status));
     }
     let digest = call.query.once("digest", ErrorCode::DigestInvalid)?.map(parse_digest).transpose()?;
@@ -44,17 +44,17 @@ pub(super) async fn start(call: &Call, name: &RepositoryName, body: Body) -> Res
     };
     if let Some(digest) = digest {
         require_room(call, name, None, Some(&digest)).await?;
-        let pushed = call.registry.content().push_blob(&call.grant, name, frames(body), digest.clone()).await;
+        let pushed = call.registry.content().push_blob(call.may(name)?, frames(call, body), digest.clone()).await;
         pushed.map_err(|error| OciError::on(name, error))?;
         return Ok(created(name, &digest));
     }
-    let status = call.registry.content().start_upload(&call.grant, name, algorithm).await?;
+    let status = call.registry.content().start_upload(call.may(name)?, algorithm).await?;
     Ok(session(StatusCode::ACCEPTED, name, &status))
 }
 
 /// `GET` on a session: how many bytes have arrived.
 pub(super) async fn status(call: &Call, name: &RepositoryName, id: &str) -> Result<Response, OciError> {
-    let status = call.registry.content().upload_status(&call.grant, name, id).await?;
+    let status = call.registry.content().upload_status(call.may(name)?, id).await?;
     Ok(session(StatusCode::NO_CONTENT, name, &status))
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn status(call: &Call, name: &RepositoryName, id: &str) -> Resu
 pub(super) async fn append(call: &Call, name: &RepositoryName, id: &str, body: Body) -> Result<Response, OciError> {
     let range = chunk_range(call, name, id).await?;
     require_room(call, name, Some(id), None).await?;
-    let appended = call.registry.content().append_upload(&call.grant, name, id, range, frames(body)).await;
+    let appended = call.registry.content().append_upload(call.may(name)?, id, range, frames(call, body)).await;
     Ok(session(StatusCode::ACCEPTED, name, &appended.map_err(|error| OciError::on(name, error))?))
 }
 
@@ -76,14 +76,14 @@ pub(super) async fn finish(call: &Call, name: &RepositoryName, id: &str, body: B
     let range = chunk_range(call, name, id).await?;
     require_room(call, name, Some(id), Some(&digest)).await?;
     let finished =
-        call.registry.content().finish_upload(&call.grant, name, id, range, frames(body), digest.clone()).await;
+        call.registry.content().finish_upload(call.may(name)?, id, range, frames(call, body), digest.clone()).await;
     finished.map_err(|error| OciError::on(name, error))?;
     Ok(created(name, &digest))
 }
 
 /// `DELETE` on a session.
 pub(super) async fn cancel(call: &Call, name: &RepositoryName, id: &str) -> Result<Response, OciError> {
-    call.registry.content().cancel_upload(&call.grant, name, id).await?;
+    call.registry.content().cancel_upload(call.may(name)?, id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -96,7 +96,7 @@ async fn require_room(
 ) -> Result<(), OciError> {
     match content_length(call) {
         None | Some(0) => Ok(()),
-        Some(length) => Ok(call.registry.content().require_room(&call.grant, name, session, digest, length).await?),
+        Some(length) => Ok(call.registry.content().require_room(call.may(name)?, session, digest, length).await?),
     }
 }
 
@@ -117,7 +117,7 @@ async fn chunk_range(call: &Call, name: &RepositoryName, id: &str) -> Result<Opt
         Ok(range) => range,
         Err(ContentRangeError::Malformed(error)) => return Err(bad(error.to_string())),
         Err(error @ ContentRangeError::Backwards { .. }) => {
-            let status = call.registry.content().upload_status(&call.grant, name, id).await?;
+            let status = call.registry.content().upload_status(call.may(name)?, id).await?;
             return Err(OciError::new(
                 StatusCode::RANGE_NOT_SATISFIABLE,
                 ErrorCode::BlobUploadInvalid,
@@ -143,8 +143,9 @@ fn parse_digest(text: &str) -> Result<Digest, OciError> {
         .map_err(|error: transship_oci::GrammarError| OciError::bad(ErrorCode::DigestInvalid, error.to_string()))
 }
 
-fn frames(body: Body) -> transship_registry::Body {
-    Box::pin(body.into_data_stream().map(|frame| frame.map_err(|error| error.to_string())))
+fn frames(call: &Call, body: Body) -> transship_registry::Body {
+    let frames = body.into_data_stream().map(|frame| frame.map_err(|error| error.to_string()));
+    transship_registry::Body::new(frames, content_length(call))
 }
 
 fn session_path(name: &RepositoryName, status: &UploadStatus) -> String {

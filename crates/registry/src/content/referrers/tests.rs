@@ -3,7 +3,7 @@ use transship_oci::{Digest, Reference, media};
 
 use crate::content::manifests::{FoundManifest, ManifestPush, PushCondition};
 use crate::error::ServiceError;
-use crate::testing::{TestRegion, name};
+use crate::testing::{TestRegion, delete, name, pull};
 
 const NAME: &str = "group/app";
 
@@ -29,7 +29,7 @@ async fn sign(region: &TestRegion, subject: &Digest, kind: &str) -> Digest {
 }
 
 async fn at(region: &TestRegion, reference: impl Into<Reference>) -> Result<FoundManifest, ServiceError> {
-    region.registry.content().find_manifest(&name(NAME), &reference.into()).await
+    region.registry.content().find_manifest(pull(&name(NAME)), &reference.into()).await
 }
 
 fn entries(index: &FoundManifest) -> Vec<Digest> {
@@ -61,10 +61,10 @@ async fn the_tag_of_a_subject_lists_what_refers_to_it() {
     assert_eq!(at(&region, tag.clone()).await.unwrap().raw, index.raw);
     assert_eq!(at(&region, index.digest.clone()).await.unwrap().raw, index.raw);
     // The index is not a tag of the repository.
-    let tags = region.registry.content().tag_names(&name(NAME), None, 10).await.unwrap();
+    let tags = region.registry.content().tag_names(pull(&name(NAME)), None, 10).await.unwrap();
     assert_eq!(tags.iter().map(transship_oci::Tag::as_str).collect::<Vec<_>>(), ["v1"]);
 
-    region.registry.content().delete_manifest(&name(NAME), &Reference::Digest(first)).await.unwrap();
+    region.registry.content().delete_manifest(delete(&name(NAME)), &Reference::Digest(first)).await.unwrap();
     assert_eq!(entries(&at(&region, tag).await.unwrap()), sorted([second]));
     assert!(matches!(at(&region, index.digest.clone()).await, Err(ServiceError::ManifestAbsent(_))), "it has changed");
 }
@@ -91,7 +91,7 @@ async fn an_index_that_a_client_keeps_is_brought_up_to_date() {
     assert!(text.contains("by hand") && text.contains("\"mine\":\"yes\""), "what the client wrote stays: {text}");
     assert_eq!(at(&region, pushed.digest.clone()).await.unwrap().digest, pushed.digest, "by digest: as pushed");
 
-    region.registry.content().delete_manifest(&name(NAME), &Reference::Digest(mine)).await.unwrap();
+    region.registry.content().delete_manifest(delete(&name(NAME)), &Reference::Digest(mine)).await.unwrap();
     assert_eq!(entries(&at(&region, tag.clone()).await.unwrap()), sorted([theirs.clone()]));
 
     // The digest of an index that was read may be the condition of a push, although nobody has stored that index.
@@ -108,7 +108,7 @@ async fn an_index_that_a_client_keeps_is_brought_up_to_date() {
             condition: PushCondition::IfDigest(condition),
         };
         let grant = region.grant(&region.admin, &name(NAME)).await;
-        region.registry.content().push_manifest(&grant, &name(NAME), push).await
+        region.registry.content().push_manifest(crate::testing::push(&grant, &name(NAME)), push).await
     };
     put(read.digest.clone(), "first").await.unwrap();
     let late = put(read.digest.clone(), "second").await;
@@ -134,9 +134,10 @@ async fn a_large_index_is_sent_in_pieces() {
     let grant = region.grant(&region.admin, &app).await;
     let mut reference = Reference::Tag(subject.referrers_tag());
     for _ in 0..3 {
-        let found = region.registry.content().find_manifest(grant.on(&app), &reference).await.unwrap();
+        let found = region.registry.content().find_manifest(grant.authorize(&app).unwrap(), &reference).await.unwrap();
         assert!(found.raw.is_none() && found.size_bytes > 64 << 10);
-        let sent = region.registry.content().send_manifest(grant.on(&app), &reference, &found).await.unwrap();
+        let sent =
+            region.registry.content().send_manifest(grant.authorize(&app).unwrap(), &reference, &found).await.unwrap();
         let mut raw = Vec::new();
         while let Some(piece) = sent.piece(raw.len(), 10_000).filter(|piece| !piece.is_empty()) {
             raw.extend_from_slice(&piece);

@@ -12,10 +12,11 @@ use transship_client::peer::{
     MAX_PREPARE_ATTACHED, MAX_PREPARE_BLOBS, MAX_PREPARE_MANIFESTS, PrepareReply, PrepareRequest, TokenReply,
     TokenRequest,
 };
-use transship_oci::{Action, Digest, Reference, RegionId, RepositoryName};
+use transship_oci::{Digest, Reference, RegionId, RepositoryName};
 
 use super::peer_tokens::PeerTokens;
 use crate::access::policy::Principal;
+use crate::access::proof::Push;
 use crate::access::token_grant::Grant;
 use crate::content::repositories::RepositoryAttributes;
 use crate::error::ServiceError;
@@ -125,11 +126,16 @@ impl Replication {
     }
 
     /// Answers another region that asks what an image lacks here. Mounts blobs that the user may read elsewhere.
-    pub async fn answer_prepare(&self, grant: &Grant, request: &PrepareRequest) -> Result<PrepareReply, ServiceError> {
+    pub async fn answer_prepare(
+        &self,
+        grant: &Arc<Grant>,
+        request: &PrepareRequest,
+    ) -> Result<PrepareReply, ServiceError> {
         let target = RepositoryName::new(request.namespace.clone(), request.repository.clone());
-        let principal = grant.principal.as_ref().filter(|_| grant.allows(&target, Action::Push));
+        let push = grant.authorize::<Push>(&target);
+        let push = push.and_then(|push| Some((push, push.principal()?)));
         let peer = grant.via.as_ref().and_then(|via| self.trust.peer(via.as_str()));
-        let Some((principal, peer)) = principal.zip(peer) else {
+        let Some(((push, principal), peer)) = push.zip(peer) else {
             return Err(ServiceError::Denied(format!("the token was not given to a region for a copy to {target}")));
         };
         let attributes = RepositoryAttributes {
@@ -143,11 +149,11 @@ impl Replication {
         at_most("attached tags", request.attached.len(), MAX_PREPARE_ATTACHED)?;
         let found = self.catalog().find_repository(&target).await?;
         if let Some(repository) = &found {
-            grant.on(&target).require(repository.namespace_id)?;
+            push.require(repository.namespace_id)?;
         }
         let repository = match found {
             Some(repository) => repository,
-            None => self.content.ensure_granted_repository(principal, grant.on(&target), attributes).await?,
+            None => self.content.ensure_granted_repository(principal, push, attributes).await?,
         };
         // This also runs if the tag is already right: any part of the image may be gone, or new.
         let mut tags = request.attached.clone();

@@ -5,7 +5,7 @@ use super::*;
 use crate::access::token_grant::Grant;
 use crate::registry::Registry;
 use crate::replication::calls::{SyncImages, TagOutcome};
-use crate::testing::{TestRegion, name, settings};
+use crate::testing::{TestRegion, delete, name, pull, settings};
 
 /// A region that replicates within itself, which needs no second process, and knows region-b.
 async fn region() -> (TestRegion, tokio_util::sync::CancellationToken) {
@@ -47,7 +47,7 @@ async fn an_image_gets_to_another_organization_once() {
     let (app, copy) = (name("group/app"), name("copies/app"));
     let digest = region.push_image(&app, "v1", b"layer").await;
     assert_eq!(states(&region, call(&["v1", "v1"], false)).await, [("v1".to_owned(), JobState::Success)]);
-    let copied = region.registry.content().find_manifest(&copy, &"v1".parse().unwrap()).await.unwrap();
+    let copied = region.registry.content().find_manifest(pull(&copy), &"v1".parse().unwrap()).await.unwrap();
     assert_eq!(copied.digest, digest);
     assert_eq!(region.read_blob(&copy, &Digest::of(transship_oci::DigestAlgorithm::Sha256, b"layer")).await, b"layer");
     assert_eq!(states(&region, call(&["v1"], false)).await, [("v1".to_owned(), JobState::Existed)]);
@@ -61,13 +61,13 @@ async fn override_decides_about_a_different_image() {
     states(&region, call(&["v1"], false)).await;
     let second = region.push_image(&app, "v1", b"second").await;
     assert_eq!(states(&region, call(&["v1"], false)).await, [("v1".to_owned(), JobState::Failed)]);
-    let kept = region.registry.content().find_manifest(&copy, &"v1".parse().unwrap()).await.unwrap();
+    let kept = region.registry.content().find_manifest(pull(&copy), &"v1".parse().unwrap()).await.unwrap();
     assert_eq!(kept.digest, first);
     let (jobs, total, _) = region.registry.replication().list_jobs(&region.admin, &app, 1, 0, true).await.unwrap();
     assert_eq!(total, 2);
     assert!(jobs[0].last_error.as_deref().unwrap().contains("override is false"), "{:?}", jobs[0].last_error);
     assert_eq!(states(&region, call(&["v1"], true)).await, [("v1".to_owned(), JobState::Success)]);
-    let moved = region.registry.content().find_manifest(&copy, &"v1".parse().unwrap()).await.unwrap();
+    let moved = region.registry.content().find_manifest(pull(&copy), &"v1".parse().unwrap()).await.unwrap();
     assert_eq!(moved.digest, second);
 }
 
@@ -107,7 +107,13 @@ async fn the_plan_holds_the_closure_and_what_refers_to_it() {
         let mut sizes = Vec::new();
         for digest in [&amd, &arm] {
             sizes.push(
-                region.registry.content().find_manifest(&app, &target::by_digest(digest)).await.unwrap().size_bytes,
+                region
+                    .registry
+                    .content()
+                    .find_manifest(pull(&app), &target::by_digest(digest))
+                    .await
+                    .unwrap()
+                    .size_bytes,
             );
         }
         sizes
@@ -151,9 +157,10 @@ async fn the_plan_holds_the_closure_and_what_refers_to_it() {
 
     assert_eq!(states(&region, call(&["multi"], false)).await, [("multi".to_owned(), JobState::Success)]);
     let referrers =
-        region.registry.content().referrers(&name("copies/app"), &arm_digest, None, None).await.unwrap().entries;
+        region.registry.content().referrers(pull(&name("copies/app")), &arm_digest, None, None).await.unwrap().entries;
     assert_eq!(referrers.len(), 1, "the signature still refers to its image");
-    let signed = region.registry.content().find_manifest(&name("copies/app"), &signature_tag.parse().unwrap()).await;
+    let signed =
+        region.registry.content().find_manifest(pull(&name("copies/app")), &signature_tag.parse().unwrap()).await;
     assert!(signed.is_ok(), "the signature tag went along");
 }
 
@@ -163,7 +170,8 @@ async fn push_index(region: &TestRegion, app: &transship_oci::RepositoryName) ->
         [region.push_image(app, "amd", b"amd layer").await, region.push_image(app, "arm", b"arm layer").await];
     let mut entries = Vec::new();
     for child in &children {
-        let size = region.registry.content().find_manifest(app, &target::by_digest(child)).await.unwrap().size_bytes;
+        let size =
+            region.registry.content().find_manifest(pull(app), &target::by_digest(child)).await.unwrap().size_bytes;
         entries.push(json!({"mediaType": media::OCI_MANIFEST, "digest": child, "size": size}));
     }
     let index = json!({"schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": entries});
@@ -177,22 +185,29 @@ async fn what_is_gone_in_the_target_is_there_again_after_the_same_call() {
     let (_, [_, arm]) = push_index(&region, &app).await;
     let multi = async || states(&region, call(&["multi"], false)).await[0].1;
     assert_eq!(multi().await, JobState::Success);
-    region.registry.content().delete_manifest(&copy, &target::by_digest(&arm)).await.unwrap();
+    region.registry.content().delete_manifest(delete(&copy), &target::by_digest(&arm)).await.unwrap();
     assert_eq!(multi().await, JobState::Success);
-    assert!(region.registry.content().find_manifest(&copy, &target::by_digest(&arm)).await.is_ok());
+    assert!(region.registry.content().find_manifest(pull(&copy), &target::by_digest(&arm)).await.is_ok());
     assert_eq!(multi().await, JobState::Existed);
 
     // A signature by tag, and one by subject, pushed after the image.
     let signature_tag = format!("sha256-{}.sig", arm.hex());
     region.push_image(&app, &signature_tag, b"signature layer").await;
     assert_eq!(multi().await, JobState::Success);
-    assert!(region.registry.content().find_manifest(&copy, &signature_tag.parse().unwrap()).await.is_ok());
+    assert!(region.registry.content().find_manifest(pull(&copy), &signature_tag.parse().unwrap()).await.is_ok());
     assert_eq!(multi().await, JobState::Existed);
     // A second signature moves that tag. Without override, the tag in the target stays, as the tag of an image does.
     let second = region.push_image(&app, &signature_tag, b"second signature layer").await;
     multi().await;
     let now = async || {
-        region.registry.content().find_manifest(&copy, &signature_tag.parse().unwrap()).await.unwrap().digest.clone()
+        region
+            .registry
+            .content()
+            .find_manifest(pull(&copy), &signature_tag.parse().unwrap())
+            .await
+            .unwrap()
+            .digest
+            .clone()
     };
     assert_ne!(now().await, second);
     assert_eq!(multi().await, JobState::Existed);
@@ -230,7 +245,7 @@ async fn the_question_of_a_copy_tells_whatever_is_missing_behind_a_right_tag() {
     // Quarantined bytes count as absent.
     let blob = region.registry.catalog().find_blob(id, &layer).await.unwrap().unwrap();
     assert!(region.registry.catalog().quarantine_blob(&blob, "rot").await.unwrap());
-    region.registry.content().delete_manifest(&app, &target::by_digest(&amd)).await.unwrap();
+    region.registry.content().delete_manifest(delete(&app), &target::by_digest(&amd)).await.unwrap();
     let reply = ask().await;
     assert_eq!((reply.missing_blobs, reply.missing_manifests), (vec![layer], vec![amd]));
     assert_eq!(reply.tag_digest, Some(index));
@@ -264,13 +279,13 @@ async fn only_a_region_that_may_push_takes_a_tag_back() {
     let other =
         region.registry.replication().withdraw_here(&region.admin, Some(i64::MAX), &app, &v1, &digest, None).await;
     assert!(!other.unwrap());
-    assert!(region.registry.content().find_manifest(&app, &"v1".parse().unwrap()).await.is_ok());
+    assert!(region.registry.content().find_manifest(pull(&app), &"v1".parse().unwrap()).await.is_ok());
 
     let grant = copy_grant(&region, &region.admin, &app).await;
     assert!(region.registry.replication().answer_withdraw(&grant, &request).await.unwrap().withdrawn);
-    assert!(region.registry.content().find_manifest(&app, &"v1".parse().unwrap()).await.is_err());
+    assert!(region.registry.content().find_manifest(pull(&app), &"v1".parse().unwrap()).await.is_err());
     assert!(
-        region.registry.content().find_manifest(&app, &target::by_digest(&digest)).await.is_ok(),
+        region.registry.content().find_manifest(pull(&app), &target::by_digest(&digest)).await.is_ok(),
         "the manifest stays"
     );
 }
@@ -303,7 +318,7 @@ async fn a_job_that_is_cancelled_after_it_wrote_the_tag_takes_it_back() {
         assert_eq!(region.registry.replication().run_copy(job, &Progress::default()).await.unwrap(), JobState::Success);
     }
     let tag = async |tag: &str| {
-        let found = region.registry.content().find_manifest(&copy, &tag.parse().unwrap()).await;
+        let found = region.registry.content().find_manifest(pull(&copy), &tag.parse().unwrap()).await;
         found.ok().map(|manifest| manifest.digest.clone())
     };
     assert!(tag("made").await.is_some() && tag("moved").await.is_some_and(|digest| digest != old));

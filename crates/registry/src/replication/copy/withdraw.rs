@@ -6,13 +6,16 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use transship_catalog::{Job, JobState, Repository, TargetBefore};
 use transship_client::peer::{PeerClient, WithdrawReply, WithdrawRequest};
 use transship_client::{ClientError, ErrorKind};
-use transship_oci::{Action, Digest, NamespaceName, RegionId, RepositoryName, RepositoryPath, Tag};
+use transship_oci::{Digest, NamespaceName, RegionId, RepositoryName, RepositoryPath, Tag};
 
 use super::PeerTokens;
 use crate::access::policy::Principal;
+use crate::access::proof::Push;
 use crate::access::token_grant::Grant;
 use crate::error::ServiceError;
 use crate::replication::service::Replication;
@@ -120,18 +123,18 @@ impl Replication {
     /// The right to push is enough: with it the region could write the tag, and can overwrite it again.
     pub async fn answer_withdraw(
         &self,
-        grant: &Grant,
+        grant: &Arc<Grant>,
         request: &WithdrawRequest,
     ) -> Result<WithdrawReply, ServiceError> {
         let target = RepositoryName::new(request.namespace.clone(), request.repository.clone());
         // Only a region may take a tag back: its token was issued for a copy.
-        let principal = grant.principal.as_ref().filter(|_| grant.via.is_some() && grant.allows(&target, Action::Push));
-        let Some(principal) = principal else {
+        let push = grant.authorize::<Push>(&target).filter(|_| grant.via.is_some());
+        let Some((push, principal)) = push.and_then(|push| Some((push, push.principal()?))) else {
             return Err(ServiceError::Denied(format!("the token does not allow a region to push to {target}")));
         };
         let before = request.before.as_ref();
         let namespace_id = self.content.namespace(target.namespace()).await?.id;
-        grant.on(&target).require(namespace_id)?;
+        push.require(namespace_id)?;
         let withdrawn =
             self.withdraw_here(principal, Some(namespace_id), &target, &request.tag, &request.digest, before).await?;
         tracing::info!(tag = %request.tag, %target, via = ?grant.via, withdrawn, "a region takes back a tag");

@@ -6,7 +6,7 @@ use super::*;
 use crate::content::repositories::RepositoryAttributes;
 use crate::name_patterns::NamePatterns;
 use crate::settings::Peer;
-use crate::testing::{TestRegion, body, name, settings};
+use crate::testing::{TestRegion, body, name, pull, push, settings};
 
 /// A source, and a target that knows it as `change` says.
 async fn pair(change: impl FnOnce(&mut Peer)) -> (TestRegion, TestRegion) {
@@ -195,7 +195,7 @@ async fn only_a_token_that_was_given_to_a_region_links_what_its_user_may_read() 
     let refused =
         target.registry.replication().answer_prepare(&grant, &prepare(vec![secret.clone()])).await.unwrap_err();
     assert!(matches!(refused, ServiceError::Denied(_)), "{refused}");
-    assert!(target.registry.content().find_blob(&name("team/ci"), &secret).await.is_err());
+    assert!(target.registry.content().find_blob(pull(&name("team/ci")), &secret).await.is_err());
 
     let token = ask(&source, &target, "admin", "team/ci").await.unwrap();
     let grant = target.registry.identity().verify_copy_token(&token).unwrap().unwrap();
@@ -251,12 +251,12 @@ async fn a_token_ends_with_the_organization_that_it_was_made_for() {
     let of_region = ask(&source, &target, "admin", "team/ci").await.unwrap();
     let of_region = target.registry.identity().verify_copy_token(&of_region).unwrap().unwrap();
     let tag = "v1".parse().unwrap();
-    target.registry.content().find_manifest(old.on(&app), &tag).await.unwrap();
+    target.registry.content().find_manifest(old.authorize(&app).unwrap(), &tag).await.unwrap();
     target.registry.content().delete_repository(&target.admin, &app).await.unwrap();
     target.registry.content().delete_namespace(&target.admin, app.namespace()).await.unwrap();
     // The repository is gone, so there is nothing to find; and its name may belong to somebody else now.
     assert!(matches!(
-        target.registry.content().find_manifest(old.on(&app), &tag).await.unwrap_err(),
+        target.registry.content().find_manifest(old.authorize(&app).unwrap(), &tag).await.unwrap_err(),
         ServiceError::RepositoryAbsent(_)
     ));
     target.namespace("team").await;
@@ -264,14 +264,14 @@ async fn a_token_ends_with_the_organization_that_it_was_made_for() {
     // The first round runs before something of that name exists again, the second after. Each call refuses in both.
     for round in 0..2 {
         let registry = &target.registry;
-        outdated(registry.content().find_manifest(old.on(&app), &tag).await.unwrap_err());
+        outdated(registry.content().find_manifest(old.authorize(&app).unwrap(), &tag).await.unwrap_err());
         let blob = Digest::of(DigestAlgorithm::Sha256, b"layer");
-        outdated(registry.content().find_blob(old.on(&app), &blob).await.unwrap_err());
-        outdated(registry.content().tag_names(old.on(&app), None, 10).await.unwrap_err());
-        outdated(registry.content().referrers(old.on(&app), &blob, None, None).await.unwrap_err());
-        outdated(registry.content().delete_manifest(old.on(&app), &tag).await.unwrap_err());
-        outdated(registry.content().delete_blob(old.on(&app), &blob).await.unwrap_err());
-        outdated(registry.content().start_upload(&old, &app, DigestAlgorithm::Sha256).await.unwrap_err());
+        outdated(registry.content().find_blob(old.authorize(&app).unwrap(), &blob).await.unwrap_err());
+        outdated(registry.content().tag_names(old.authorize(&app).unwrap(), None, 10).await.unwrap_err());
+        outdated(registry.content().referrers(old.authorize(&app).unwrap(), &blob, None, None).await.unwrap_err());
+        outdated(registry.content().delete_manifest(old.authorize(&app).unwrap(), &tag).await.unwrap_err());
+        outdated(registry.content().delete_blob(old.authorize(&app).unwrap(), &blob).await.unwrap_err());
+        outdated(registry.content().start_upload(push(&old, &app), DigestAlgorithm::Sha256).await.unwrap_err());
         outdated(registry.replication().answer_prepare(&of_region, &prepare(vec![blob.clone()])).await.unwrap_err());
         outdated(registry.replication().answer_withdraw(&of_region, &withdraw(&blob)).await.unwrap_err());
         if round == 0 {
@@ -282,21 +282,28 @@ async fn a_token_ends_with_the_organization_that_it_was_made_for() {
     }
     // The old token does not open a session either that the same user has opened with a newer one.
     let (registry, now) = (&target.registry, target.grant(&target.admin, &app).await);
-    let session = registry.content().start_upload(&now, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let session = registry.content().start_upload(push(&now, &app), DigestAlgorithm::Sha256).await.unwrap().session;
     let blob = Digest::of(DigestAlgorithm::Sha256, b"layer");
-    outdated(registry.content().upload_status(&old, &app, &session).await.unwrap_err());
-    outdated(registry.content().append_upload(&old, &app, &session, None, body(&[b"layer"])).await.unwrap_err());
+    outdated(registry.content().upload_status(push(&old, &app), &session).await.unwrap_err());
+    outdated(registry.content().append_upload(push(&old, &app), &session, None, body(&[b"layer"])).await.unwrap_err());
     outdated(
         registry
             .content()
-            .finish_upload(&old, &app, &session, None, body(&[b"layer"]), blob.clone())
+            .finish_upload(push(&old, &app), &session, None, body(&[b"layer"]), blob.clone())
             .await
             .unwrap_err(),
     );
-    outdated(registry.content().cancel_upload(&old, &app, &session).await.unwrap_err());
-    assert_eq!(registry.content().upload_status(&now, &app, &session).await.unwrap().offset_bytes, 0);
+    outdated(registry.content().cancel_upload(push(&old, &app), &session).await.unwrap_err());
+    assert_eq!(registry.content().upload_status(push(&now, &app), &session).await.unwrap().offset_bytes, 0);
     // It learns nothing of a finished session either.
-    registry.content().finish_upload(&now, &app, &session, None, body(&[b"layer"]), blob.clone()).await.unwrap();
-    outdated(registry.content().finish_upload(&old, &app, &session, None, body(&[b"layer"]), blob).await.unwrap_err());
-    target.registry.content().find_manifest(target.grant(&target.admin, &app).await.on(&app), &tag).await.unwrap();
+    registry.content().finish_upload(push(&now, &app), &session, None, body(&[b"layer"]), blob.clone()).await.unwrap();
+    outdated(
+        registry.content().finish_upload(push(&old, &app), &session, None, body(&[b"layer"]), blob).await.unwrap_err(),
+    );
+    target
+        .registry
+        .content()
+        .find_manifest(target.grant(&target.admin, &app).await.authorize(&app).unwrap(), &tag)
+        .await
+        .unwrap();
 }

@@ -7,7 +7,7 @@ use transship_store::{BlobStore as _, Fault, FaultyStore, Location, Operation};
 
 use super::Collected;
 use crate::error::ServiceError;
-use crate::testing::{TestRegion, name, settings};
+use crate::testing::{TestRegion, delete, name, pull, push, settings};
 
 async fn locations(region: &TestRegion) -> Vec<Location> {
     region.store.list(None, 1000).await.unwrap()
@@ -33,16 +33,16 @@ async fn deleted_images_free_their_bytes_and_shared_layers_stay() {
     assert_eq!(locations(&region).await.len(), 4);
 
     // A manifest without a tag is kept, and so are its blobs.
-    region.registry.content().delete_manifest(&app, &"old".parse().unwrap()).await.unwrap();
+    region.registry.content().delete_manifest(delete(&app), &"old".parse().unwrap()).await.unwrap();
     assert_eq!(region.registry.upkeep().collect_once().await, Collected::default());
-    region.registry.content().delete_manifest(&app, &Reference::Digest(old)).await.unwrap();
+    region.registry.content().delete_manifest(delete(&app), &Reference::Digest(old)).await.unwrap();
     let done = region.registry.upkeep().collect_once().await;
     assert_eq!((done.links, done.blobs, done.unnamed, done.swept), (2, 2, 0, 2));
     assert_eq!(done.blob_bytes, (b"a layer of the old image".len() + "{\"made for\":\"old\"}".len()) as u64);
     assert_eq!(locations(&region).await.len(), 2);
     assert_eq!(region.read_blob(&app, &shared).await, b"a layer of the new image");
     let gone = Digest::of(DigestAlgorithm::Sha256, b"a layer of the old image");
-    let error = region.registry.content().find_blob(&app, &gone).await.unwrap_err();
+    let error = region.registry.content().find_blob(pull(&app), &gone).await.unwrap_err();
     assert!(matches!(error, ServiceError::BlobAbsent(_)), "{error:?}");
 }
 
@@ -57,7 +57,7 @@ async fn the_graces_keep_links_and_bytes() {
     let layer = region.push_blob(&app, b"pushed before its manifest").await;
     assert_eq!(region.registry.upkeep().collect_once().await, Collected::default());
     // A delete by a client removes the link at once; the bytes stay for those that are reading or copying them.
-    region.registry.content().delete_blob(&app, &layer).await.unwrap();
+    region.registry.content().delete_blob(delete(&app), &layer).await.unwrap();
     let done = region.registry.upkeep().collect_once().await;
     assert_eq!((done.links, done.blobs, done.swept), (0, 1, 0));
     assert_eq!(locations(&region).await.len(), 1);
@@ -71,9 +71,10 @@ async fn bytes_that_no_row_names_are_found() {
     let app = name("team/app");
     let layer = region.push_blob(&app, b"needed").await;
     let grant = region.grant(&region.admin, &app).await;
-    let session = region.registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let session =
+        region.registry.content().start_upload(push(&grant, &app), DigestAlgorithm::Sha256).await.unwrap().session;
     let body = crate::testing::body(&[b"half of"]);
-    region.registry.content().append_upload(&grant, &app, &session, None, body).await.unwrap();
+    region.registry.content().append_upload(push(&grant, &app), &session, None, body).await.unwrap();
     region.push_manifest(&app, "v1", &manifest(&layer, b"needed".len())).await.unwrap();
     let orphan = write(&region, b"left by a process that was killed").await;
     assert_eq!(locations(&region).await.len(), 3);
@@ -83,7 +84,7 @@ async fn bytes_that_no_row_names_are_found() {
     // The open upload continues.
     let digest = Digest::of(DigestAlgorithm::Sha256, b"half of it");
     let body = crate::testing::body(&[b" it"]);
-    region.registry.content().finish_upload(&grant, &app, &session, None, body, digest).await.unwrap();
+    region.registry.content().finish_upload(push(&grant, &app), &session, None, body, digest).await.unwrap();
 }
 
 #[tokio::test]
@@ -94,9 +95,10 @@ async fn a_repository_leaves_nothing_behind() {
     region.push_image(&app, "v1", b"only here").await;
     region.push_image(&other, "v1", b"there").await;
     let grant = region.grant(&region.admin, &app).await;
-    let session = region.registry.content().start_upload(&grant, &app, DigestAlgorithm::Sha256).await.unwrap().session;
+    let session =
+        region.registry.content().start_upload(push(&grant, &app), DigestAlgorithm::Sha256).await.unwrap().session;
     let body = crate::testing::body(&[b"half of"]);
-    region.registry.content().append_upload(&grant, &app, &session, None, body).await.unwrap();
+    region.registry.content().append_upload(push(&grant, &app), &session, None, body).await.unwrap();
     assert_eq!(locations(&region).await.len(), 4, "both have the same config");
     region.registry.content().delete_repository(&region.admin, &app).await.unwrap();
     let done = region.registry.upkeep().collect_once().await;
@@ -111,7 +113,7 @@ async fn a_reader_follows_content_that_was_pushed_again() {
     region.namespace("team").await;
     let app = name("team/app");
     let layer = region.push_blob(&app, b"content").await;
-    let found = region.registry.content().find_blob(&app, &layer).await.unwrap();
+    let found = region.registry.content().find_blob(pull(&app), &layer).await.unwrap();
     region.registry.upkeep().collect_once().await;
     let absent = region.registry.content().read_blob(&found, None).await.map(drop).unwrap_err();
     assert!(matches!(absent, ServiceError::BlobAbsent(_)), "{absent:?}");
@@ -122,10 +124,10 @@ async fn a_reader_follows_content_that_was_pushed_again() {
     for location in locations(&region).await {
         region.store.delete(&location).await.unwrap();
     }
-    let lost = region.registry.content().find_blob(&app, &layer).await.unwrap();
+    let lost = region.registry.content().find_blob(pull(&app), &layer).await.unwrap();
     let error = region.registry.content().read_blob(&lost, None).await.map(drop).unwrap_err();
     assert!(matches!(error, ServiceError::BlobAbsent(_)), "{error:?}");
-    let error = region.registry.content().find_blob(&app, &layer).await.unwrap_err();
+    let error = region.registry.content().find_blob(pull(&app), &layer).await.unwrap_err();
     assert!(matches!(error, ServiceError::BlobAbsent(_)), "{error:?}");
 }
 

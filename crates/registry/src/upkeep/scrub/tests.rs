@@ -12,7 +12,7 @@ use crate::identity::tokens::TokenError;
 use crate::replication::copy::wire::TokenRequest;
 use crate::replication::region_tokens::RegionTokenError;
 use crate::settings::{Peer, Settings};
-use crate::testing::{TestRegion, name, settings};
+use crate::testing::{TestRegion, name, pull, settings};
 
 async fn only_blob(region: &TestRegion) -> StoredBlob {
     let mut all = region.registry.catalog().stored_blobs(None, 10).await.unwrap();
@@ -32,11 +32,11 @@ async fn region_with_blob(id: &str, peers: Vec<Peer>) -> (TestRegion, Blob) {
 async fn bytes_that_are_gone_are_not_served_until_they_come_again() {
     let (region, blob) = region_with_blob("region-a", Vec::new()).await;
     let (registry, app) = (&region.registry, name("group/app"));
-    let found = registry.content().find_blob(&app, &blob.digest).await.unwrap();
+    let found = registry.content().find_blob(pull(&app), &blob.digest).await.unwrap();
     region.store.delete(&Location::from(blob.location.clone())).await.unwrap();
     let error = registry.content().read_blob(&found, Some(0..3)).await.err();
     assert!(matches!(error, Some(ServiceError::BlobAbsent(_))), "{error:?}");
-    let error = registry.content().find_blob(&app, &blob.digest).await.unwrap_err();
+    let error = registry.content().find_blob(pull(&app), &blob.digest).await.unwrap_err();
     assert!(matches!(error, ServiceError::BlobAbsent(_)), "{error}");
     let quarantined = only_blob(&region).await;
     assert_eq!((quarantined.quarantined.as_deref(), &quarantined.blob), (Some("its bytes are missing"), &blob));
@@ -136,7 +136,7 @@ async fn what_the_process_lacks_is_no_damage() {
     let (registry, app) = (&region.registry, name("group/app"));
     region.push_blob(&app, b"content").await;
     let blob = only_blob(&region).await.blob;
-    let found = registry.content().find_blob(&app, &blob.digest).await.unwrap();
+    let found = registry.content().find_blob(pull(&app), &blob.digest).await.unwrap();
     for code in [24, 23, 12, 13] {
         for operation in [Operation::Read, Operation::ReadPiece] {
             faulty.fail_from(operation, 1, Fault::Os(code));

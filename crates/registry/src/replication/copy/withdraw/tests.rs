@@ -10,7 +10,7 @@ use super::super::Progress;
 use super::*;
 use crate::replication::calls::SyncImages;
 use crate::settings::Settings;
-use crate::testing::{TestRegion, name, settings};
+use crate::testing::{TestRegion, name, pull, settings};
 
 /// A region whose calls do not wait, and whose jobs nobody runs yet.
 async fn region(change: impl FnOnce(&mut Settings)) -> TestRegion {
@@ -44,7 +44,7 @@ async fn run(region: &TestRegion, job: &Job) -> JobState {
 }
 
 async fn copied(region: &TestRegion) -> Option<Digest> {
-    let found = region.registry.content().find_manifest(&name("copies/app"), &"v1".parse().unwrap()).await;
+    let found = region.registry.content().find_manifest(pull(&name("copies/app")), &"v1".parse().unwrap()).await;
     found.ok().map(|manifest| manifest.digest.clone())
 }
 
