@@ -6,7 +6,7 @@
 use sqlx::any::AnyRow;
 use transship_oci::Digest;
 
-use crate::level::has_level;
+use crate::level::may_read;
 use crate::quotas::{links_gone, links_made, upload_ended};
 use crate::retry::{is_foreign_key_violation, repeated};
 use crate::row::{Columns as _, list_of, list_parameter};
@@ -109,9 +109,8 @@ impl Catalog {
             "SELECT DISTINCT l.digest AS digest FROM blob_link l JOIN repository r ON r.id = l.repository_id
             JOIN namespace n ON n.id = r.namespace_id
             WHERE l.digest IN (SELECT value FROM {list:$4}) AND ($5 IS NULL OR r.namespace_id = $5)
-            AND (r.is_public = 1 OR ",
-            has_level!("$1", "$2", "$3"),
-            ")"
+            AND ",
+            may_read!("$1", "$2", "$3")
         );
         // Every transaction that touches several blobs locks them in this order, so that none deadlock.
         let touch = "UPDATE blob SET seen_at = {now} WHERE digest IN (

@@ -2,7 +2,6 @@
 
 /// Errors of the catalog.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum CatalogError {
     /// A row that the operation needs does not exist.
     #[error("{what} not found")]

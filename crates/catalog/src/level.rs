@@ -70,3 +70,12 @@ macro_rules! has_level {
     };
 }
 pub(crate) use has_level;
+
+/// The condition that a user may read the repository `r` of the namespace `n`: it is public, or the user has a level.
+/// The policy (`registry/src/access/policy.rs`) decides the same for one repository; a test compares the two.
+macro_rules! may_read {
+    ($account:literal, $user:literal, $is_admin:literal) => {
+        concat!("(r.is_public = 1 OR ", crate::level::has_level!($account, $user, $is_admin), ")")
+    };
+}
+pub(crate) use may_read;

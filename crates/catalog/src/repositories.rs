@@ -7,7 +7,7 @@ use transship_oci::{NamespaceName, RepositoryName, RepositoryPath};
 
 use crate::immutability::judge_all;
 use crate::jobs::cancel_jobs;
-use crate::level::has_level;
+use crate::level::may_read;
 use crate::quotas::{repository_goes, repository_made};
 use crate::retry::{is_foreign_key_violation, repeated};
 use crate::row::{Columns as _, list_parameter, one_changed, storable, touched};
@@ -343,9 +343,9 @@ impl Catalog {
         list: ListRepositories,
     ) -> Result<(Vec<ListedRepository>, i64), CatalogError> {
         let filter = concat!(
-            "WHERE n.account_id = $1 AND (r.is_public = 1 OR ",
-            has_level!("$1", "$2", "$3"),
-            ") AND ($4 IS NULL OR n.name = $4) AND ($5 IS NULL OR {position}(r.name, $5) > 0)
+            "WHERE n.account_id = $1 AND ",
+            may_read!("$1", "$2", "$3"),
+            " AND ($4 IS NULL OR n.name = $4) AND ($5 IS NULL OR {position}(r.name, $5) > 0)
             AND ($6 IS NULL OR r.category = $6) AND ($7 IS NULL OR r.is_public = $7) "
         );
         let (direction, inner, outer) = match (list.after_id, list.order) {

@@ -6,6 +6,19 @@
 //! * [`RegistryClient`] is cheap to clone; clones share the connections and the tokens.
 //! * Every failure is a [`ClientError`] whose [`ErrorKind`] says whether a retry can help.
 //! * Requests go only to the configured origin, including redirects, tokens and uploads.
+//!
+//! ```
+//! use transship_client::{ClientError, ClientSettings, Credentials, RegistryClient};
+//! use transship_oci::Digest;
+//!
+//! async fn digest_of(tag: &str) -> Result<Option<Digest>, ClientError> {
+//!     let client = RegistryClient::new(&ClientSettings::new("https://registry.example"))?;
+//!     let credentials = Credentials::Basic { username: "ada".to_owned(), password: "a secret".to_owned() };
+//!     let name = "team/app".parse().expect("a valid name");
+//!     let tag = tag.parse().expect("a valid tag");
+//!     client.with_credentials(credentials).head_manifest(&name, &transship_oci::Reference::Tag(tag)).await
+//! }
+//! ```
 
 mod auth;
 mod blob;

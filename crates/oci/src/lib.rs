@@ -5,6 +5,16 @@
 //! text is checked once, when it is parsed.
 //!
 //! Never does I/O, waits, reads a clock, or uses an HTTP library: headers and paths are text here.
+//!
+//! ```
+//! use transship_oci::{Reference, Route};
+//!
+//! let route = Route::parse("/v2/team/app/manifests/v1").unwrap();
+//! let Route::Manifest { name, reference } = &route else { panic!("a manifest") };
+//! assert_eq!(name.namespace().as_str(), "team");
+//! assert!(matches!(reference, Reference::Tag(tag) if tag.as_str() == "v1"));
+//! assert_eq!(route.path(), "/v2/team/app/manifests/v1");
+//! ```
 
 pub mod challenge;
 pub mod digest;

@@ -11,7 +11,6 @@ use transship_store::{StoreError, StoreErrorKind};
 /// The text of every variant is meant for the caller; [`ServiceError::Internal`] and [`ServiceError::StorageFault`]
 /// keep their reason for the log.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ServiceError {
     /// A namespace name breaks the grammar.
     #[error(

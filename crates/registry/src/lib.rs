@@ -54,7 +54,7 @@ pub use identity::service::Identity;
 pub use identity::throttle::Attempt;
 pub use identity::tokens::{IssuedToken, TokenError};
 pub use name_patterns::NamePatterns;
-pub use registry::Registry;
+pub use registry::{NotReady, Registry};
 pub use replication::calls::{SyncImages, SyncOutcome, TagOutcome};
 pub use replication::copy::wire;
 pub use replication::peers::check_peers;

@@ -124,11 +124,22 @@ impl Registry {
         }))
     }
 
-    /// Whether catalog and store answer; the error names the one that does not.
-    pub async fn ready(&self) -> Result<(), String> {
-        self.services.shared.catalog().probe().await.map_err(|error| format!("catalog: {error}"))?;
-        self.services.shared.store().probe().await.map_err(|error| format!("store: {error}"))
+    /// Whether catalog and store answer.
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        self.services.shared.catalog().probe().await.map_err(|error| NotReady::Catalog(error.to_string()))?;
+        self.services.shared.store().probe().await.map_err(|error| NotReady::Store(error.to_string()))
     }
+}
+
+/// The part of a region that does not answer, and why.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NotReady {
+    /// The catalog.
+    #[error("catalog: {0}")]
+    Catalog(String),
+    /// The store.
+    #[error("store: {0}")]
+    Store(String),
 }
 
 /// Access to internals for tests only.

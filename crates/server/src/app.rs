@@ -12,7 +12,7 @@ use http::{Method, Request, StatusCode};
 use serde_json::json;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
-use transship_registry::Registry;
+use transship_registry::{NotReady, Registry};
 use transship_swr::ErrorCode;
 
 use crate::config::SyncImagesResponse;
@@ -101,7 +101,7 @@ struct Inner {
     in_flight: AtomicUsize,
     /// Notified whenever `in_flight` falls to zero.
     idle: Notify,
-    ready: Mutex<Option<(Instant, Result<(), String>)>>,
+    ready: Mutex<Option<(Instant, Result<(), NotReady>)>>,
 }
 
 /// A request that the drain waits for; ends when dropped.
@@ -212,15 +212,19 @@ impl App {
             Some((at, answer)) if at.elapsed() < READY_FOR => answer.clone(),
             _ => {
                 let probe = tokio::time::timeout(PROBE, self.inner.registry.ready()).await;
-                let answer = probe.unwrap_or_else(|_| Err(format!("no answer within {} s", PROBE.as_secs())));
+                let silent = || Err(NotReady::Catalog(format!("no answer within {} s", PROBE.as_secs())));
+                let answer = probe.unwrap_or_else(|_| silent());
                 if let Err(reason) = &answer {
-                    tracing::warn!(reason, "not ready");
+                    tracing::warn!(%reason, "not ready");
                 }
                 *known = Some((Instant::now(), answer.clone()));
                 answer
             }
         };
-        answer.map_err(|reason| if reason.starts_with("store") { "store" } else { "catalog" })
+        answer.map_err(|reason| match reason {
+            NotReady::Catalog(_) => "catalog",
+            NotReady::Store(_) => "store",
+        })
     }
 }
 

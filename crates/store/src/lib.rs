@@ -12,6 +12,22 @@
 //!   backend.
 //! * A writer that has failed once always fails. [`BlobStore::resume`] continues its blob from the last checkpoint.
 //! * If a location has two writers, the older one can never change what the newer one writes.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use transship_store::{BlobStore, Location, MemoryStore, StoreError};
+//!
+//! async fn write_in_two_turns(store: &MemoryStore) -> Result<u64, StoreError> {
+//!     let location = Location::fresh();
+//!     let mut writer = store.create(&location).await?;
+//!     writer.write(Bytes::from_static(b"the first half, ")).await?;
+//!     let checkpoint = writer.checkpoint().await?;
+//!     drop(writer); // The process may end here: the bytes are durable.
+//!     let mut writer = store.resume(&location, &checkpoint).await?;
+//!     writer.write(Bytes::from_static(b"and the second")).await?;
+//!     writer.finish().await
+//! }
+//! ```
 
 mod error;
 mod faulty;

@@ -179,3 +179,6 @@ pub(crate) const fn level_word(level: Level) -> &'static str {
 pub(crate) fn denied(principal: &Principal, needs: &str, on: impl std::fmt::Display) -> ServiceError {
     ServiceError::Denied(format!("user {} needs {needs} on {on}", principal.user_name))
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,6 @@ const NONCE_BYTES: usize = 12;
 
 /// Why the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum KeyError {
     /// A key file cannot be created, read or trusted.
     #[error("{}: {reason}", path.display())]

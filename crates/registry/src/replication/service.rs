@@ -9,7 +9,7 @@ use crate::access::service::Access;
 use crate::content::service::Content;
 use crate::identity::service::Identity;
 use crate::job_signal::JobSignal;
-use crate::replication::copy::Flights;
+use crate::replication::copy::{KnownTokens, SingleFlight};
 use crate::replication::trust::Trust;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -23,7 +23,8 @@ pub struct Replication {
     pub(super) content: Content,
     pub(super) trust: Trust,
     jobs: Arc<JobSignal>,
-    flights: Arc<Flights>,
+    single_flight: Arc<SingleFlight>,
+    known_tokens: Arc<KnownTokens>,
 }
 
 impl Replication {
@@ -35,7 +36,16 @@ impl Replication {
         trust: Trust,
         jobs: Arc<JobSignal>,
     ) -> Self {
-        Self { shared, access, identity, content, trust, jobs, flights: Arc::default() }
+        Self {
+            shared,
+            access,
+            identity,
+            content,
+            trust,
+            jobs,
+            single_flight: Arc::default(),
+            known_tokens: Arc::default(),
+        }
     }
 
     pub(crate) fn catalog(&self) -> &Catalog {
@@ -54,7 +64,11 @@ impl Replication {
         &self.jobs
     }
 
-    pub(super) fn flights(&self) -> &Flights {
-        &self.flights
+    pub(super) fn known_tokens(&self) -> &KnownTokens {
+        &self.known_tokens
+    }
+
+    pub(super) fn single_flight(&self) -> &SingleFlight {
+        &self.single_flight
     }
 }

@@ -55,7 +55,7 @@ enum Command {
     },
     /// Manage accounts, users and access keys
     Admin(admin::Admin),
-    /// Check every byte and every row of the region; exit code 1 when something is wrong, 2 when it cannot be told
+    /// Check every byte and every row of the region; exit code 1 if anything is wrong, 2 if the check could not be made
     Fsck(fsck::Fsck),
     /// Print docs/configuration.md
     #[command(hide = true)]

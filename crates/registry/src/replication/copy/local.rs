@@ -9,13 +9,13 @@ use transship_oci::{Digest, ManifestView, Tag};
 use super::plan::Plan;
 use super::push::{Attached, Looks, attached_stays, attached_to_write, must_move};
 use super::target::by_digest;
-use super::{Copy, JobError};
+use super::{ImageCopy, JobError};
 use crate::content::repositories::RepositoryAttributes;
 use crate::error::ServiceError;
 use crate::replication::service::Replication;
 
 impl Replication {
-    pub(super) async fn copy_within(&self, copy: &Copy<'_>, plan: &Plan) -> Result<JobState, JobError> {
+    pub(super) async fn copy_within(&self, copy: &ImageCopy<'_>, plan: &Plan) -> Result<JobState, JobError> {
         let namespace_id = self.content.pushable_namespace(&copy.principal, &copy.target).await?;
         let attributes = RepositoryAttributes {
             is_public: false,
@@ -33,7 +33,7 @@ impl Replication {
     }
 
     /// Links and stores what the target lacks. Returns `false` if it lacks nothing.
-    async fn link_missing(&self, copy: &Copy<'_>, plan: &Plan, target: i64) -> Result<bool, JobError> {
+    async fn link_missing(&self, copy: &ImageCopy<'_>, plan: &Plan, target: i64) -> Result<bool, JobError> {
         let mut tags: Vec<Tag> = plan.attached_tags.iter().map(|(tag, _)| tag.clone()).collect();
         tags.push(copy.tag.clone());
         let there = self.catalog().resolve_tags(target, &tags).await.map_err(ServiceError::from)?;
@@ -60,7 +60,7 @@ impl Replication {
         Ok(moves || blobs || manifests || !attached.is_empty())
     }
 
-    async fn link_blobs(&self, copy: &Copy<'_>, plan: &Plan, target: i64) -> Result<bool, JobError> {
+    async fn link_blobs(&self, copy: &ImageCopy<'_>, plan: &Plan, target: i64) -> Result<bool, JobError> {
         let wanted: Vec<Digest> = plan.blobs.iter().map(|(digest, _)| digest.clone()).collect();
         let linked = self.catalog().find_linked(target, &wanted).await.map_err(ServiceError::from)?;
         let linked: HashSet<Digest> = linked.into_iter().map(|(digest, _)| digest).collect();
@@ -77,7 +77,7 @@ impl Replication {
 
     async fn store_manifests(
         &self,
-        copy: &Copy<'_>,
+        copy: &ImageCopy<'_>,
         plan: &Plan,
         target: i64,
         root_follows: bool,

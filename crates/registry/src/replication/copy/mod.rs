@@ -5,11 +5,11 @@
 //! complete image or the previous one (I9). A copy to a peer succeeds only after the tag reads back. Owns: that order.
 //! Never: when a job runs or how often (the `jobs` module).
 
-mod flights;
 mod local;
 mod peer_tokens;
 mod plan;
 mod push;
+mod single_flight;
 mod tag_write;
 mod target;
 mod withdraw;
@@ -21,8 +21,8 @@ use transship_catalog::{Job, JobState, Level};
 use transship_client::{ClientError, ErrorKind};
 use transship_oci::{Digest, NamespaceName, RegionId, RepositoryName, RepositoryPath, Tag};
 
-pub(crate) use flights::Flights;
-pub(crate) use peer_tokens::PeerTokens;
+pub(crate) use peer_tokens::{KnownTokens, PeerTokens};
+pub(crate) use single_flight::SingleFlight;
 use tag_write::TagWrite;
 pub(crate) use target::TargetRefusal;
 pub(crate) use withdraw::NotWithdrawn;
@@ -122,7 +122,7 @@ impl Progress {
 }
 
 /// One job, with its names parsed.
-struct Copy<'a> {
+struct ImageCopy<'a> {
     job: &'a Job,
     principal: Principal,
     source: RepositoryName,
@@ -162,7 +162,7 @@ impl Replication {
 
     /// Parses the job's names and checks its operator and source again: since the job was made, the operator may have
     /// lost the right, and the repository may be gone.
-    async fn begin_copy<'a>(&self, job: &'a Job, progress: &'a Progress) -> Result<Copy<'a>, JobError> {
+    async fn begin_copy<'a>(&self, job: &'a Job, progress: &'a Progress) -> Result<ImageCopy<'a>, JobError> {
         let parse = |what: &str, value: &str| JobError::Terminal(format!("the job's {what} {value:?} is not valid"));
         let namespace: NamespaceName = job.namespace.parse().map_err(|_| parse("namespace", &job.namespace))?;
         let path: RepositoryPath = job.repository.parse().map_err(|_| parse("repository", &job.repository))?;
@@ -179,7 +179,7 @@ impl Replication {
         })?;
         let source = RepositoryName::new(namespace, path.clone());
         let (repository, _) = self.access.repository_for(&principal, &source, Level::Read).await?;
-        Ok(Copy {
+        Ok(ImageCopy {
             job,
             principal,
             source,
@@ -195,7 +195,7 @@ impl Replication {
 }
 
 /// The error for a target tag that must not be replaced.
-fn tag_differs(copy: &Copy<'_>, current: &Digest) -> JobError {
+fn tag_differs(copy: &ImageCopy<'_>, current: &Digest) -> JobError {
     JobError::Terminal(format!(
         "tag {} of {} in region {} points at {current}, and override is false",
         copy.tag, copy.target, copy.region

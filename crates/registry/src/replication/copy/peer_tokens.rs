@@ -1,5 +1,6 @@
 //! Registry tokens of a user for a repository of another region, renewed before they expire.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -15,6 +16,11 @@ const TOKEN_MARGIN: Duration = Duration::from_secs(20);
 
 /// Maximum lifetime that is accepted for a peer's token: the lifetime that this region gives its own.
 const MAX_TOKEN_LIFE: Duration = Duration::from_mins(5);
+
+/// How long the tokens of a user are kept after their last use. A token lives for minutes.
+const KEPT: Duration = Duration::from_mins(10);
+/// Maximum number of pairs of user and target repository with tokens.
+const MOST_KNOWN: u64 = 1_000;
 
 /// Registry tokens of one user for one repository of another region, renewed before they expire.
 pub(crate) struct PeerTokens {
@@ -65,6 +71,24 @@ impl TokenSource for PeerTokens {
             return Err(ClientError::permanent("peer token", format!("{repository} is not what the token is for")));
         }
         self.get(fresh).await
+    }
+}
+
+/// The tokens of users for their target repositories, shared by all jobs.
+pub(crate) struct KnownTokens {
+    tokens: moka::future::Cache<String, Arc<PeerTokens>>,
+}
+
+impl Default for KnownTokens {
+    fn default() -> Self {
+        Self { tokens: moka::future::Cache::builder().max_capacity(MOST_KNOWN).time_to_idle(KEPT).build() }
+    }
+}
+
+impl KnownTokens {
+    /// Returns the tokens under a key, and makes them if there are none yet.
+    pub(crate) async fn get(&self, key: String, make: impl FnOnce() -> PeerTokens) -> Arc<PeerTokens> {
+        self.tokens.get_with(key, async { Arc::new(make()) }).await
     }
 }
 

@@ -16,7 +16,7 @@ use transship_store::{BlobStore, Location};
 
 use super::plan::Plan;
 use super::target::by_digest;
-use super::{Copy, JobError, PeerTokens, tag_differs};
+use super::{ImageCopy, JobError, PeerTokens, tag_differs};
 use crate::error::ServiceError;
 use crate::replication::service::Replication;
 
@@ -32,7 +32,7 @@ const READ_BACK_PAUSE: Duration = Duration::from_millis(500);
 
 impl Replication {
     /// Copies to a peer what it lacks of an image. The tag is the last write (I9).
-    pub(super) async fn copy_to_peer(&self, copy: &Copy<'_>, plan: &Plan) -> Result<JobState, JobError> {
+    pub(super) async fn copy_to_peer(&self, copy: &ImageCopy<'_>, plan: &Plan) -> Result<JobState, JobError> {
         let peer = self
             .trust
             .peer_client(&copy.region)
@@ -54,7 +54,7 @@ impl Replication {
     async fn send_missing(
         &self,
         target: &RegistryClient,
-        copy: &Copy<'_>,
+        copy: &ImageCopy<'_>,
         plan: &Plan,
         reply: &PrepareReply,
         asked_at: Instant,
@@ -83,7 +83,7 @@ impl Replication {
         &self,
         peer: &PeerClient,
         tokens: &PeerTokens,
-        copy: &Copy<'_>,
+        copy: &ImageCopy<'_>,
         plan: &Plan,
     ) -> Result<PrepareReply, JobError> {
         let request = PrepareRequest {
@@ -112,7 +112,7 @@ impl Replication {
     async fn send_blobs(
         &self,
         target: &RegistryClient,
-        copy: &Copy<'_>,
+        copy: &ImageCopy<'_>,
         plan: &Plan,
         missing: &[Digest],
         asked_at: Instant,
@@ -126,10 +126,10 @@ impl Replication {
         progress.blobs_done.store((plan.blobs.len() - to_send.len()) as u64, Ordering::Relaxed);
         futures::stream::iter(to_send.into_iter().map(Ok::<_, JobError>))
             .try_for_each_concurrent(self.settings().blobs_in_parallel, |(digest, size_bytes)| async move {
-                let departure = self.flights().depart(&copy.region, &copy.target, digest, asked_at).await;
-                if let Some(departure) = departure {
+                let lead = self.single_flight().lead(&copy.region, &copy.target, digest, asked_at).await;
+                if let Some(lead) = lead {
                     self.send_blob(target, copy, digest, *size_bytes).await?;
-                    departure.land();
+                    lead.sent();
                 } else {
                     progress.bytes_done.fetch_add(*size_bytes, Ordering::Relaxed);
                 }
@@ -142,7 +142,7 @@ impl Replication {
     async fn send_blob(
         &self,
         target: &RegistryClient,
-        copy: &Copy<'_>,
+        copy: &ImageCopy<'_>,
         digest: &Digest,
         size_bytes: u64,
     ) -> Result<(), JobError> {
@@ -163,7 +163,7 @@ impl Replication {
     async fn send_manifests(
         &self,
         target: &RegistryClient,
-        copy: &Copy<'_>,
+        copy: &ImageCopy<'_>,
         plan: &Plan,
         missing: &[Digest],
         root_follows: bool,
@@ -191,7 +191,7 @@ impl Replication {
     async fn send_attached_tags(
         &self,
         target: &RegistryClient,
-        copy: &Copy<'_>,
+        copy: &ImageCopy<'_>,
         attached: &[Attached<'_>],
     ) -> Result<(), JobError> {
         for Attached { tag, digest, current } in attached {
@@ -207,7 +207,7 @@ impl Replication {
     async fn send_tag(
         &self,
         target: &RegistryClient,
-        copy: &Copy<'_>,
+        copy: &ImageCopy<'_>,
         digest: &Digest,
         tag: &Tag,
         condition: PutCondition,
@@ -216,7 +216,7 @@ impl Replication {
         Ok(target.put_tagged(&copy.target, tag, digest, &media_type, raw, condition).await?)
     }
 
-    async fn manifest_to_send(&self, copy: &Copy<'_>, digest: &Digest) -> Result<(String, Bytes), JobError> {
+    async fn manifest_to_send(&self, copy: &ImageCopy<'_>, digest: &Digest) -> Result<(String, Bytes), JobError> {
         let stored = self.catalog().find_manifest(copy.source_id, &by_digest(digest)).await;
         let stored = stored.map_err(ServiceError::from)?;
         let stored = stored
@@ -234,7 +234,7 @@ pub(super) struct Attached<'a> {
 }
 
 /// Whether the tag must be written, given its digest in the target.
-pub(super) fn must_move(copy: &Copy<'_>, plan: &Plan, current: Option<&Digest>) -> Result<bool, JobError> {
+pub(super) fn must_move(copy: &ImageCopy<'_>, plan: &Plan, current: Option<&Digest>) -> Result<bool, JobError> {
     match current {
         Some(current) if *current == plan.root => Ok(false),
         Some(current) if !copy.job.override_existing => Err(tag_differs(copy, current)),
@@ -244,7 +244,7 @@ pub(super) fn must_move(copy: &Copy<'_>, plan: &Plan, current: Option<&Digest>) 
 
 /// Returns the attached tags to write. They follow the rule of the call: without override, a tag that differs stays.
 pub(super) fn attached_to_write<'a>(
-    copy: &Copy<'_>,
+    copy: &ImageCopy<'_>,
     plan: &'a Plan,
     current: &'a [(Tag, Digest)],
 ) -> Vec<Attached<'a>> {
@@ -264,7 +264,7 @@ pub(super) fn attached_to_write<'a>(
         .collect()
 }
 
-pub(super) fn attached_stays(copy: &Copy<'_>, tag: &Tag) {
+pub(super) fn attached_stays(copy: &ImageCopy<'_>, tag: &Tag) {
     tracing::info!(job = copy.job.id, %tag, "an attached tag differs in the target and stays");
 }
 
@@ -280,7 +280,7 @@ pub(super) struct Looks {
 }
 
 impl Looks {
-    pub(super) fn new(copy: &Copy<'_>, plan: &Plan) -> Self {
+    pub(super) fn new(copy: &ImageCopy<'_>, plan: &Plan) -> Self {
         // An earlier run may have written this tag and lost the answer.
         let same = copy.job.digest.as_deref() == Some(plan.root.as_str());
         Self { left: LOOKS, has_sent: same && copy.job.target_before.is_some() }
@@ -288,7 +288,11 @@ impl Looks {
 
     /// Returns how the run ends after a look, which may have sent something; `None` if the target must be looked at
     /// again.
-    pub(super) fn end(&mut self, copy: &Copy<'_>, look: Result<bool, JobError>) -> Option<Result<JobState, JobError>> {
+    pub(super) fn end(
+        &mut self,
+        copy: &ImageCopy<'_>,
+        look: Result<bool, JobError>,
+    ) -> Option<Result<JobState, JobError>> {
         self.left -= 1;
         match look {
             Ok(sent) if sent || self.has_sent => Some(Ok(JobState::Success)),
@@ -308,7 +312,7 @@ impl Looks {
 }
 
 /// Reads the tag back: a copy succeeds only if the target itself returns the new digest.
-async fn read_back(target: &RegistryClient, copy: &Copy<'_>, root: &Digest) -> Result<(), JobError> {
+async fn read_back(target: &RegistryClient, copy: &ImageCopy<'_>, root: &Digest) -> Result<(), JobError> {
     let reference = Reference::Tag(copy.tag.clone());
     let mut seen = None;
     for _ in 0..READ_BACKS {

@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 use transship_catalog::TargetBefore;
 use transship_oci::Digest;
 
-use super::{Copy, JobError};
+use super::{ImageCopy, JobError};
 use crate::error::ServiceError;
 use crate::replication::service::Replication;
 
@@ -51,7 +51,7 @@ impl Replication {
     /// the write.
     pub(super) async fn write_tag(
         &self,
-        copy: &Copy<'_>,
+        copy: &ImageCopy<'_>,
         current: Option<&Digest>,
         write: BoxFuture<'static, Result<(), JobError>>,
     ) -> Result<(), JobError> {

@@ -67,7 +67,7 @@ impl Replication {
         target: &RepositoryName,
     ) -> Arc<PeerTokens> {
         let key = format!("{region}/{target}/{}", principal.user_id);
-        self.flights().tokens(key, || PeerTokens::new(&self.trust, principal, region, target)).await
+        self.known_tokens().get(key, || PeerTokens::new(&self.trust, principal, region, target)).await
     }
 }
 

@@ -33,7 +33,6 @@ pub struct FsckOptions {
 /// A kind of problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Problem {
     /// A blob's bytes are wrong or missing, or the medium does not return them. Repair: the blob goes into quarantine.
     DamagedBlob,
