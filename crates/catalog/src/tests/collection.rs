@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use transship_oci::{Digest, Reference};
@@ -242,6 +243,8 @@ pub(super) async fn pushes_against_collection(catalog: Catalog, url: String) {
                 for tombstone in due(&catalog, NOW).await {
                     catalog.forget_tombstone(&tombstone.location).await.unwrap();
                 }
+                // With a grace of 0 and no pause the writers would hardly ever get an image whole.
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
     }
