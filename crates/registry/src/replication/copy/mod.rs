@@ -6,10 +6,10 @@
 //! Never: when a job runs or how often (the `jobs` module).
 
 mod local;
-mod peer_tokens;
+pub(crate) mod peer_tokens;
 mod plan;
 mod push;
-mod single_flight;
+pub(crate) mod single_flight;
 mod tag_write;
 mod target;
 mod withdraw;
@@ -21,8 +21,7 @@ use transship_catalog::{Job, JobState, Level};
 use transship_client::{ClientError, ErrorKind};
 use transship_oci::{Digest, NamespaceName, RegionId, RepositoryName, RepositoryPath, Tag};
 
-pub(crate) use peer_tokens::{KnownTokens, PeerTokens};
-pub(crate) use single_flight::SingleFlight;
+pub(crate) use peer_tokens::PeerTokens;
 use tag_write::TagWrite;
 pub(crate) use target::TargetRefusal;
 pub(crate) use withdraw::NotWithdrawn;
