@@ -169,7 +169,8 @@ impl FsWriter {
         let done = joined(sync.await).and_then(|result| result);
         self.early_sync = None;
         if let Err(error) = &done {
-            self.settle().await?;
+            // Without waiting for anything: a call that is cancelled here would lose the error. A write that is still
+            // in progress ends by itself, and nobody calls its bytes durable.
             self.disk = Disk::Failed { kind: error.kind(), reason: error.to_string() };
         }
         done

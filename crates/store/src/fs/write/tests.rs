@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{BUFFER_BYTES, BlobPath, Disk, FLUSH_BYTES, FsWriter, OpenFile, make_room};
+use super::{BUFFER_BYTES, BlobPath, Disk, EARLY_SYNC_BYTES, FLUSH_BYTES, FsWriter, OpenFile, make_room};
 use crate::fs::spare::{Memory, Share};
 use crate::{BlobWriter, Location, StoreError, StoreErrorKind};
 
@@ -77,6 +77,25 @@ async fn failed_sync_poisons_the_writer() {
     // A blob is not finished without a sync either.
     let error = writer_to("/dev/null", Path::new("/dev")).finish().await.unwrap_err();
     assert!(error.to_string().starts_with("syncing /dev/null: "), "{error}");
+}
+
+/// The writes themselves succeed there; only the sync beside them can fail.
+#[tokio::test]
+async fn a_failed_early_sync_poisons_the_writer() {
+    let mut writer = writer_to("/dev/null", Path::new("/dev"));
+    let pieces = usize::try_from(4 * EARLY_SYNC_BYTES).unwrap() / BUFFER_BYTES;
+    let mut failed = None;
+    for _ in 0..pieces {
+        if let Err(error) = writer.write(Bytes::from(vec![1; BUFFER_BYTES])).await {
+            failed = Some(error);
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    let error = failed.expect("a write reports it, long before a checkpoint");
+    assert!(error.to_string().contains("syncing /dev/null: "), "{error}");
+    assert!(is_poisoned(&writer.checkpoint().await.unwrap_err()));
+    assert!(is_poisoned(&writer.finish().await.unwrap_err()));
 }
 
 #[tokio::test]
