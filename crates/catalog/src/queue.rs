@@ -208,8 +208,8 @@ impl Catalog {
                     AND o.target_namespace = job.target_namespace AND o.override_existing = job.override_existing)";
         let give_way = "UPDATE job SET state = 'cancel', lease_owner = NULL, lease_until = 0, updated_at = {now},
                 last_error = CASE WHEN cancel_requested = 1 THEN 'cancelled' ELSE 'superseded by a newer job' END,
-                superseded_by = CASE WHEN cancel_requested = 0 THEN (SELECT o.id FROM job o WHERE o.state = 'waiting'
-                    AND o.repository_id = job.repository_id AND o.tag = job.tag AND o.target_region = job.target_region
+                superseded_by = CASE WHEN cancel_requested = 0 THEN (SELECT MAX(o.id) FROM job o
+                    WHERE o.state IN ('waiting', 'running') AND o.id <> job.id AND o.repository_id = job.repository_id AND o.tag = job.tag AND o.target_region = job.target_region
                     AND o.target_namespace = job.target_namespace
                     AND o.override_existing = job.override_existing) END
             WHERE id = $1 AND attempt = $2 AND state = 'running' AND (cancel_requested = 0 OR target_before IS NULL)";
