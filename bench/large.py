@@ -47,9 +47,13 @@ def forget(folder):
                 os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+# Of distribution's time. The first cold pull was once half of theirs: an earlier pull had already read the disk.
+MOST = {"at once": 1.1, "again": 1.1, "cold": 0.75, "cold again": 1.1}
+
+
 def bars(ratio, us, them):
     for name in SIZES:
         yield from ratio(f"PUT of {name}, time at most 1.0 x distribution", row(name), us, them, most=1.0)
-        for pull in PULLS:
-            bar = f"GET of {name}, {pull}, time at most 1.1 x distribution"
-            yield from ratio(bar, row(name, pull), us, them, most=1.1)
+        for pull, most in MOST.items():
+            bar = f"GET of {name}, {pull}, time at most {most} x distribution"
+            yield from ratio(bar, row(name, pull), us, them, most=most)

@@ -5,10 +5,11 @@
 //! Operations on content take the proof as an argument, so a handler cannot forget to check, whatever API it belongs to:
 //!
 //! ```compile_fail
-//! # use transship_registry::{Authorized, Pull};
+//! # use std::{marker::PhantomData, net::IpAddr, sync::Arc};
+//! # use transship_registry::{Authorized, Grant, Pull};
 //! # use transship_oci::RepositoryName;
-//! fn forged(name: &RepositoryName) -> Authorized<'_, Pull> {
-//!     Authorized { name }
+//! fn forged<'a>(grant: &'a Arc<Grant>, name: &'a RepositoryName, address: IpAddr) -> Authorized<'a, Pull> {
+//!     Authorized { grant, name, address, right: PhantomData } // Its fields are private.
 //! }
 //! ```
 //!
